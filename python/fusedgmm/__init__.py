@@ -1,0 +1,26 @@
+"""Gaussian mixtures by EM in one fused, multi-threaded pass over memory."""
+
+from importlib import import_module
+
+from .config import __version__, show_config
+from .mixture import GaussianMixture
+from .parameters import MixtureParameters
+from .statistics import SufficientStatistics, accumulate, maximize
+
+__all__ = [
+    "GaussianMixture",
+    "MixtureParameters",
+    "SufficientStatistics",
+    "__version__",
+    "accumulate",
+    "maximize",
+    "reference",
+    "show_config",
+]
+
+
+def __getattr__(name):
+    # the oracle is for tests and readers; a fit should not pay for importing it
+    if name == "reference":
+        return import_module(".reference", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+import sys
+
+from fusedgmm.cli import main
+
+sys.exit(main())

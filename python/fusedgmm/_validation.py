@@ -1,0 +1,241 @@
+"""Checks and conversions of what users pass in; every message says what was found and where."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
+
+_CHUNK_ELEMENTS = 1 << 18
+
+
+def as_option(value, name, known):
+    """Return `value` when it is one of `known`; ValueError listing them otherwise."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+    return value
+
+
+def as_integer(value, name, minimum):
+    """Return `value` as an int not below `minimum`; bool and non-integers are a ValueError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < minimum:
+        raise ValueError(f"{name} must be an int >= {minimum}, got {value!r}")
+    return int(value)
+
+
+def as_nonnegative(value, name):
+    """Return `value` as a finite float >= 0; anything else is a ValueError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+    if not 0.0 <= value < np.inf:
+        raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+    return float(value)
+
+
+def covariance_shape(covariance_type, n_components, n_features):
+    """Return the shape of covariances, precisions and their factors for one covariance type."""
+    return {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[as_option(covariance_type, "covariance_type", COVARIANCE_TYPES)]
+
+
+def check_shape(array, shape, name):
+    """Raise ValueError unless `array` has `shape`."""
+    if array.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"
+        )
+
+
+def as_floating(X, name="X"):
+    """Convert to a native, aligned float32 or float64 array of any shape and strides.
+
+    float32 and float64 are kept (without a copy where possible), float16 becomes float32, and
+    bool, integers and long double become float64.
+
+    Raises
+    ------
+    TypeError
+        Sparse input.
+    ValueError
+        Object, string, complex or other non-real dtype; a masked array with masked values.
+    """
+    # duck-typed, so that SciPy need not be installed
+    if hasattr(X, "tocsr") or hasattr(X, "tocoo"):
+        raise TypeError(
+            f"Sparse data was passed for {name}, but dense data is required. "
+            "Use '.toarray()' to convert to a dense numpy array."
+        )
+    if np.ma.isMaskedArray(X) and np.ma.getmaskarray(X).any():
+        raise ValueError(f"Input {name} has masked values; fill or drop them first")
+    array = np.asarray(X)
+    kind, itemsize = array.dtype.kind, array.dtype.itemsize
+    if kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
+    if kind not in "biuf":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}, which holds no plain numbers; "
+            "convert it first, for example with .astype(float)"
+        )
+    target = np.dtype(np.float32 if kind == "f" and itemsize <= 4 else np.float64)
+    # a long double beyond float64 becomes infinity here, and the finiteness check names it
+    with np.errstate(over="ignore"):
+        array = array.astype(target, copy=False)
+    return array if array.flags.aligned else array.copy()
+
+
+def check_finite(array, name="X"):
+    """Raise ValueError naming the first NaN or infinity; memory stays at one chunk of rows."""
+    if array.size == 0:
+        return
+    rows = max(1, _CHUNK_ELEMENTS // max(1, array.size // array.shape[0]))
+    for begin in range(0, array.shape[0], rows):
+        chunk = array[begin : begin + rows]
+        # a sum needs no temporary, and no NaN or infinity leaves it finite
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(chunk.sum()):
+                continue
+        bad = np.argwhere(~np.isfinite(chunk))
+        if len(bad) == 0:  # the sum overflowed, the data did not
+            continue
+        where = tuple(int(i) for i in bad[0])
+        found = (
+            "NaN."
+            if np.isnan(chunk[where])
+            else f"infinity or a value too large for {array.dtype!r}."
+        )
+        column = "".join(f", column {i}" for i in where[1:])
+        raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
+
+
+def as_data(X, *, min_samples=1, n_features=None, estimator="GaussianMixture"):
+    """Convert `X` to a finite (n_samples, n_features) float32 or float64 array.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    min_samples : int
+        The fewest rows accepted.
+    n_features : int or None
+        The number of columns a fitted model expects.
+    estimator : str
+        Who expects them, for the message.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_floating`; also not 2-D, too few rows, no or other columns, NaN or infinity.
+    """
+    X = as_floating(X)
+    if X.ndim != 2:
+        found = {0: "scalar array", 1: "1D array"}.get(X.ndim, f"{X.ndim}D array")
+        message = f"Expected 2D array, got {found} instead (shape {X.shape})."
+        if X.ndim < 2:
+            message += (
+                " Reshape your data either using array.reshape(-1, 1) if your data has a single "
+                "feature or array.reshape(1, -1) if it contains a single sample."
+            )
+        raise ValueError(message)
+    if X.shape[0] < min_samples:
+        raise ValueError(
+            f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
+            f"{min_samples} is required."
+        )
+    if X.shape[1] < 1:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
+        )
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {estimator} is expecting {n_features} features "
+            "as input"
+        )
+    check_finite(X)
+    return X
+
+
+def as_sample_weight(sample_weight, n_samples):
+    """Convert weights to a contiguous float64 (n_samples,) array; None stays None.
+
+    Raises
+    ------
+    ValueError
+        Another shape, NaN or infinity, a negative weight (naming its row), or all zero.
+    """
+    if sample_weight is None:
+        return None
+    weight = np.ascontiguousarray(as_floating(sample_weight, "sample_weight"), dtype=np.float64)
+    # asked of the input: ascontiguousarray makes a scalar 1-D
+    if np.shape(sample_weight) != (n_samples,):
+        raise ValueError(
+            f"sample_weight.shape == {np.shape(sample_weight)}, expected {(n_samples,)}!"
+        )
+    check_finite(weight, "sample_weight")
+    negative = weight < 0
+    if negative.any():
+        row = int(negative.argmax())
+        raise ValueError(f"sample_weight has a negative value at row {row}: {weight[row]}")
+    if not weight.any():
+        raise ValueError("sample_weight is zero in every row; at least one must be positive")
+    return weight
+
+
+def _as_parameter(value, shape, name):
+    """Return a finite float64 copy-if-needed of `value`, and the tolerance its own dtype earns."""
+    array = as_floating(value, name)
+    check_shape(array, shape, name)
+    check_finite(array, name)
+    tolerance = 1e-6 if array.dtype == np.float32 else 1e-8
+    return np.ascontiguousarray(array, dtype=np.float64), tolerance
+
+
+def as_weights(weights, n_components):
+    """Return starting weights (n_components,) as float64, in [0, 1] and summing to one."""
+    weights, tolerance = _as_parameter(weights, (n_components,), "weights")
+    if weights.min() < 0.0 or weights.max() > 1.0:
+        raise ValueError(
+            "The parameter 'weights' should be in the range [0, 1], but got max value "
+            f"{weights.max():.5f}, min value {weights.min():.5f}"
+        )
+    if abs(weights.sum() - 1.0) > tolerance:
+        raise ValueError(
+            "The parameter 'weights' should be normalized, but got sum(weights) = "
+            f"{weights.sum():.5f}"
+        )
+    return weights
+
+
+def as_means(means, n_components, n_features):
+    """Return starting means (n_components, n_features) as float64."""
+    return _as_parameter(means, (n_components, n_features), "means")[0]
+
+
+def as_precisions(precisions, covariance_type, n_components, n_features):
+    """Return starting precisions in the shape of `covariance_type` as float64.
+
+    Raises
+    ------
+    ValueError
+        Another shape, NaN or infinity, or a precision that is not symmetric positive-definite
+        (naming its component).
+    """
+    shape = covariance_shape(covariance_type, n_components, n_features)
+    name = f"{covariance_type} precision"
+    precisions, _ = _as_parameter(precisions, shape, name)
+    if covariance_type in ("diag", "spherical"):
+        bad = (precisions.reshape(n_components, -1) <= 0.0).any(axis=1)
+        if bad.any():
+            raise ValueError(f"'{name}' should be positive; it is not in component {bad.argmax()}")
+        return precisions
+    for k, matrix in enumerate(precisions.reshape(-1, n_features, n_features)):
+        symmetric = np.allclose(matrix, matrix.T)
+        if not symmetric or np.linalg.eigvalsh(matrix)[0] <= 0.0:
+            where = f"; it is not in component {k}" if covariance_type == "full" else ""
+            raise ValueError(f"'{name}' should be symmetric, positive-definite{where}")
+    return precisions

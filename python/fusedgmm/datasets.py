@@ -1,0 +1,32 @@
+"""Two small, real data sets that ship with the package; sources in ``data/README.md``."""
+
+from __future__ import annotations
+
+import csv
+from importlib.resources import files
+
+import numpy as np
+
+
+def _columns(name: str) -> dict[str, list[str]]:
+    text = files("fusedgmm").joinpath("data", name).read_text(encoding="utf-8")
+    header, *rows = csv.reader(text.splitlines())
+    return {column: [row[i] for row in rows] for i, column in enumerate(header)}
+
+
+def load_heights() -> tuple[np.ndarray, np.ndarray]:
+    """Heights in cm of 200 people, (200, 1) float64, and their sex, (200,) of "F" or "M".
+
+    Davis (1990); row 12, whose weight and height are swapped in the original, is mended.
+    """
+    table = _columns("davis.csv")
+    return np.array(table["height"], dtype=np.float64)[:, None], np.array(table["sex"])
+
+
+def load_faithful() -> np.ndarray:
+    """Old Faithful: eruption time and waiting time in minutes, (272, 2) float64.
+
+    Azzalini & Bowman (1990).
+    """
+    table = _columns("faithful.csv")
+    return np.column_stack([np.array(table[c], dtype=np.float64) for c in ("eruptions", "waiting")])

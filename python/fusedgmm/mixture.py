@@ -1,0 +1,401 @@
+"""GaussianMixture: scikit-learn's class over the compiled core."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from time import perf_counter
+
+import numpy as np
+
+from . import _core, threads
+from ._estimator import (
+    BaseEstimator,
+    ConvergenceWarning,
+    DensityMixin,
+    as_random,
+    check_feature_names,
+    check_fitted,
+    draw_seed,
+    feature_attributes,
+)
+from ._validation import (
+    COVARIANCE_TYPES,
+    INIT_PARAMS,
+    as_data,
+    as_integer,
+    as_means,
+    as_nonnegative,
+    as_option,
+    as_precisions,
+    as_sample_weight,
+    as_weights,
+    check_shape,
+    covariance_shape,
+)
+from .parameters import covariances_of, factor_precisions, precisions_of
+
+
+class _Progress:
+    """scikit-learn's verbose output: level 1 names the steps, level 2 times them."""
+
+    def __init__(self, verbose, interval):
+        self._verbose, self._interval = int(verbose), interval
+        self._begin = self._last = 0.0
+
+    def begin(self, init):
+        if self._verbose:
+            print(f"Initialization {init}")
+        self._begin = self._last = perf_counter()
+
+    def iteration(self, iteration, lower_bound, change):
+        if iteration % self._interval:
+            return
+        if self._verbose == 1:
+            print(f"  Iteration {iteration}")
+        else:
+            now = perf_counter()
+            lapse, self._last = now - self._last, now
+            print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
+
+    def end(self, lower_bound, converged):
+        outcome = "converged" if converged else "did not converge"
+        if self._verbose == 1:
+            print(f"Initialization {outcome}.")
+        elif self._verbose:
+            lapse = perf_counter() - self._begin
+            print(
+                f"Initialization {outcome}. time lapse {lapse:.5f}s\t lower bound"
+                f" {lower_bound:.5f}."
+            )
+
+    @property
+    def report(self):
+        """What the core calls after each iteration; None spares it the calls."""
+        return self.iteration if self._verbose else None
+
+
+class GaussianMixture(DensityMixin, BaseEstimator):
+    """Gaussian mixture fitted by EM, one pass over memory per iteration.
+
+    Parameters, methods and attributes are those of `sklearn.mixture.GaussianMixture`, plus:
+
+    Parameters
+    ----------
+    n_threads : int or None, default=None
+        None: what OMP_NUM_THREADS, threadpoolctl, CPU affinity and cgroup quota allow.
+
+    Attributes
+    ----------
+    weights_ : array of shape (n_components,)
+    means_ : array of shape (n_components, n_features)
+    covariances_, precisions_, precisions_cholesky_ : array
+        (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
+        (n_components, n_features) for "diag", (n_components,) for "spherical".
+    converged_ : bool
+    n_iter_ : int
+    lower_bound_ : float
+    lower_bounds_ : list of float
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features,), where `X` has names
+    """
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        covariance_type="full",
+        tol=1e-3,
+        reg_covar=1e-6,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        weights_init=None,
+        means_init=None,
+        precisions_init=None,
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+        n_threads=None,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the mixture; the best of `n_init` starts is kept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            Data, weights or a parameter is not what it should be; a covariance is singular. The
+            model is then as it was before.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit the mixture and return the labels (n_samples,), int64, as `predict` gives them."""
+        return self._run(self._fit(X, sample_weight), "labels")
+
+    def predict(self, X):
+        """Return the most probable component of each row, (n_samples,) int64."""
+        return self._run(self._checked(X), "labels")
+
+    def predict_proba(self, X):
+        """Return the responsibilities, (n_samples, n_components)."""
+        return self._run(self._checked(X), "responsibilities")
+
+    def score_samples(self, X):
+        """Return the log-likelihood of each row, (n_samples,)."""
+        return self._run(self._checked(X), "log_likelihood")
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the (weighted) mean log-likelihood of the rows."""
+        X = self._checked(X)
+        weight = as_sample_weight(sample_weight, len(X))
+        return self._mean_log_likelihood(X, weight)
+
+    def aic(self, X):
+        """Return Akaike's information criterion; lower is better."""
+        X = self._checked(X)
+        return -2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters()
+
+    def bic(self, X):
+        """Return the Bayesian information criterion; lower is better."""
+        X = self._checked(X)
+        penalty = self._n_parameters() * math.log(len(X))
+        return -2 * self._mean_log_likelihood(X) * len(X) + penalty
+
+    def sample(self, n_samples=1):
+        """Draw rows from the fitted mixture.
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+            The component each row was drawn from.
+        """
+        check_fitted(self)
+        n_samples = as_integer(n_samples, "n_samples", 1)
+        random = as_random(self.random_state)
+        weights = np.asarray(self.weights_, dtype=np.float64)
+        if np.asarray(self.weights_).dtype != np.float64:  # float32 rounding may sum above one
+            weights = weights / weights.sum()
+        means = np.asarray(self.means_, dtype=np.float64)
+        covariances = np.asarray(self.covariances_, dtype=np.float64)
+        if self.covariance_type == "tied":
+            covariances = [covariances] * len(means)
+        counts = random.multinomial(n_samples, weights)
+        rows = []
+        for mean, covariance, count in zip(means, covariances, counts, strict=True):
+            if self.covariance_type in ("full", "tied"):
+                rows.append(random.multivariate_normal(mean, covariance, int(count)))
+            else:
+                noise = random.standard_normal(size=(int(count), len(mean)))
+                rows.append(mean + noise * np.sqrt(covariance))
+        return np.vstack(rows), np.repeat(np.arange(len(means), dtype=np.int64), counts)
+
+    def _n_parameters(self):
+        """Return the number of free parameters."""
+        n_components, n_features = self.means_.shape
+        triangle = n_features * (n_features + 1) // 2
+        covariance = {
+            "full": n_components * triangle,
+            "tied": triangle,
+            "diag": n_components * n_features,
+            "spherical": n_components,
+        }[self.covariance_type]
+        return int(covariance + n_features * n_components + n_components - 1)
+
+    def _checked(self, X):
+        """Return `X` as the fitted model takes it."""
+        check_fitted(self)
+        check_feature_names(self, X)
+        return as_data(X, n_features=self.means_.shape[1], estimator=type(self).__name__)
+
+    def _public_parameters(self, *names):
+        """Return public attributes as the core takes them: users may have set them."""
+        return tuple(np.ascontiguousarray(getattr(self, n), dtype=np.float64) for n in names)
+
+    def _run(self, X, want):
+        """Make one pass over converted rows with the public attributes."""
+        parameters = self._public_parameters("weights_", "means_", "precisions_cholesky_")
+        n_threads = threads.resolve(self.n_threads)
+        return _core.score(X, self.covariance_type, *parameters, n_threads, want)
+
+    def _mean_log_likelihood(self, X, weight=None):
+        values = self._run(X, "log_likelihood")
+        return float(np.average(values.astype(np.float64, copy=False), weights=weight))
+
+    def _options(self):
+        """Check every option that needs no data; ValueError names the one at fault."""
+        as_option(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        as_option(self.init_params, "init_params", INIT_PARAMS)
+        for name, minimum in (
+            ("n_components", 1),
+            ("max_iter", 0),
+            ("n_init", 1),
+            ("verbose_interval", 1),
+        ):
+            as_integer(getattr(self, name), name, minimum)
+        as_nonnegative(self.tol, "tol")
+        as_nonnegative(self.reg_covar, "reg_covar")
+        as_integer(int(self.verbose), "verbose", 0)  # True is 1 here, as in scikit-learn
+
+    def _given(self, n_features):
+        """Return the user's starting weights, means and precisions, checked; None where unset."""
+        K, kind = self.n_components, self.covariance_type
+        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
+        return (
+            None if weights is None else as_weights(weights, K),
+            None if means is None else as_means(means, K, n_features),
+            None if precisions is None else as_precisions(precisions, kind, K, n_features),
+        )
+
+    def _start(self, X, weight, given, random, n_threads):
+        """Return starting parameters: the core's, overridden by what the user gave."""
+        weights, means, precisions = given
+        seed = draw_seed(random)  # drawn even if unused: a start never depends on the others
+        covariances = factors = None
+        if any(value is None for value in given):
+            start = _core.start(
+                X,
+                weight,
+                self.covariance_type,
+                self.n_components,
+                self.init_params,
+                seed,
+                float(self.reg_covar),
+                n_threads,
+            )
+            weights = start[0] if weights is None else weights
+            means = start[1] if means is None else means
+            covariances, factors = start[2:]
+        if precisions is not None:
+            factors = factor_precisions(precisions, self.covariance_type)
+            covariances = covariances_of(factors, self.covariance_type)
+        return weights, means, covariances, factors
+
+    def _resumed(self, n_features):
+        """Return the fitted parameters a warm start goes on from."""
+        names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+        parameters = self._public_parameters(*names)
+        K = self.n_components
+        square = covariance_shape(self.covariance_type, K, n_features)
+        shapes = ((K,), (K, n_features), square, square)
+        for name, array, expected in zip(names, parameters, shapes, strict=True):
+            check_shape(array, expected, name)
+        return parameters
+
+    def _fit(self, X, sample_weight):
+        """Fit, set the attributes, and return the converted rows."""
+        self._options()
+        n_threads = threads.resolve(self.n_threads)
+        original, X = X, as_data(X, min_samples=2)
+        features = feature_attributes(original, X.shape[1])
+        if len(X) < self.n_components:
+            raise ValueError(
+                "Expected n_samples >= n_components but got n_components = "
+                f"{self.n_components}, n_samples = {len(X)}"
+            )
+        weight = as_sample_weight(sample_weight, len(X))
+        given = self._given(X.shape[1])
+        resume = self.warm_start and hasattr(self, "converged_")
+        random = as_random(self.random_state)
+        progress = _Progress(self.verbose, self.verbose_interval)
+
+        best, best_bound, best_bounds, best_converged = None, -math.inf, [], False
+        for init in range(1 if resume else self.n_init):
+            progress.begin(init)
+            if resume:
+                parameters, bound = self._resumed(X.shape[1]), float(self.lower_bound_)
+            else:
+                parameters = self._start(X, weight, given, random, n_threads)
+                bound = -math.inf
+            if self.max_iter == 0:
+                best = parameters
+                continue
+            *parameters, bounds, converged = _core.em(
+                X,
+                weight,
+                self.covariance_type,
+                *parameters,
+                float(self.tol),
+                float(self.reg_covar),
+                int(self.max_iter),
+                bound,
+                n_threads,
+                progress.report,
+            )
+            progress.end(bounds[-1], converged)
+            if best is None or bounds[-1] > best_bound:
+                best, best_bound = parameters, bounds[-1]
+                best_bounds, best_converged = bounds, converged
+
+        self._check_result(best, best_converged)
+        self._assign(best, X.dtype)
+        self.converged_ = bool(best_converged)
+        self.n_iter_ = len(best_bounds)
+        self.lower_bound_ = best_bound
+        self.lower_bounds_ = list(best_bounds)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # a fit on nameless rows forgets the old names
+        vars(self).update(features)
+        return X
+
+    def _check_result(self, parameters, converged):
+        """Refuse a fit that is not finite; warn of a dead component or an unfinished fit."""
+        for name, array in zip(("weights", "means", "covariances"), parameters, strict=False):
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"the fit gave {name} that are not finite; scale the data or raise reg_covar"
+                )
+        dead = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
+        if len(dead):
+            names = ", ".join(map(str, dead))
+            warnings.warn(
+                f"component(s) {names} of the mixture have weight 0: no row belongs to them. "
+                "Use fewer components or another start.",
+                stacklevel=4,
+            )
+        if not converged and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _assign(self, parameters, dtype):
+        """Set the parameter attributes in the data's own dtype."""
+        weights, means, covariances, factors = parameters
+        # copies: a user's *_init array must not become the model's own
+        self.weights_ = np.array(weights, dtype=dtype)
+        self.means_ = np.array(means, dtype=dtype)
+        self.covariances_ = np.array(covariances, dtype=dtype)
+        self.precisions_cholesky_ = np.array(factors, dtype=dtype)
+        self.precisions_ = precisions_of(factors, self.covariance_type).astype(dtype, copy=False)

@@ -1,0 +1,109 @@
+"""The parameters of a mixture, immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _core
+from ._validation import as_floating, check_finite, check_shape, covariance_shape
+
+
+def frozen(value, name):
+    """Return a finite, read-only, contiguous float64 copy of `value`."""
+    array = np.array(as_floating(value, name), dtype=np.float64, order="C")
+    check_finite(np.atleast_1d(array), name)
+    array.flags.writeable = False
+    return array
+
+
+def precisions_of(precisions_cholesky, covariance_type):
+    """Return the precisions whose upper factors U (precision = U U^T) are given."""
+    if covariance_type in ("diag", "spherical"):
+        return precisions_cholesky**2
+    return precisions_cholesky @ np.swapaxes(precisions_cholesky, -1, -2)
+
+
+def covariances_of(precisions_cholesky, covariance_type):
+    """Return the covariances whose precisions' upper factors are given."""
+    if covariance_type in ("diag", "spherical"):
+        return 1.0 / precisions_cholesky**2
+    inverse = np.linalg.inv(precisions_cholesky)
+    return np.swapaxes(inverse, -1, -2) @ inverse
+
+
+def factor_precisions(precisions, covariance_type):
+    """Return the upper factors U (precision = U U^T) of positive-definite precisions."""
+    if covariance_type in ("diag", "spherical"):
+        return np.sqrt(precisions)
+    # reversing both axes turns NumPy's lower factor into the upper one
+    lower = np.linalg.cholesky(precisions[..., ::-1, ::-1])
+    return np.ascontiguousarray(lower[..., ::-1, ::-1])
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureParameters:
+    """Weights, means and covariances of a Gaussian mixture.
+
+    Parameters
+    ----------
+    weights : array of shape (n_components,)
+    means : array of shape (n_components, n_features)
+    covariances, precisions_cholesky : array
+        (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
+        (n_components, n_features) for "diag", (n_components,) for "spherical".
+    covariance_type : {"full", "tied", "diag", "spherical"}
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit together, NaN or infinity, an unknown covariance type.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+    covariance_type: str = "full"
+
+    def __post_init__(self):
+        for name in ("weights", "means", "covariances", "precisions_cholesky"):
+            object.__setattr__(self, name, frozen(getattr(self, name), name))
+        if self.means.ndim != 2:
+            raise ValueError(f"means must be 2-D, got shape {self.means.shape}")
+        shape = covariance_shape(self.covariance_type, *self.means.shape)
+        check_shape(self.weights, self.means.shape[:1], "weights")
+        check_shape(self.covariances, shape, "covariances")
+        check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
+
+    def __reduce__(self):
+        # through the constructor, so that unpickled arrays are read-only again
+        return type(self), (
+            self.weights,
+            self.means,
+            self.covariances,
+            self.precisions_cholesky,
+            self.covariance_type,
+        )
+
+    @property
+    def n_components(self):
+        """Number of components."""
+        return self.means.shape[0]
+
+    @property
+    def n_features(self):
+        """Number of features."""
+        return self.means.shape[1]
+
+    @classmethod
+    def from_covariances(cls, weights, means, covariances, covariance_type="full"):
+        """Build from covariances, factoring their precisions; ValueError if one is singular."""
+        means = frozen(means, "means")
+        covariances = frozen(covariances, "covariances")
+        if means.ndim != 2:
+            raise ValueError(f"means must be 2-D, got shape {means.shape}")
+        check_shape(covariances, covariance_shape(covariance_type, *means.shape), "covariances")
+        factors = _core.precision_cholesky(covariance_type, covariances)
+        return cls(weights, means, covariances, factors, covariance_type)

@@ -1,0 +1,191 @@
+"""Sufficient statistics: the one thing every fit accumulates, merges and maximizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from . import _core, threads
+from ._validation import as_data, as_nonnegative, as_sample_weight
+from .parameters import MixtureParameters
+
+
+def _square(vectors, covariance_type):
+    """Return the second moment of each row, in the shape the covariance type keeps."""
+    if covariance_type in ("full", "tied"):
+        return vectors[..., :, None] * vectors[..., None, :]
+    squares = vectors**2
+    return squares if covariance_type == "diag" else squares.sum(axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class SufficientStatistics:
+    """What one pass over the rows leaves behind; `a + b` merges two passes.
+
+    Moments are kept about a shift near the means, so that data far from zero keeps its digits.
+
+    Attributes
+    ----------
+    nk : array of shape (n_components,)
+        Sum of the responsibilities g, weighted by the sample weights.
+    sx : array of shape (n_components, n_features)
+        Sum of g x.
+    sxx : array
+        Sum of g x x^T: (n_components, n_features, n_features) for "full"; (n_features,
+        n_features), over all components, for "tied"; (n_components, n_features) for "diag";
+        (n_components,), of g |x|^2, for "spherical".
+    log_likelihood, weight_sum : float
+    n_samples : int
+    covariance_type : str
+    """
+
+    covariance_type: str
+    nk: np.ndarray
+    _shift: np.ndarray = field(repr=False)
+    _sx: np.ndarray = field(repr=False)
+    _sxx: np.ndarray = field(repr=False)
+    log_likelihood: float
+    weight_sum: float
+    n_samples: int
+
+    def __post_init__(self):
+        for name in ("nk", "_shift", "_sx", "_sxx"):
+            array = np.array(getattr(self, name), dtype=np.float64, order="C")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __reduce__(self):
+        # through the constructor, so that unpickled arrays are read-only again
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))
+
+    @property
+    def sx(self):
+        """Sum of g x about zero."""
+        return self._about(np.zeros_like(self._shift))[0]
+
+    @property
+    def sxx(self):
+        """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
+        return self._about(np.zeros_like(self._shift))[1]
+
+    def _about(self, shift):
+        """Return the first and second moments about another shift, by way of the own mean."""
+        sx = self._sx + self.nk[:, None] * (self._shift - shift)
+        old, new, n = self._sx, sx, self.nk
+        if self.covariance_type == "tied":  # one scatter of all rows: one total moment
+            old, new, n = old.sum(axis=0), new.sum(axis=0), np.float64(self.weight_sum)
+        inverse = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
+        kind = self.covariance_type
+        before, after = _square(old, kind), _square(new, kind)
+        inverse = np.reshape(inverse, np.shape(n) + (1,) * (after.ndim - np.ndim(n)))
+        return sx, (self._sxx - before * inverse) + after * inverse
+
+    def _common_shift(self, other):
+        """Return a shift at the merged means, where both sides' moments are small."""
+        if np.array_equal(self._shift, other._shift):
+            return self._shift
+        # as an offset from this shift: sums of raw values would lose the digits merging needs
+        offset = self._sx + other._sx + other.nk[:, None] * (other._shift - self._shift)
+        n = (self.nk + other.nk)[:, None]
+        if self.covariance_type == "tied":
+            offset, n = offset.sum(axis=0), np.full(1, self.weight_sum + other.weight_sum)
+        return self._shift + np.divide(offset, n, out=np.zeros_like(offset), where=n > 0)
+
+    def __add__(self, other):
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        if self.covariance_type != other.covariance_type:
+            raise ValueError(
+                f"cannot merge statistics of covariance types {self.covariance_type!r} and "
+                f"{other.covariance_type!r}"
+            )
+        if self._shift.shape != other._shift.shape:
+            raise ValueError(
+                "cannot merge statistics of shapes (n_components, n_features) "
+                f"{self._shift.shape} and {other._shift.shape}"
+            )
+        shift = self._common_shift(other)
+        if shift is self._shift:  # equal shifts: nothing to re-centre, nothing to round
+            sx, sxx = self._sx + other._sx, self._sxx + other._sxx
+        else:
+            (sx, sxx), (sx_other, sxx_other) = self._about(shift), other._about(shift)
+            sx, sxx = sx + sx_other, sxx + sxx_other
+        return SufficientStatistics(
+            self.covariance_type,
+            self.nk + other.nk,
+            shift,
+            sx,
+            sxx,
+            self.log_likelihood + other.log_likelihood,
+            self.weight_sum + other.weight_sum,
+            self.n_samples + other.n_samples,
+        )
+
+    def maximize(self, reg_covar=1e-6):
+        """Return the parameters that maximize the expected likelihood of these statistics.
+
+        Raises
+        ------
+        ValueError
+            A covariance is singular, or `reg_covar` is negative.
+        """
+        return MixtureParameters(
+            *_core.maximize(
+                self.covariance_type,
+                self.nk,
+                self._shift,
+                self._sx,
+                self._sxx,
+                self.weight_sum,
+                as_nonnegative(reg_covar, "reg_covar"),
+                self.n_samples,
+            ),
+            self.covariance_type,
+        )
+
+
+def accumulate(X, params, sample_weight=None, n_threads=None):
+    """Make one fused pass over the rows of `X` at the given parameters.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    params : MixtureParameters
+    sample_weight : array-like of shape (n_samples,) or None
+    n_threads : int or None
+
+    Returns
+    -------
+    SufficientStatistics
+
+    Raises
+    ------
+    TypeError, ValueError
+        `X`, `sample_weight` or `n_threads` is not what it should be.
+    """
+    X = as_data(X, n_features=params.n_features, estimator="MixtureParameters")
+    sums = _core.accumulate(
+        X,
+        as_sample_weight(sample_weight, len(X)),
+        params.covariance_type,
+        params.weights,
+        params.means,
+        params.precisions_cholesky,
+        threads.resolve(n_threads),
+    )
+    return SufficientStatistics(
+        params.covariance_type,
+        sums["nk"],
+        sums["shift"],
+        sums["sx"],
+        sums["sxx"],
+        sums["log_likelihood"],
+        sums["weight_sum"],
+        sums["n_samples"],
+    )
+
+
+def maximize(stats, reg_covar=1e-6):
+    """Return `stats.maximize(reg_covar)`: the M-step as a function."""
+    return stats.maximize(reg_covar)

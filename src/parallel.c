@@ -1,0 +1,105 @@
+/* The only OpenMP of the tree. See parallel.h. */
+#define _POSIX_C_SOURCE 200809L
+#include "parallel.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+int fg_openmp_max_threads(void)
+{
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+int fg_openmp_version(void)
+{
+#ifdef _OPENMP
+    return _OPENMP;
+#else
+    return 0;
+#endif
+}
+
+/* libgomp's threads do not survive fork, and a child that starts a region would wait for them for
+ * ever. Giving the forking thread's pool back beforehand cures parent and child alike. */
+static void before_fork(void)
+{
+#if defined(_OPENMP) && _OPENMP >= 201811
+    if (!omp_in_parallel())
+        omp_pause_resource_all(omp_pause_soft);
+#endif
+}
+
+int fg_parallel_install_fork_guard(void)
+{
+#if defined(__unix__) || defined(__APPLE__)
+    return pthread_atfork(before_fork, NULL, NULL);
+#else
+    return 0;
+#endif
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The calling thread asks, at most every 20 ms. */
+static int interrupted(const fg_monitor *monitor, double *last)
+{
+    if (!monitor || !monitor->poll)
+        return 0;
+    const double now = seconds();
+    if (now - *last < 0.02)
+        return 0;
+    *last = now;
+    return monitor->poll(monitor->context) != 0;
+}
+
+fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *monitor,
+                          void (*work)(int64_t task, int thread, void *context),
+                          void (*merge)(int64_t task, int thread, void *context), void *context)
+{
+    double last = seconds();
+    atomic_int stopped = 0;
+    if (n_threads > n_tasks)
+        n_threads = n_tasks > 1 ? (int)n_tasks : 1;
+    if (n_threads <= 1) { /* no region: a tiny call must not start threads */
+        for (int64_t task = 0; task < n_tasks; task++) {
+            work(task, 0, context);
+            if (merge)
+                merge(task, 0, context);
+            if (interrupted(monitor, &last))
+                return FG_INTERRUPTED;
+        }
+        return FG_OK;
+    }
+#ifdef _OPENMP
+#pragma omp parallel for ordered schedule(dynamic, 1) num_threads(n_threads)
+    for (int64_t task = 0; task < n_tasks; task++) {
+        const int thread = omp_get_thread_num();
+        const int skip = atomic_load_explicit(&stopped, memory_order_relaxed);
+        if (!skip) {
+            work(task, thread, context);
+            if (thread == 0 && interrupted(monitor, &last))
+                atomic_store_explicit(&stopped, 1, memory_order_relaxed);
+        }
+#pragma omp ordered
+        if (merge && !skip)
+            merge(task, thread, context);
+    }
+#endif
+    return stopped ? FG_INTERRUPTED : FG_OK;
+}

@@ -1,0 +1,13 @@
+/* The only OpenMP of the tree: tasks in any order, or merged in the order of their index. */
+#ifndef FG_PARALLEL_H
+#define FG_PARALLEL_H
+
+#include "fusedgmm.h"
+
+/* Runs work(task, thread) for every task; merge(task, thread), when given, follows in the order of
+ * the tasks, one at a time, so that the bits do not depend on the number of threads. */
+fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *monitor,
+                          void (*work)(int64_t task, int thread, void *context),
+                          void (*merge)(int64_t task, int thread, void *context), void *context);
+
+#endif

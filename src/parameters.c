@@ -1,0 +1,121 @@
+/* The M step: sums -> weights, means, covariances and the factors of the precisions. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "fusedgmm.h"
+
+/* Upper U with A^-1 = U U^T, from A = L L^T: U = L^-T. Returns 0 where A is not positive
+ * definite. Rows of L, and then of its inverse, are kept in the transpose of out. */
+static int invert_cholesky(const double *a, int64_t d, double *out)
+{
+    /* L, by rows, into the lower triangle of out */
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            double sum = a[i * d + j];
+            for (int64_t l = 0; l < j; l++)
+                sum -= out[i * d + l] * out[j * d + l];
+            if (i != j)
+                out[i * d + j] = sum / out[j * d + j];
+            else if (!(sum > 0) || !isfinite(sum))
+                return 0;
+            else
+                out[i * d + i] = sqrt(sum);
+        }
+    /* column j of L^-1 is row j of U: U[j][i] = -(sum_{l=j}^{i-1} L[i][l] U[j][l]) / L[i][i] */
+    for (int64_t j = 0; j < d; j++)
+        for (int64_t i = j + 1; i < d; i++) {
+            double sum = out[i * d + j] / out[j * d + j];
+            for (int64_t l = j + 1; l < i; l++)
+                sum += out[i * d + l] * out[j * d + l];
+            out[j * d + i] = -sum / out[i * d + i];
+        }
+    for (int64_t i = 0; i < d; i++) {
+        out[i * d + i] = 1 / out[i * d + i];
+        for (int64_t j = 0; j < i; j++)
+            out[i * d + j] = 0;
+    }
+    return 1;
+}
+
+fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances,
+                                double *out_precisions_cholesky, int64_t *out_component)
+{
+    const int64_t d = shape->n_features;
+    if (shape->covariance == FG_FULL || shape->covariance == FG_TIED) {
+        const int64_t matrices = shape->covariance == FG_FULL ? shape->n_components : 1;
+        for (int64_t k = 0; k < matrices; k++)
+            if (!invert_cholesky(covariances + k * d * d, d, out_precisions_cholesky + k * d * d)) {
+                *out_component = shape->covariance == FG_FULL ? k : -1;
+                return FG_SINGULAR;
+            }
+        return FG_OK;
+    }
+    const int64_t per_component = shape->covariance == FG_DIAG ? d : 1;
+    for (int64_t i = 0; i < shape->n_components * per_component; i++) {
+        if (!(covariances[i] > 0) || !isfinite(covariances[i])) {
+            *out_component = i / per_component;
+            return FG_SINGULAR;
+        }
+        out_precisions_cholesky[i] = 1 / sqrt(covariances[i]);
+    }
+    return FG_OK;
+}
+
+fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, double reg_covar,
+                      fg_parameters *out, int64_t *out_component)
+{
+    const int64_t k_count = shape->n_components, d = shape->n_features, packed = d * (d + 1) / 2;
+    const double total = statistics->weight_sum;
+    /* Below a rounding error's share of one row a component holds nothing: its mean stays where it
+     * is, its weight is zero and its covariance reg_covar. */
+    const double nothing = 10 * DBL_EPSILON * total / (double)(statistics->n_rows + 1);
+    double nk_sum = 0;
+    for (int64_t k = 0; k < k_count; k++)
+        nk_sum += statistics->nk[k];
+    if (shape->covariance == FG_TIED)
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t j = 0; j <= i; j++)
+                out->covariances[i * d + j] = statistics->sxx[i * (i + 1) / 2 + j];
+    for (int64_t k = 0; k < k_count; k++) {
+        const int alive = statistics->nk[k] > nothing;
+        const double nk = statistics->nk[k], share = alive ? 1 / nk : 0;
+        const double *sx = statistics->sx + k * d, *shift = statistics->shift + k * d;
+        out->weights[k] = alive ? nk / nk_sum : 0;
+        for (int64_t i = 0; i < d; i++)
+            out->means[k * d + i] = shift[i] + sx[i] * share;
+        /* S / nk - delta delta^T, delta = the mean's step from the shift. */
+        if (shape->covariance == FG_FULL) {
+            double *covariance = out->covariances + k * d * d;
+            const double *sxx = statistics->sxx + k * packed;
+            for (int64_t i = 0; i < d; i++)
+                for (int64_t j = 0; j <= i; j++) {
+                    const double value = *sxx++ * share - (sx[i] * share) * (sx[j] * share);
+                    covariance[i * d + j] = covariance[j * d + i] = value + (i == j ? reg_covar : 0);
+                }
+        } else if (shape->covariance == FG_TIED) {
+            for (int64_t i = 0; i < d; i++)
+                for (int64_t j = 0; j <= i; j++)
+                    out->covariances[i * d + j] -= sx[i] * share * sx[j];
+        } else if (shape->covariance == FG_DIAG) {
+            for (int64_t i = 0; i < d; i++) {
+                const double delta = sx[i] * share;
+                out->covariances[k * d + i] =
+                    statistics->sxx[k * d + i] * share - delta * delta + reg_covar;
+            }
+        } else {
+            double square = 0;
+            for (int64_t i = 0; i < d; i++)
+                square += (sx[i] * share) * (sx[i] * share);
+            out->covariances[k] = (statistics->sxx[k] * share - square) / (double)d + reg_covar;
+        }
+    }
+    if (shape->covariance == FG_TIED)
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t j = 0; j <= i; j++) {
+                const double value = out->covariances[i * d + j] / nk_sum;
+                out->covariances[i * d + j] = out->covariances[j * d + i] =
+                    value + (i == j ? reg_covar : 0);
+            }
+    return fg_precision_cholesky(shape, out->covariances, out->precisions_cholesky, out_component);
+}

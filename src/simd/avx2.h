@@ -1,0 +1,72 @@
+/* The vector vocabulary for AVX2 with FMA. */
+#include <immintrin.h>
+
+#define FG_GROUP 2 /* 4 x 2 accumulators, and room for operands, in 16 registers */
+#ifdef FG_REAL_f64
+#define FG_LANES 4
+#define FG_OP(name) _mm256_##name##_pd
+typedef __m256d vec;
+typedef __m256d mask;
+static inline real vec_sum(vec v)
+{
+    __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+}
+/* Adding 1.5 * 2^52 puts an integer into the low bits, where the shift can take it. */
+static inline vec vec_exp2i(vec n)
+{
+    __m256i biased = _mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52 + 1023)));
+    return _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52));
+}
+static inline vec vec_exponent(vec v)
+{
+    const __m256i magic = _mm256_castpd_si256(_mm256_set1_pd(0x1p52));
+    __m256i bits = _mm256_or_si256(_mm256_srli_epi64(_mm256_castpd_si256(v), 52), magic);
+    return _mm256_sub_pd(_mm256_castsi256_pd(bits), _mm256_set1_pd(0x1p52 + 1023));
+}
+static inline vec vec_mantissa(vec v)
+{
+    const __m256d keep = _mm256_castsi256_pd(_mm256_set1_epi64x(0x000fffffffffffff));
+    return _mm256_or_pd(_mm256_and_pd(v, keep), _mm256_set1_pd(1.0));
+}
+#else
+#define FG_LANES 8
+#define FG_OP(name) _mm256_##name##_ps
+typedef __m256 vec;
+typedef __m256 mask;
+static inline real vec_sum(vec v)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
+static inline vec vec_exp2i(vec n)
+{
+    __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+}
+static inline vec vec_exponent(vec v)
+{
+    __m256i bits = _mm256_srli_epi32(_mm256_castps_si256(v), 23);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(127)));
+}
+static inline vec vec_mantissa(vec v)
+{
+    const __m256 keep = _mm256_castsi256_ps(_mm256_set1_epi32(0x007fffff));
+    return _mm256_or_ps(_mm256_and_ps(v, keep), _mm256_set1_ps(1.0f));
+}
+#endif
+static inline vec vec_load(const real *p) { return FG_OP(load)(p); }
+static inline void vec_store(real *p, vec v) { FG_OP(store)(p, v); }
+static inline vec vec_set(real x) { return FG_OP(set1)(x); }
+static inline vec vec_add(vec a, vec b) { return FG_OP(add)(a, b); }
+static inline vec vec_sub(vec a, vec b) { return FG_OP(sub)(a, b); }
+static inline vec vec_mul(vec a, vec b) { return FG_OP(mul)(a, b); }
+static inline vec vec_div(vec a, vec b) { return FG_OP(div)(a, b); }
+static inline vec vec_fma(vec a, vec b, vec c) { return FG_OP(fmadd)(a, b, c); }
+static inline vec vec_max(vec a, vec b) { return FG_OP(max)(a, b); }
+static inline vec vec_min(vec a, vec b) { return FG_OP(min)(a, b); }
+static inline vec vec_round(vec v) { return FG_OP(round)(v, 8); }
+static inline mask vec_less(vec a, vec b) { return FG_OP(cmp)(a, b, _CMP_LT_OQ); }
+static inline vec vec_select(mask m, vec a, vec b) { return FG_OP(blendv)(b, a, m); }
+static inline int mask_any(mask m) { return FG_OP(movemask)(m) != 0; }

@@ -1,0 +1,14 @@
+/* The sums of a pass: their sizes, memory and merge. */
+#ifndef FG_STATISTICS_H
+#define FG_STATISTICS_H
+
+#include "fusedgmm.h"
+
+size_t fg_statistics_count(const fg_shape *shape); /* doubles */
+fg_statistics fg_statistics_in(const fg_shape *shape, double *memory);
+void fg_statistics_reset(const fg_shape *shape, fg_statistics *statistics); /* not the shift */
+/* Adds sums about the same shift. */
+void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, int with_moments,
+                         fg_statistics *into);
+
+#endif

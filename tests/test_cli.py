@@ -1,0 +1,111 @@
+"""The command line, as a user meets it: in a process of its own."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+def run(*args, status=0, cwd=None):
+    result = subprocess.run(
+        [sys.executable, "-m", "fusedgmm", *map(str, args)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=cwd,
+        timeout=120,
+    )
+    assert result.returncode == status, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.fixture
+def table(tmp_path):
+    from fusedgmm.datasets import load_faithful
+
+    path = tmp_path / "geyser.csv"
+    np.savetxt(path, load_faithful(), delimiter=",", header="eruptions,waiting", comments="")
+    return path
+
+
+def test_example():
+    out = run().stdout
+    for word in ("height", "log-likelihood", "BIC", "iterations", "recovered", "instruction set"):
+        assert word in out
+
+
+def test_fit_writes_everything_it_is_asked_for(table, tmp_path):
+    model, labels = tmp_path / "m.npz", tmp_path / "l.csv"
+    run("fit", table, "-k", 2, "-o", model, "--labels", labels)
+    with np.load(model) as saved:
+        assert saved["means"].shape == (2, 2)
+        assert str(saved["covariance_type"]) == "full"
+        np.testing.assert_allclose(np.sort(saved["weights"]), [0.356, 0.644], atol=0.01)
+    assert len(labels.read_text().splitlines()) == 273
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["geyser.csv", "l.csv", "m.npz"]
+
+
+@pytest.mark.parametrize("columns", ["waiting", "0,1"])
+def test_plot(table, tmp_path, columns):
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / "f.png"
+    run("fit", table, "-k", 2, "--columns", columns, "--plot", figure)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_arrays(tmp_path, covariance):
+    X = np.random.default_rng(0).normal(size=(100, 4)) + np.arange(100)[:, None] // 50 * 8
+    np.save(tmp_path / "x.npy", X)
+    np.savez(tmp_path / "x.npz", X=X, other=np.zeros(3))
+    for name in ("x.npy", "x.npz"):
+        run("fit", tmp_path / name, "-k", 2, "--covariance", covariance, "--dtype", "float32")
+
+
+BAD = {
+    "empty": ("", "empty"),
+    "header only": ("a,b\n", "no data"),
+    "text": ("name,a,b\nx,1,2\ny,3,4\n", "--columns a,b"),
+    "missing": ("a,b\n1,2\n,3\n4,5\n", "data row 2"),
+    "ragged": ("a,b\n1,2\n3\n", "line 3"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_tables(tmp_path, kind):
+    content, word = BAD[kind]
+    path = tmp_path / "bad.csv"
+    path.write_text(content)
+    error = run("fit", path, "-k", 1, status=2).stderr
+    assert word in error
+    assert len(error.splitlines()) == 1
+
+
+def test_bad_requests(table, tmp_path):
+    for args, word in [
+        ((tmp_path / "none.csv", "-k", 2), "no such file"),
+        ((table, "-k", 0), "less than 1"),
+        ((table, "-k", 1000), "272 rows"),
+        ((table, "-k", 2, "--columns", "depth"), "eruptions, waiting"),
+        ((table, "-k", 2, "-o", tmp_path / "no" / "m.npz"), "does not exist"),
+    ]:
+        assert word in run("fit", *args, status=2).stderr
+
+
+def test_a_failure_leaves_the_old_output(tmp_path):
+    from fusedgmm.cli import write_whole
+
+    path = tmp_path / "m.npz"
+    path.write_text("old")
+
+    def fail(temporary):
+        with open(temporary, "w") as file:
+            file.write("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
