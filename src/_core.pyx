@@ -49,7 +49,9 @@ cdef class _Monitor:
         self.report = report
         self.c.context = <void *>self
         self.c.poll = _poll
-        self.c.report = NULL if report is None else _report
+        self.c.report = NULL
+        if report is not None:
+            self.c.report = _report
 
 
 cdef int _poll(void *context) noexcept with gil:
@@ -265,7 +267,7 @@ def precision_cholesky(covariance_type, covariances):
     """Upper U with precision = U U^T; covariances in the shape of their type."""
     given = np.asarray(covariances, dtype=np.float64)
     k = 1 if covariance_type == "tied" else given.shape[0]
-    d = 1 if covariance_type == "spherical" else given.shape[-1]
+    d = 1 if covariance_type == "spherical" else given.shape[given.ndim - 1]
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Doubles c = _Doubles(given), out = _Doubles(None, given.shape, True)
     cdef int64_t component = -1
