@@ -1,0 +1,149 @@
+"""The compiled core against the reference, for the instruction set in use.
+
+test_instruction_sets.py runs this file once for each set, in a process of its own."""
+
+import numpy as np
+import pytest
+from conftest import RTOL, mixture_data, of_type
+
+import fusedgmm
+from fusedgmm import _core, reference
+
+SIZES = [(1, 1, 1), (2, 1, 2), (7, 3, 2), (31, 4, 3), (32, 5, 1), (33, 8, 2), (127, 2, 3),
+         (128, 7, 4), (129, 9, 5), (300, 16, 3), (1023, 6, 7), (1025, 1, 2), (4099, 17, 2),
+         (40, 33, 2)]
+
+
+def reference_step(X, parameters, covariance_type, sample_weight=None):
+    rows, responsibilities = reference.e_step(
+        X.astype(np.float64), parameters.weights, parameters.means,
+        parameters.precisions_cholesky, covariance_type)
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    return rows, responsibilities, weight
+
+
+def parameters_for(weights, means, covariances, covariance_type):
+    return fusedgmm.MixtureParameters.from_covariances(
+        weights, means, of_type(covariances, covariance_type), covariance_type)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_one_pass_matches_the_reference(size, covariance_type, dtype, weighted):
+    n, d, k = size
+    X, *rest = mixture_data(n, d, k, dtype)
+    parameters = parameters_for(*rest, covariance_type)
+    weight = np.random.default_rng(1).uniform(0.1, 2, n) if weighted else None
+    rows, responsibilities, ones = reference_step(X, parameters, covariance_type, weight)
+    statistics = fusedgmm.accumulate(X, parameters, sample_weight=weight, n_threads=2)
+    g = responsibilities * ones[:, None]
+    rtol = RTOL[dtype]
+    np.testing.assert_allclose(statistics.nk, g.sum(0), rtol=rtol, atol=rtol * n * 1e-2)
+    np.testing.assert_allclose(statistics.log_likelihood, (rows * ones).sum(), rtol=rtol)
+    x = X.astype(np.float64)
+    scale = np.abs(x).max()
+    np.testing.assert_allclose(statistics.sx, g.T @ x, rtol=rtol, atol=rtol * scale * n / k)
+    np.testing.assert_allclose(statistics.weight_sum, ones.sum(), rtol=rtol)
+    ours = fusedgmm.maximize(statistics, reg_covar=0.3)
+    _, means, covariances = reference.m_step(x, responsibilities, covariance_type, 0.3, weight)[:3]
+    np.testing.assert_allclose(ours.means, means, rtol=rtol, atol=rtol * scale)
+    np.testing.assert_allclose(
+        ours.covariances, covariances, rtol=rtol, atol=rtol * np.abs(covariances).max())
+    np.testing.assert_allclose(
+        ours.precisions_cholesky, reference.precision_cholesky(ours.covariances, covariance_type),
+        rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_scores_match_the_reference(size, covariance_type, dtype):
+    n, d, k = size
+    X, *rest = mixture_data(n, d, k, dtype)
+    p = parameters_for(*rest, covariance_type)
+    rows, responsibilities, _ = reference_step(X, p, covariance_type)
+    args = (X, covariance_type, p.weights, p.means, p.precisions_cholesky, 2)
+    rtol = RTOL[dtype]
+    np.testing.assert_allclose(_core.score(*args, "log_likelihood"), rows, rtol=rtol, atol=rtol)
+    ours = _core.score(*args, "responsibilities")
+    np.testing.assert_allclose(ours, responsibilities, rtol=rtol, atol=rtol)
+    sure = np.sort(responsibilities, axis=1)[:, -1] > 0.5 + rtol
+    labels = _core.score(*args, "labels")
+    np.testing.assert_array_equal(labels[sure], responsibilities.argmax(1)[sure])
+
+
+def test_threads_do_not_change_a_bit(covariance_type, dtype):
+    X, *rest = mixture_data(20_011, 5, 4, dtype)
+    p = parameters_for(*rest, covariance_type)
+
+    def bits(n_threads):
+        s = fusedgmm.accumulate(X, p, n_threads=n_threads)
+        return b"".join(np.asarray(a).tobytes() for a in (s.nk, s.sx, s.sxx, s.log_likelihood))
+
+    raw = [
+        _core.accumulate(X, None, covariance_type, p.weights, p.means, p.precisions_cholesky, n)
+        for n in (1, 2, 3, 8)
+    ]
+    for other in raw[1:]:
+        for name, value in raw[0].items():
+            assert np.asarray(value).tobytes() == np.asarray(other[name]).tobytes(), name
+    assert bits(1) == bits(2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, 1e8])
+def test_an_offset_costs_no_digits(covariance_type, offset):
+    X, *rest = mixture_data(3000, 3, 2)
+    X = np.round(X * 2**20) / 2**20  # so that the shifted data are exact
+    weights, means, covariances = rest
+    means = np.round(means * 2**20) / 2**20
+    here = parameters_for(weights, means, covariances, covariance_type)
+    there = parameters_for(weights, means + offset, covariances, covariance_type)
+    a = fusedgmm.maximize(fusedgmm.accumulate(X, here))
+    b = fusedgmm.maximize(fusedgmm.accumulate(X + offset, there))
+    np.testing.assert_allclose(b.covariances, a.covariances, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(b.means - offset, a.means, atol=4e-16 * max(offset, 1) + 1e-12)
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "rows", "columns", "reversed", "readonly"])
+def test_any_layout_gives_the_same_bits(layout, covariance_type, dtype):
+    X, *rest = mixture_data(500, 4, 3, dtype)
+    p = parameters_for(*rest, covariance_type)
+    wide = np.zeros((1000, 8), dtype)
+    wide[::2, ::2] = X
+    tall = np.zeros((1000, 4), dtype)
+    tall[::2] = X
+    same = {
+        "C": X, "F": np.asfortranarray(X), "rows": tall[::2], "columns": wide[::2, ::2],
+        "reversed": X[::-1].copy()[::-1], "readonly": X.copy(),
+    }[layout]
+    same.flags.writeable = layout != "readonly"
+    a, b = fusedgmm.accumulate(X, p), fusedgmm.accumulate(same, p)
+    np.testing.assert_array_equal(a.sx, b.sx)
+    np.testing.assert_array_equal(a.sxx, b.sxx)
+
+
+def test_weights_equal_repeated_rows(covariance_type):
+    X, *rest = mixture_data(400, 3, 2)
+    p = parameters_for(*rest, covariance_type)
+    times = np.random.default_rng(2).integers(0, 4, 400)
+    a = fusedgmm.accumulate(X, p, sample_weight=times.astype(float))
+    b = fusedgmm.accumulate(np.repeat(X, times, axis=0), p)
+    np.testing.assert_allclose(a.nk, b.nk, rtol=1e-12)
+    np.testing.assert_allclose(a.sxx, b.sxx, rtol=1e-11, atol=1e-9)
+    np.testing.assert_allclose(a.log_likelihood, b.log_likelihood, rtol=1e-12)
+
+
+def test_merged_parts_equal_one_pass(covariance_type):
+    X, *rest = mixture_data(1000, 3, 2)
+    p = parameters_for(*rest, covariance_type)
+    whole = fusedgmm.maximize(fusedgmm.accumulate(X, p))
+    merged = fusedgmm.maximize(fusedgmm.accumulate(X[:300], p) + fusedgmm.accumulate(X[300:], p))
+    np.testing.assert_allclose(merged.covariances, whole.covariances, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(merged.means, whole.means, rtol=1e-12, atol=1e-13)
+
+
+def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
+    _, *rest = mixture_data(2, 2, 3)
+    p = parameters_for(*rest, covariance_type)
+    X = np.array([[500.0, -500.0], [-1e4, 3e3]], dtype)
+    g = _core.score(X, covariance_type, p.weights, p.means, p.precisions_cholesky, 1,
+                    "responsibilities")
+    np.testing.assert_allclose(g.sum(1), 1, rtol=1e-5)

@@ -1,0 +1,156 @@
+"""GaussianMixture: against scikit-learn from the same start, and by its properties."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+from conftest import COVARIANCE_TYPES, RTOL, mixture_data, of_type
+
+from fusedgmm import GaussianMixture
+
+INITS = ["kmeans", "k-means++", "random", "random_from_data"]
+
+
+def quiet_fit(model, X, **kwargs):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*did not converge.*")
+        return model.fit(X, **kwargs)
+
+
+@pytest.mark.parametrize("size", [(600, 1, 2), (900, 4, 3), (2000, 9, 4)], ids=str)
+def test_agrees_with_scikit_learn_from_the_same_start(size, covariance_type, dtype):
+    mixture = pytest.importorskip("sklearn.mixture")
+    X, weights, means, covariances = mixture_data(*size, dtype)
+    c = of_type(covariances, covariance_type)
+    precisions = np.linalg.inv(c) if covariance_type in ("full", "tied") else 1 / c
+    start = dict(weights_init=weights, means_init=means, precisions_init=precisions)
+    options = dict(n_components=size[2], covariance_type=covariance_type, tol=0, max_iter=7)
+    ours = quiet_fit(GaussianMixture(**options, **start), X)
+    theirs = quiet_fit(
+        mixture.GaussianMixture(**options, **{n: a.astype(dtype) for n, a in start.items()}), X)
+    rtol = RTOL[dtype] * (1 if dtype is np.float64 else 10)  # scikit-learn sums in float32
+    for name in ("weights_", "means_", "covariances_", "lower_bounds_"):
+        a, b = np.asarray(getattr(ours, name)), np.asarray(getattr(theirs, name))
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max(), err_msg=name)
+    np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=10 * rtol)
+    np.testing.assert_allclose(ours.bic(X), theirs.bic(X), rtol=rtol)
+    assert ours.means_.dtype == theirs.means_.dtype == dtype
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_every_start_fits_and_likelihood_never_falls(init, covariance_type):
+    X, *_ = mixture_data(1500, 3, 3)
+    model = quiet_fit(GaussianMixture(
+        3, covariance_type=covariance_type, init_params=init, tol=0, max_iter=40, random_state=0), X)
+    assert np.diff(model.lower_bounds_).min() > -1e-12
+    np.testing.assert_allclose(model.weights_.sum(), 1)
+    np.testing.assert_array_equal(model.fit_predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random_from_data"])
+def test_starts_have_the_scale_of_the_data(init, covariance_type):
+    X = mixture_data(1500, 3, 3)[0] * 1000
+    model = GaussianMixture(3, covariance_type=covariance_type, init_params=init, max_iter=0,
+                            random_state=0).fit(X)
+    np.testing.assert_allclose(model.weights_.sum(), 1)
+    expected = of_type(np.cov(X.T, bias=True)[None], covariance_type)
+    got = model.covariances_ if covariance_type == "tied" else model.covariances_[0]
+    np.testing.assert_allclose(np.squeeze(expected), got, rtol=1e-9)
+
+
+def test_one_component_is_the_closed_form(covariance_type):
+    X, *_ = mixture_data(700, 3, 2)
+    model = GaussianMixture(1, covariance_type=covariance_type, reg_covar=0).fit(X)
+    np.testing.assert_allclose(model.means_[0], X.mean(0), rtol=1e-12, atol=1e-13)
+    expected = np.squeeze(of_type(np.cov(X.T, bias=True)[None], covariance_type))
+    np.testing.assert_allclose(np.squeeze(model.covariances_), expected, rtol=1e-11, atol=1e-12)
+
+
+def test_threads_give_the_same_fit():
+    X, *_ = mixture_data(30_000, 3, 3)
+    fits = [quiet_fit(GaussianMixture(3, random_state=0, n_threads=n), X) for n in (1, 2, 3, 8)]
+    for other in fits[1:]:
+        assert other.means_.tobytes() == fits[0].means_.tobytes()
+        assert other.lower_bounds_ == fits[0].lower_bounds_
+
+
+def _child(X, expected, queue):
+    queue.put(GaussianMixture(3, random_state=0, n_threads=2).fit(X).means_.tobytes() == expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_after_a_fit_does_not_hang():
+    X, *_ = mixture_data(30_000, 3, 3)
+    expected = GaussianMixture(3, random_state=0, n_threads=2).fit(X).means_.tobytes()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(X, expected, queue))
+    child.start()
+    try:
+        assert queue.get(timeout=60)
+    finally:
+        child.kill()
+        child.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
+def test_ctrl_c_stops_a_long_fit():
+    X, *_ = mixture_data(200_000, 8, 8)
+    model = GaussianMixture(8, random_state=0, tol=0, max_iter=100_000)
+    main = threading.main_thread().ident
+    timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert time.monotonic() - began < 30  # it ended long before its iterations did
+    assert not hasattr(model, "means_")
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_singular_covariance_names_its_component(covariance_type):
+    X = np.zeros((20, 2))
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        GaussianMixture(2, covariance_type=covariance_type, reg_covar=0).fit(X)
+
+
+def test_a_failed_fit_loses_nothing():
+    X, *_ = mixture_data(100, 2, 2)
+    model = GaussianMixture(2, random_state=0).fit(X)
+    before = model.means_.copy()
+    X[17, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN.*17|17.*NaN"):
+        model.fit(X)
+    np.testing.assert_array_equal(model.means_, before)
+
+
+@pytest.mark.parametrize("options, message", [
+    (dict(covariance_type="round"), "round.*full"),
+    (dict(init_params="best"), "best.*kmeans"),
+    (dict(n_components=0), "n_components"),
+    (dict(n_components=200), "n_samples"),
+    (dict(weights_init=[0.5, 0.6]), "weights"),
+    (dict(means_init=[[0.0, 0.0]]), "means"),
+    (dict(precisions_init=[np.eye(2), -np.eye(2)]), "precision"),
+])
+def test_bad_options_are_named(options, message):
+    X, *_ = mixture_data(100, 2, 2)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        GaussianMixture(**{"n_components": 2, **options}).fit(X)
+
+
+@pytest.mark.parametrize("weight, message", [
+    (np.r_[-1.0, np.ones(99)], "negative|0"), (np.zeros(100), "zero"), (np.ones(99), "99"),
+])
+def test_bad_sample_weights_are_named(weight, message):
+    X, *_ = mixture_data(100, 2, 2)
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(2).fit(X, sample_weight=weight)
