@@ -34,7 +34,8 @@ int fg_openmp_version(void)
  * ever. Giving the forking thread's pool back beforehand cures parent and child alike. */
 static void before_fork(void)
 {
-#if defined(_OPENMP) && _OPENMP >= 201811
+    /* OpenMP 5.0; gcc has it since 9, where _OPENMP still says 4.5 */
+#if defined(_OPENMP) && (_OPENMP >= 201811 || (defined(__GNUC__) && __GNUC__ >= 9))
     if (!omp_in_parallel())
         omp_pause_resource_all(omp_pause_soft);
 #endif

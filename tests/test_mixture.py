@@ -51,6 +51,12 @@ def test_every_start_fits_and_likelihood_never_falls(init, covariance_type):
         3, covariance_type=covariance_type, init_params=init, tol=0, max_iter=40, random_state=0), X)
     assert np.diff(model.lower_bounds_).min() > -1e-12
     np.testing.assert_allclose(model.weights_.sum(), 1)
+    assert model.predict(X).shape == (1500,)
+
+
+def test_fit_predict_equals_fit_then_predict(covariance_type, dtype):
+    X, *_ = mixture_data(1500, 3, 3, dtype)
+    model = GaussianMixture(3, covariance_type=covariance_type, random_state=0, tol=1e-2)
     np.testing.assert_array_equal(model.fit_predict(X), model.predict(X))
 
 
