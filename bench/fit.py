@@ -35,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--reference", action="store_true", help="time the slow NumPy reference too")
+    parser.add_argument(
+        "--reference", action="store_true", help="time the slow NumPy reference too"
+    )
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     from sklearn.mixture import GaussianMixture as Theirs
@@ -43,8 +45,12 @@ def main() -> None:
     print(f"{'workload':28s} {'ours ms':>9s} {'sklearn':>9s} {'numpy':>9s}  ratio to each")
     for workload in WORKLOADS.values():
         X, start = workload.make()
-        options = dict(n_components=workload.n_components,
-                       covariance_type=workload.covariance_type, tol=0, **start)
+        options = dict(
+            n_components=workload.n_components,
+            covariance_type=workload.covariance_type,
+            tol=0,
+            **start,
+        )
 
         def ours(n, X=X, options=options):
             fusedgmm.GaussianMixture(max_iter=n, n_threads=args.threads, **options).fit(X)
@@ -54,18 +60,38 @@ def main() -> None:
 
         def numpy(n, X=X, start=start, workload=workload):
             p = start["precisions_init"]
-            covariances = np.linalg.inv(p) if p.ndim >= 2 and p.shape[-1] == p.shape[-2] and (
-                workload.covariance_type in ("full", "tied")) else 1 / p
-            reference.fit(X, start["weights_init"], start["means_init"], covariances,
-                          workload.covariance_type, 0, 1e-6, n)
+            covariances = (
+                np.linalg.inv(p)
+                if p.ndim >= 2
+                and p.shape[-1] == p.shape[-2]
+                and (workload.covariance_type in ("full", "tied"))
+                else 1 / p
+            )
+            reference.fit(
+                X,
+                start["weights_init"],
+                start["means_init"],
+                covariances,
+                workload.covariance_type,
+                0,
+                1e-6,
+                n,
+            )
 
         ours(1)
-        times = [(per_iteration(ours, 1, 11), per_iteration(sklearn, 1, 3),
-                  per_iteration(numpy, 1, 2) if args.reference else float("nan"))
-                 for _ in range(args.repeats)]
+        times = [
+            (
+                per_iteration(ours, 1, 11),
+                per_iteration(sklearn, 1, 3),
+                per_iteration(numpy, 1, 2) if args.reference else float("nan"),
+            )
+            for _ in range(args.repeats)
+        ]
         a, b, c = (1e3 * statistics.median(column) for column in zip(*times, strict=True))
-        print(f"{workload.name:28s} {a:9.2f} {b:9.1f} {c:9.1f}  {b / a:6.1f}x {c / a:6.1f}x",
-              flush=True)
+        print(
+            f"{workload.name:28s} {a:9.2f} {b:9.1f} {c:9.1f}  {b / a:6.1f}x {c / a:6.1f}x",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

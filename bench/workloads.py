@@ -27,8 +27,10 @@ class Workload:
         X += means[rng.integers(k, size=self.n_samples)]
         eye = np.eye(d)
         precisions = {
-            "full": np.tile(eye, (k, 1, 1)), "tied": eye,
-            "diag": np.ones((k, d)), "spherical": np.ones(k),
+            "full": np.tile(eye, (k, 1, 1)),
+            "tied": eye,
+            "diag": np.ones((k, d)),
+            "spherical": np.ones(k),
         }[self.covariance_type]
         return X, {
             "weights_init": np.full(k, 1 / k),

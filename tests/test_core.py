@@ -9,22 +9,40 @@ from conftest import RTOL, mixture_data, of_type
 import fusedgmm
 from fusedgmm import _core, reference
 
-SIZES = [(1, 1, 1), (2, 1, 2), (7, 3, 2), (31, 4, 3), (32, 5, 1), (33, 8, 2), (127, 2, 3),
-         (128, 7, 4), (129, 9, 5), (300, 16, 3), (1023, 6, 7), (1025, 1, 2), (4099, 17, 2),
-         (40, 33, 2)]
+SIZES = [
+    (1, 1, 1),
+    (2, 1, 2),
+    (7, 3, 2),
+    (31, 4, 3),
+    (32, 5, 1),
+    (33, 8, 2),
+    (127, 2, 3),
+    (128, 7, 4),
+    (129, 9, 5),
+    (300, 16, 3),
+    (1023, 6, 7),
+    (1025, 1, 2),
+    (4099, 17, 2),
+    (40, 33, 2),
+]
 
 
 def reference_step(X, parameters, covariance_type, sample_weight=None):
     rows, responsibilities = reference.e_step(
-        X.astype(np.float64), parameters.weights, parameters.means,
-        parameters.precisions_cholesky, covariance_type)
+        X.astype(np.float64),
+        parameters.weights,
+        parameters.means,
+        parameters.precisions_cholesky,
+        covariance_type,
+    )
     weight = np.ones(len(X)) if sample_weight is None else sample_weight
     return rows, responsibilities, weight
 
 
 def parameters_for(weights, means, covariances, covariance_type):
     return fusedgmm.MixtureParameters.from_covariances(
-        weights, means, of_type(covariances, covariance_type), covariance_type)
+        weights, means, of_type(covariances, covariance_type), covariance_type
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -48,10 +66,14 @@ def test_one_pass_matches_the_reference(size, covariance_type, dtype, weighted):
     _, means, covariances = reference.m_step(x, responsibilities, covariance_type, 0.3, weight)[:3]
     np.testing.assert_allclose(ours.means, means, rtol=rtol, atol=rtol * scale)
     np.testing.assert_allclose(
-        ours.covariances, covariances, rtol=rtol, atol=rtol * np.abs(covariances).max())
+        ours.covariances, covariances, rtol=rtol, atol=rtol * np.abs(covariances).max()
+    )
     np.testing.assert_allclose(
-        ours.precisions_cholesky, reference.precision_cholesky(ours.covariances, covariance_type),
-        rtol=1e-9, atol=1e-12)
+        ours.precisions_cholesky,
+        reference.precision_cholesky(ours.covariances, covariance_type),
+        rtol=1e-9,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -111,8 +133,12 @@ def test_any_layout_gives_the_same_bits(layout, covariance_type, dtype):
     tall = np.zeros((1000, 4), dtype)
     tall[::2] = X
     same = {
-        "C": X, "F": np.asfortranarray(X), "rows": tall[::2], "columns": wide[::2, ::2],
-        "reversed": X[::-1].copy()[::-1], "readonly": X.copy(),
+        "C": X,
+        "F": np.asfortranarray(X),
+        "rows": tall[::2],
+        "columns": wide[::2, ::2],
+        "reversed": X[::-1].copy()[::-1],
+        "readonly": X.copy(),
     }[layout]
     same.flags.writeable = layout != "readonly"
     a, b = fusedgmm.accumulate(X, p), fusedgmm.accumulate(same, p)
@@ -144,6 +170,7 @@ def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
     _, *rest = mixture_data(2, 2, 3)
     p = parameters_for(*rest, covariance_type)
     X = np.array([[500.0, -500.0], [-1e4, 3e3]], dtype)
-    g = _core.score(X, covariance_type, p.weights, p.means, p.precisions_cholesky, 1,
-                    "responsibilities")
+    g = _core.score(
+        X, covariance_type, p.weights, p.means, p.precisions_cholesky, 1, "responsibilities"
+    )
     np.testing.assert_allclose(g.sum(1), 1, rtol=1e-5)

@@ -17,18 +17,36 @@ OTHERS = [i for i in CONFIG["usable_instruction_sets"] if i != CONFIG["instructi
 @pytest.mark.parametrize("isa", OTHERS)
 def test_core_tests_pass_with(isa):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-         str(HERE / "test_core.py")],
-        env=os.environ | {"FUSEDGMM_ISA": isa}, capture_output=True, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(HERE / "test_core.py"),
+        ],
+        env=os.environ | {"FUSEDGMM_ISA": isa},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     forced = subprocess.run(
         [sys.executable, "-c", "from fusedgmm import _core; print(_core.config())"],
-        env=os.environ | {"FUSEDGMM_ISA": isa}, capture_output=True, text=True, check=True)
+        env=os.environ | {"FUSEDGMM_ISA": isa},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert f"'instruction_set': '{isa}'" in forced.stdout
 
 
 def test_an_unknown_set_is_refused_with_the_usable_ones():
-    done = subprocess.run([sys.executable, "-c", "import fusedgmm._core"],
-                          env=os.environ | {"FUSEDGMM_ISA": "mmx"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import fusedgmm._core"],
+        env=os.environ | {"FUSEDGMM_ISA": "mmx"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0
     assert "mmx" in done.stderr and "scalar" in done.stderr

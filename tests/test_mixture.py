@@ -32,7 +32,8 @@ def test_agrees_with_scikit_learn_from_the_same_start(size, covariance_type, dty
     options = dict(n_components=size[2], covariance_type=covariance_type, tol=0, max_iter=7)
     ours = quiet_fit(GaussianMixture(**options, **start), X)
     theirs = quiet_fit(
-        mixture.GaussianMixture(**options, **{n: a.astype(dtype) for n, a in start.items()}), X)
+        mixture.GaussianMixture(**options, **{n: a.astype(dtype) for n, a in start.items()}), X
+    )
     rtol = RTOL[dtype] * (1 if dtype is np.float64 else 10)  # scikit-learn sums in float32
     for name in ("weights_", "means_", "covariances_", "lower_bounds_"):
         a, b = np.asarray(getattr(ours, name)), np.asarray(getattr(theirs, name))
@@ -47,8 +48,12 @@ def test_agrees_with_scikit_learn_from_the_same_start(size, covariance_type, dty
 @pytest.mark.parametrize("init", INITS)
 def test_every_start_fits_and_likelihood_never_falls(init, covariance_type):
     X, *_ = mixture_data(1500, 3, 3)
-    model = quiet_fit(GaussianMixture(
-        3, covariance_type=covariance_type, init_params=init, tol=0, max_iter=40, random_state=0), X)
+    model = quiet_fit(
+        GaussianMixture(
+            3, covariance_type=covariance_type, init_params=init, tol=0, max_iter=40, random_state=0
+        ),
+        X,
+    )
     assert np.diff(model.lower_bounds_).min() > -1e-12
     np.testing.assert_allclose(model.weights_.sum(), 1)
     assert model.predict(X).shape == (1500,)
@@ -63,8 +68,9 @@ def test_fit_predict_equals_fit_then_predict(covariance_type, dtype):
 @pytest.mark.parametrize("init", ["k-means++", "random_from_data"])
 def test_starts_have_the_scale_of_the_data(init, covariance_type):
     X = mixture_data(1500, 3, 3)[0] * 1000
-    model = GaussianMixture(3, covariance_type=covariance_type, init_params=init, max_iter=0,
-                            random_state=0).fit(X)
+    model = GaussianMixture(
+        3, covariance_type=covariance_type, init_params=init, max_iter=0, random_state=0
+    ).fit(X)
     np.testing.assert_allclose(model.weights_.sum(), 1)
     expected = of_type(np.cov(X.T, bias=True)[None], covariance_type)
     got = model.covariances_ if covariance_type == "tied" else model.covariances_[0]
@@ -138,24 +144,32 @@ def test_a_failed_fit_loses_nothing():
     np.testing.assert_array_equal(model.means_, before)
 
 
-@pytest.mark.parametrize("options, message", [
-    (dict(covariance_type="round"), "round.*full"),
-    (dict(init_params="best"), "best.*kmeans"),
-    (dict(n_components=0), "n_components"),
-    (dict(n_components=200), "n_samples"),
-    (dict(weights_init=[0.5, 0.6]), "weights"),
-    (dict(means_init=[[0.0, 0.0]]), "means"),
-    (dict(precisions_init=[np.eye(2), -np.eye(2)]), "precision"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(covariance_type="round"), "round.*full"),
+        (dict(init_params="best"), "best.*kmeans"),
+        (dict(n_components=0), "n_components"),
+        (dict(n_components=200), "n_samples"),
+        (dict(weights_init=[0.5, 0.6]), "weights"),
+        (dict(means_init=[[0.0, 0.0]]), "means"),
+        (dict(precisions_init=[np.eye(2), -np.eye(2)]), "precision"),
+    ],
+)
 def test_bad_options_are_named(options, message):
     X, *_ = mixture_data(100, 2, 2)
     with pytest.raises(ValueError, match=f"(?s){message}"):
         GaussianMixture(**{"n_components": 2, **options}).fit(X)
 
 
-@pytest.mark.parametrize("weight, message", [
-    (np.r_[-1.0, np.ones(99)], "negative|0"), (np.zeros(100), "zero"), (np.ones(99), "99"),
-])
+@pytest.mark.parametrize(
+    "weight, message",
+    [
+        (np.r_[-1.0, np.ones(99)], "negative|0"),
+        (np.zeros(100), "zero"),
+        (np.ones(99), "99"),
+    ],
+)
 def test_bad_sample_weights_are_named(weight, message):
     X, *_ = mixture_data(100, 2, 2)
     with pytest.raises(ValueError, match=message):
