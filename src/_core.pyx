@@ -293,3 +293,21 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
         status = fg_score(&shape, &data, &p.c, c_want, threads, &monitor.c, c_out)
     _check(status, -1, monitor)
     return out
+
+
+def vector_exp(x):
+    """The kernels' own exp of a contiguous float32 or float64 array; for the tests."""
+    return _vector(x, 0)
+
+
+def vector_log(x):
+    """The kernels' own log of a contiguous float32 or float64 array; for the tests."""
+    return _vector(x, 1)
+
+
+cdef _vector(x, int want_log):
+    out = np.empty_like(x)
+    fg_vector_exp_log(FG_FLOAT32 if x.dtype == np.float32 else FG_FLOAT64,
+                      <const void *><uintptr_t>x.ctypes.data, x.size, want_log,
+                      <void *><uintptr_t>out.ctypes.data)
+    return out

@@ -40,6 +40,7 @@ cdef extern from "fusedgmm.h" nogil:
     const char *fg_isa_name()
     const char *fg_isa_usable()
     int fg_isa_choose(const char *name)
+    void fg_vector_exp_log(fg_real_type, const void *, int64_t, int, void *)
     int fg_openmp_max_threads()
     int fg_openmp_version()
     int fg_parallel_install_fork_guard()

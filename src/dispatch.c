@@ -71,3 +71,8 @@ const fg_kernels *fg_kernels_for(fg_real_type real_type)
 {
     return real_type == FG_FLOAT32 ? chosen.f32 : chosen.f64;
 }
+
+void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out)
+{
+    fg_kernels_for(real_type)->exp_log(x, n, want_log, out);
+}

@@ -64,6 +64,8 @@ typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD 
 const char *fg_isa_name(void);
 const char *fg_isa_usable(void); /* "scalar avx2 ..." */
 int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not usable here */
+/* The chosen kernels' exp or log of n values, for the tests. */
+void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out);
 
 /* parallel */
 int fg_openmp_max_threads(void); /* the calling thread's limit; 1 without OpenMP */

@@ -174,3 +174,33 @@ def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
         X, covariance_type, p.weights, p.means, p.precisions_cholesky, 1, "responsibilities"
     )
     np.testing.assert_allclose(g.sum(1), 1, rtol=1e-5)
+
+
+def ulps(ours, truth, dtype):
+    return np.abs(ours.astype(np.longdouble) - truth) / np.spacing(np.abs(truth).astype(dtype))
+
+
+def test_exp_over_its_whole_range(dtype):
+    low, high = (-746.0, 710.5) if dtype is np.float64 else (-104.5, 89.5)
+    x = np.linspace(low, high, 200_001).astype(dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        truth = np.exp(x.astype(np.longdouble))
+        known = np.isfinite(truth.astype(dtype))
+    ours = _core.vector_exp(x)
+    assert ulps(ours[known], truth[known], dtype).max() < 3
+    special = np.array([0, -np.inf, np.inf, np.nan, -1e30, 1e30], dtype)
+    np.testing.assert_array_equal(
+        _core.vector_exp(special), np.array([1, 0, np.inf, np.nan, 0, np.inf], dtype)
+    )
+
+
+def test_log_over_its_whole_range(dtype):
+    info = np.finfo(dtype)
+    x = np.geomspace(info.smallest_subnormal, info.max, 200_001, dtype=np.longdouble).astype(dtype)
+    x = np.r_[x[np.isfinite(x)], np.linspace(0.5, 2, 100_001).astype(dtype)]
+    truth = np.log(x.astype(np.longdouble))
+    assert ulps(_core.vector_log(x), truth, dtype).max() < 3
+    special = np.array([1, 0, -1, np.inf, np.nan, -np.inf], dtype)
+    np.testing.assert_array_equal(
+        _core.vector_log(special), np.array([0, -np.inf, np.nan, np.inf, np.nan, np.nan], dtype)
+    )
