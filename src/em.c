@@ -85,8 +85,8 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
                       int with_moments, fg_statistics *out_statistics)
 {
     const size_t d = (size_t)pass->shape->n_features, k = (size_t)pass->shape->n_components;
-    pass->kernels->prepare(pass->shape, parameters, pass->memory, out_statistics->shift,
-                           &pass->model);
+    pass->kernels->prepare(pass->shape, parameters, pass->centre, pass->memory,
+                           out_statistics->shift, &pass->model);
     if (with_moments)
         fg_statistics_reset(pass->shape, out_statistics);
     else {
@@ -130,7 +130,7 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
     if (status == FG_OK) {
         fg_statistics s = fg_statistics_in(
             shape, (double *)((char *)thread_statistics(&pass, 0) + ALIGNED(sizeof(fg_statistics))));
-        pass.kernels->prepare(shape, parameters, pass.memory, s.shift, &pass.model);
+        pass.kernels->prepare(shape, parameters, NULL, pass.memory, s.shift, &pass.model);
         job j = {.pass = &pass, .want = want, .out = out};
         status = fg_parallel_run(pass.n_tasks, pass.n_threads, monitor, score_task, NULL, &j);
     }
@@ -145,7 +145,8 @@ fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *param
 {
     fg_pass pass;
     fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
-    double *memory = malloc(fg_statistics_count(shape) * sizeof(double));
+    const size_t count = fg_statistics_count(shape), d = (size_t)shape->n_features;
+    double *memory = malloc((count + d) * sizeof(double));
     if (status == FG_OK && !memory)
         status = FG_NO_MEMORY;
     *out_n_iter = 0;
@@ -153,9 +154,14 @@ fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *param
     if (status == FG_OK) {
         fg_statistics s = fg_statistics_in(shape, memory);
         for (int64_t iteration = 1; iteration <= max_iter; iteration++) {
-            status = fg_pass_run(&pass, parameters, FG_SOFT, 0, 1, &s);
+            /* Tied needs the data's scatter only, which the second pass has about the data's own
+             * mean: that is where the first M step put the mixture's mean, whatever the start. */
+            const int with_moments = shape->covariance != FG_TIED || iteration <= 2;
+            status = fg_pass_run(&pass, parameters, FG_SOFT, 0, with_moments, &s);
             if (status != FG_OK)
                 break;
+            if (shape->covariance == FG_TIED && iteration == 2)
+                pass.centre = memcpy(memory + count, s.shift, d * sizeof(double));
             const double bound = s.log_likelihood / s.weight_sum, change = bound - previous_bound;
             if (!isfinite(bound)) {
                 status = FG_NOT_FINITE;

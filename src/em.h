@@ -13,6 +13,7 @@ typedef struct {
     const fg_kernels *kernels;
     int n_threads;
     int64_t task_rows, n_tasks;
+    const double *centre; /* tied: the shift to use (d), or NULL for the mixture's mean */
     fg_model model;
     void *memory; /* model | per thread: scratch, statistics */
     size_t model_bytes, scratch_bytes, thread_bytes;

@@ -118,8 +118,8 @@ static size_t model_bytes(const fg_shape *shape)
            ALIGNED(sizeof(real) * (size_t)shape->n_components);
 }
 
-static void prepare(const fg_shape *shape, const fg_parameters *parameters, void *memory,
-                    double *out_shift, fg_model *out_model)
+static void prepare(const fg_shape *shape, const fg_parameters *parameters, const double *centre,
+                    void *memory, double *out_shift, fg_model *out_model)
 {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const size_t means = ALIGNED(sizeof(real) * (size_t)(k_count * d));
@@ -132,14 +132,16 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, void
         const double *mean = parameters->means + k * d;
         double log_det = 0;
         for (int64_t i = 0; i < d; i++) {
-            double centre = mean[i];
-            if (shape->covariance == FG_TIED) { /* one point for all: the mixture's mean */
-                centre = 0;
+            double about = mean[i];
+            if (shape->covariance == FG_TIED && centre)
+                about = centre[i];
+            else if (shape->covariance == FG_TIED) { /* one point for all: the mixture's mean */
+                about = 0;
                 for (int64_t c = 0; c < k_count; c++)
-                    centre += parameters->weights[c] * parameters->means[c * d + i];
+                    about += parameters->weights[c] * parameters->means[c * d + i];
             }
-            shift[k * d + i] = (real)centre;
-            out_shift[k * d + i] = (double)(real)centre;
+            shift[k * d + i] = (real)about;
+            out_shift[k * d + i] = (double)(real)about;
         }
         for (int64_t j = 0; j < d; j++) {
             double rest = 0; /* (mean - shift) U, column j */

@@ -30,8 +30,9 @@ typedef struct {
     const char *isa;
     int64_t block_rows;
     size_t (*model_bytes)(const fg_shape *shape);
-    void (*prepare)(const fg_shape *shape, const fg_parameters *parameters, void *memory,
-                    double *out_shift, fg_model *out_model);
+    /* centre: tied's one shift (d), or NULL for the mixture's mean */
+    void (*prepare)(const fg_shape *shape, const fg_parameters *parameters, const double *centre,
+                    void *memory, double *out_shift, fg_model *out_model);
     size_t (*scratch_bytes)(const fg_shape *shape);
     /* Adds the rows [begin, end) to out_statistics; with_moments = 0 leaves sxx alone. */
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
