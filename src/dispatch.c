@@ -18,8 +18,7 @@ typedef struct {
 static tables chosen;
 
 /* In rising order; the builtins ask the operating system too (XGETBV). */
-static int usable(tables *out, int room)
-{
+static int usable(tables *out, int room) {
     int n = 0;
     if (n < room)
         out[n++] = (tables){&fg_kernels_scalar_f32, &fg_kernels_scalar_f64};
@@ -35,8 +34,7 @@ static int usable(tables *out, int room)
     return n;
 }
 
-const char *fg_isa_usable(void)
-{
+const char *fg_isa_usable(void) {
     static char names[64];
     tables all[4];
     const int n = usable(all, 4);
@@ -49,8 +47,7 @@ const char *fg_isa_usable(void)
     return names;
 }
 
-int fg_isa_choose(const char *name)
-{
+int fg_isa_choose(const char *name) {
     tables all[4];
     const int n = usable(all, 4);
     if (!name || !*name) {
@@ -67,12 +64,10 @@ int fg_isa_choose(const char *name)
 
 const char *fg_isa_name(void) { return chosen.f64->isa; }
 
-const fg_kernels *fg_kernels_for(fg_real_type real_type)
-{
+const fg_kernels *fg_kernels_for(fg_real_type real_type) {
     return real_type == FG_FLOAT32 ? chosen.f32 : chosen.f64;
 }
 
-void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out)
-{
+void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out) {
     fg_kernels_for(real_type)->exp_log(x, n, want_log, out);
 }

@@ -13,8 +13,7 @@
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
 /* Enough work per task to pay for its merge, few enough rows to share out among many cores. */
-static int64_t choose_task_rows(const fg_shape *shape, const fg_kernels *kernels)
-{
+static int64_t choose_task_rows(const fg_shape *shape, const fg_kernels *kernels) {
     const double d = (double)shape->n_features, k = (double)shape->n_components;
     const double per_row = shape->covariance == FG_FULL ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
     double rows = 4e6 / per_row;
@@ -23,8 +22,7 @@ static int64_t choose_task_rows(const fg_shape *shape, const fg_kernels *kernels
 }
 
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, int n_threads,
-                       const fg_monitor *monitor, fg_pass *out_pass)
-{
+                       const fg_monitor *monitor, fg_pass *out_pass) {
     fg_pass p = {.shape = shape, .data = data, .monitor = monitor};
     p.kernels = fg_kernels_for(data->real_type);
     p.task_rows = choose_task_rows(shape, p.kernels);
@@ -41,8 +39,7 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, int n_threads
 
 void fg_pass_close(fg_pass *pass) { free(pass->memory); }
 
-static void *thread_memory(const fg_pass *pass, int thread)
-{
+static void *thread_memory(const fg_pass *pass, int thread) {
     return (char *)pass->memory + pass->model_bytes + (size_t)thread * pass->thread_bytes;
 }
 
@@ -56,13 +53,11 @@ typedef struct {
     void *out;
 } job;
 
-static fg_statistics *thread_statistics(const fg_pass *pass, int thread)
-{
+static fg_statistics *thread_statistics(const fg_pass *pass, int thread) {
     return (fg_statistics *)((char *)thread_memory(pass, thread) + pass->scratch_bytes);
 }
 
-static void accumulate_task(int64_t task, int thread, void *context)
-{
+static void accumulate_task(int64_t task, int thread, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
     fg_statistics *partial = thread_statistics(p, thread);
@@ -73,8 +68,7 @@ static void accumulate_task(int64_t task, int thread, void *context)
                            j->mode, j->seed, j->with_moments, thread_memory(p, thread), partial);
 }
 
-static void merge_task(int64_t task, int thread, void *context)
-{
+static void merge_task(int64_t task, int thread, void *context) {
     (void)task;
     const job *j = context;
     fg_statistics_merge(j->pass->shape, thread_statistics(j->pass, thread), j->with_moments,
@@ -82,8 +76,7 @@ static void merge_task(int64_t task, int thread, void *context)
 }
 
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
-                      int with_moments, fg_statistics *out_statistics)
-{
+                      int with_moments, fg_statistics *out_statistics) {
     const size_t d = (size_t)pass->shape->n_features, k = (size_t)pass->shape->n_components;
     pass->kernels->prepare(pass->shape, parameters, pass->centre, pass->memory,
                            out_statistics->shift, &pass->model);
@@ -95,16 +88,17 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
         out_statistics->log_likelihood = out_statistics->weight_sum = 0;
         out_statistics->n_rows = 0;
     }
-    job j = {.pass = pass, .mode = mode, .seed = seed, .with_moments = with_moments,
+    job j = {.pass = pass,
+             .mode = mode,
+             .seed = seed,
+             .with_moments = with_moments,
              .total = out_statistics};
     return fg_parallel_run(pass->n_tasks, pass->n_threads, pass->monitor, accumulate_task,
                            merge_task, &j);
 }
 
-fg_status fg_accumulate(const fg_shape *shape, const fg_data *data,
-                        const fg_parameters *parameters, int n_threads,
-                        const fg_monitor *monitor, fg_statistics *out_statistics)
-{
+fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
+                        int n_threads, const fg_monitor *monitor, fg_statistics *out_statistics) {
     fg_pass pass;
     fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
     if (status == FG_OK)
@@ -113,8 +107,7 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data,
     return status;
 }
 
-static void score_task(int64_t task, int thread, void *context)
-{
+static void score_task(int64_t task, int thread, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
     const int64_t begin = task * p->task_rows, end = begin + p->task_rows;
@@ -123,13 +116,12 @@ static void score_task(int64_t task, int thread, void *context)
 }
 
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                   fg_want want, int n_threads, const fg_monitor *monitor, void *out)
-{
+                   fg_want want, int n_threads, const fg_monitor *monitor, void *out) {
     fg_pass pass;
     fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
     if (status == FG_OK) {
-        fg_statistics s = fg_statistics_in(
-            shape, (double *)((char *)thread_statistics(&pass, 0) + ALIGNED(sizeof(fg_statistics))));
+        fg_statistics s = fg_statistics_in(shape, (double *)((char *)thread_statistics(&pass, 0) +
+                                                             ALIGNED(sizeof(fg_statistics))));
         pass.kernels->prepare(shape, parameters, NULL, pass.memory, s.shift, &pass.model);
         job j = {.pass = &pass, .want = want, .out = out};
         status = fg_parallel_run(pass.n_tasks, pass.n_threads, monitor, score_task, NULL, &j);
@@ -141,8 +133,7 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
 fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,
                 double reg_covar, int64_t max_iter, double previous_bound, int n_threads,
                 const fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
-                int *out_converged, int64_t *out_component)
-{
+                int *out_converged, int64_t *out_component) {
     fg_pass pass;
     fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
     const size_t count = fg_statistics_count(shape), d = (size_t)shape->n_features;
@@ -172,10 +163,9 @@ fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *param
                 break;
             out_lower_bounds[iteration - 1] = bound;
             *out_n_iter = iteration;
-            if (monitor && ((monitor->report && monitor->report(monitor->context, iteration, bound,
-                                                                change)) ||
-                            (monitor->poll && iteration % 16 == 0 &&
-                             monitor->poll(monitor->context)))) {
+            if (monitor &&
+                ((monitor->report && monitor->report(monitor->context, iteration, bound, change)) ||
+                 (monitor->poll && iteration % 16 == 0 && monitor->poll(monitor->context)))) {
                 status = FG_INTERRUPTED;
                 break;
             }

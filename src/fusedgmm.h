@@ -16,8 +16,8 @@ typedef enum {
     FG_OK = 0,
     FG_NO_MEMORY,
     FG_INTERRUPTED,
-    FG_SINGULAR,    /* a covariance is not positive definite; the component is reported */
-    FG_NOT_FINITE,  /* the log-likelihood overflowed */
+    FG_SINGULAR,   /* a covariance is not positive definite; the component is reported */
+    FG_NOT_FINITE, /* the log-likelihood overflowed */
 } fg_status;
 
 /* The sizes of one mixture. */
@@ -62,7 +62,7 @@ typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD 
 
 /* dispatch */
 const char *fg_isa_name(void);
-const char *fg_isa_usable(void); /* "scalar avx2 ..." */
+const char *fg_isa_usable(void);     /* "scalar avx2 ..." */
 int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not usable here */
 /* The chosen kernels' exp or log of n values, for the tests. */
 void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out);
@@ -83,9 +83,8 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
                                 double *out_precisions_cholesky, int64_t *out_component);
 
 /* em: one pass, and the loop of passes */
-fg_status fg_accumulate(const fg_shape *shape, const fg_data *data,
-                        const fg_parameters *parameters, int n_threads,
-                        const fg_monitor *monitor, fg_statistics *out_statistics);
+fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
+                        int n_threads, const fg_monitor *monitor, fg_statistics *out_statistics);
 fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,
                 double reg_covar, int64_t max_iter, double previous_bound, int n_threads,
                 const fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,

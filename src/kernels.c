@@ -25,15 +25,14 @@ typedef float real;
 
 /* The working memory of one thread, cut from one allocation. */
 typedef struct {
-    real *samples;          /* d x B */
-    real *difference;       /* d x B: x - shift; for tied the transformed samples */
-    real *weighted;         /* d x B: g (x - shift) */
-    real *responsibilities; /* K x B, log-densities first */
+    real *samples;                  /* d x B */
+    real *difference;               /* d x B: x - shift; for tied the transformed samples */
+    real *weighted;                 /* d x B: g (x - shift) */
+    real *responsibilities;         /* K x B, log-densities first */
     real *weights, *log_likelihood; /* B */
 } block;
 
-static block block_in(const fg_shape *shape, void *scratch, size_t *out_bytes)
-{
+static block block_in(const fg_shape *shape, void *scratch, size_t *out_bytes) {
     size_t row = ALIGNED(BLOCK_ROWS * sizeof(real)), features = row * (size_t)shape->n_features,
            components = row * (size_t)shape->n_components;
     char *p = scratch;
@@ -49,8 +48,7 @@ static block block_in(const fg_shape *shape, void *scratch, size_t *out_bytes)
     return b;
 }
 
-static size_t scratch_bytes(const fg_shape *shape)
-{
+static size_t scratch_bytes(const fg_shape *shape) {
     size_t bytes;
     real dummy;
     block_in(shape, &dummy, &bytes);
@@ -59,8 +57,7 @@ static size_t scratch_bytes(const fg_shape *shape)
 
 /* Loads rows [begin, begin + rows), transposed. The rows that fill up the last group repeat the
  * first one, with weight zero: finite, and without effect. */
-static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, int64_t d, block *b)
-{
+static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, int64_t d, block *b) {
     const int64_t padded = (rows + GROUP_ROWS - 1) / GROUP_ROWS * GROUP_ROWS;
     const real *x = (const real *)data->x + begin * data->row_stride;
     for (int64_t i = 0; i < d; i++) {
@@ -82,8 +79,7 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, int6
 
 /* U by panels of up to TILE columns: panel j0 holds rows 0 .. j0 + width - 1, zeros below the
  * diagonal. */
-static int64_t panels_count(int64_t d)
-{
+static int64_t panels_count(int64_t d) {
     int64_t count = 0;
     for (int64_t j0 = 0; j0 < d; j0 += TILE) {
         int64_t width = d - j0 < TILE ? d - j0 : TILE;
@@ -92,8 +88,7 @@ static int64_t panels_count(int64_t d)
     return count;
 }
 
-static void pack_panels(const double *u, int64_t d, real *out)
-{
+static void pack_panels(const double *u, int64_t d, real *out) {
     for (int64_t j0 = 0; j0 < d; j0 += TILE) {
         int64_t width = d - j0 < TILE ? d - j0 : TILE;
         for (int64_t i = 0; i < j0 + width; i++)
@@ -102,8 +97,7 @@ static void pack_panels(const double *u, int64_t d, real *out)
     }
 }
 
-static int64_t factor_count(const fg_shape *shape)
-{
+static int64_t factor_count(const fg_shape *shape) {
     switch (shape->covariance) {
     case FG_FULL: return shape->n_components * panels_count(shape->n_features);
     case FG_TIED: return panels_count(shape->n_features);
@@ -111,16 +105,14 @@ static int64_t factor_count(const fg_shape *shape)
     }
 }
 
-static size_t model_bytes(const fg_shape *shape)
-{
+static size_t model_bytes(const fg_shape *shape) {
     size_t means = ALIGNED(sizeof(real) * (size_t)(shape->n_components * shape->n_features));
     return 3 * means + ALIGNED(sizeof(real) * (size_t)factor_count(shape)) +
            ALIGNED(sizeof(real) * (size_t)shape->n_components);
 }
 
 static void prepare(const fg_shape *shape, const fg_parameters *parameters, const double *centre,
-                    void *memory, double *out_shift, fg_model *out_model)
-{
+                    void *memory, double *out_shift, fg_model *out_model) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const size_t means = ALIGNED(sizeof(real) * (size_t)(k_count * d));
     char *p = memory;
@@ -178,21 +170,18 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, cons
 /* ---- log-densities ---- */
 
 INLINE void subtract_shift(const real *samples, const real *shift, int64_t d, int64_t padded,
-                           real *out)
-{
+                           real *out) {
     for (int64_t i = 0; i < d; i++) {
         const vec s = vec_set(shift[i]);
         for (int64_t n = 0; n < padded; n += FG_LANES)
-            vec_store(out + i * BLOCK_ROWS + n,
-                      vec_sub(vec_load(samples + i * BLOCK_ROWS + n), s));
+            vec_store(out + i * BLOCK_ROWS + n, vec_sub(vec_load(samples + i * BLOCK_ROWS + n), s));
     }
 }
 
 /* One panel of y = difference U + offset for one group of rows, in registers; the squares are
  * added to distance, or y is stored. */
 INLINE void panel(const int width, const real *difference, const real *u, const real *offset,
-                  int64_t i_end, vec *distance, real *out)
-{
+                  int64_t i_end, vec *distance, real *out) {
     vec y[TILE][FG_GROUP];
     for (int j = 0; j < width; j++)
         for (int v = 0; v < FG_GROUP; v++)
@@ -213,8 +202,7 @@ INLINE void panel(const int width, const real *difference, const real *u, const 
 }
 
 INLINE void triangular(const real *difference, const real *u, const real *offset, int64_t d,
-                       vec *distance, real *out)
-{
+                       vec *distance, real *out) {
     for (int64_t j0 = 0; j0 < d; j0 += TILE) {
         const int64_t width = d - j0 < TILE ? d - j0 : TILE;
         const real *o = offset ? offset + j0 : NULL;
@@ -230,8 +218,7 @@ INLINE void triangular(const real *difference, const real *u, const real *offset
 }
 
 /* Fills the block's responsibilities with log-densities, weights of the components included. */
-static void log_densities(const fg_model *model, block *b, int64_t padded)
-{
+static void log_densities(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = model->shape.n_features;
     const fg_covariance covariance = model->shape.covariance;
     const vec minus_half = vec_set((real)-0.5);
@@ -279,8 +266,7 @@ static void log_densities(const fg_model *model, block *b, int64_t padded)
 /* ---- responsibilities ---- */
 
 /* g_k = exp(l_k - log sum exp l), times the row's weight. */
-static void normalise(int64_t k_count, block *b, int64_t padded)
-{
+static void normalise(int64_t k_count, block *b, int64_t padded) {
     for (int64_t n = 0; n < padded; n += FG_LANES) {
         real *r = b->responsibilities + n;
         /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
@@ -293,16 +279,16 @@ static void normalise(int64_t k_count, block *b, int64_t padded)
             sum = vec_add(sum, e);
         }
         vec_store(b->log_likelihood + n, vec_add(top, vec_log(sum)));
-        const vec scale = vec_div(vec_load(b->weights + n),
-                                  vec_max(sum, vec_set((real)(sizeof(real) == 8 ? 1e-300 : 1e-37))));
+        const vec scale =
+            vec_div(vec_load(b->weights + n),
+                    vec_max(sum, vec_set((real)(sizeof(real) == 8 ? 1e-300 : 1e-37))));
         for (int64_t k = 0; k < k_count; k++)
             vec_store(r + k * BLOCK_ROWS, vec_mul(vec_load(r + k * BLOCK_ROWS), scale));
     }
 }
 
 /* The row's most probable component; the first one where several are equal. */
-static int64_t row_argmax(const block *b, int64_t k_count, int64_t n)
-{
+static int64_t row_argmax(const block *b, int64_t k_count, int64_t n) {
     int64_t best = 0;
     for (int64_t k = 1; k < k_count; k++)
         if (b->responsibilities[k * BLOCK_ROWS + n] > b->responsibilities[best * BLOCK_ROWS + n])
@@ -310,8 +296,7 @@ static int64_t row_argmax(const block *b, int64_t k_count, int64_t n)
     return best;
 }
 
-static void choose_nearest(int64_t k_count, block *b, int64_t padded)
-{
+static void choose_nearest(int64_t k_count, block *b, int64_t padded) {
     for (int64_t n = 0; n < padded; n++) {
         const int64_t best = row_argmax(b, k_count, n);
         b->log_likelihood[n] = b->responsibilities[best * BLOCK_ROWS + n];
@@ -321,8 +306,7 @@ static void choose_nearest(int64_t k_count, block *b, int64_t padded)
 }
 
 /* Counter-based (splitmix64's finaliser), so that a row's draw depends on its number alone. */
-static void choose_random(int64_t k_count, block *b, int64_t padded, int64_t begin, uint64_t seed)
-{
+static void choose_random(int64_t k_count, block *b, int64_t padded, int64_t begin, uint64_t seed) {
     for (int64_t n = 0; n < padded; n++) {
         real sum = 0;
         for (int64_t k = 0; k < k_count; k++) {
@@ -344,8 +328,7 @@ static void choose_random(int64_t k_count, block *b, int64_t padded, int64_t beg
 /* A tile of the lower triangle of sum g x x^T, over the whole block in registers. */
 INLINE void scatter_tile(const int height, const int width, const real *weighted,
                          const real *difference, int64_t padded, int64_t i0, int64_t j0,
-                         double *out)
-{
+                         double *out) {
     vec sum[TILE][TILE];
     for (int i = 0; i < height; i++)
         for (int j = 0; j < width; j++)
@@ -362,8 +345,8 @@ INLINE void scatter_tile(const int height, const int width, const real *weighted
 }
 
 /* Adds g (x - shift)(x - shift)^T to a packed lower triangle. */
-static void scatter(const block *b, const real *difference, int64_t d, int64_t padded, double *out)
-{
+static void scatter(const block *b, const real *difference, int64_t d, int64_t padded,
+                    double *out) {
     for (int64_t i0 = 0; i0 < d; i0 += TILE)
         for (int64_t j0 = 0; j0 <= i0; j0 += TILE) {
             const int height = (int)(d - i0 < TILE ? d - i0 : TILE);
@@ -384,8 +367,7 @@ static void scatter(const block *b, const real *difference, int64_t d, int64_t p
 
 /* weighted = g (x - shift), and its sums by feature. */
 INLINE void weigh(const real *difference, const real *g, int64_t d, int64_t padded, real *weighted,
-                  double *out_sx)
-{
+                  double *out_sx) {
     for (int64_t i = 0; i < d; i++) {
         vec sum = vec_set(0);
         for (int64_t n = 0; n < padded; n += FG_LANES) {
@@ -398,8 +380,7 @@ INLINE void weigh(const real *difference, const real *g, int64_t d, int64_t padd
     }
 }
 
-INLINE real row_sum(const real *x, int64_t padded)
-{
+INLINE real row_sum(const real *x, int64_t padded) {
     vec sum = vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES)
         sum = vec_add(sum, vec_load(x + n));
@@ -407,8 +388,7 @@ INLINE real row_sum(const real *x, int64_t padded)
 }
 
 static void add_block(const fg_model *model, block *b, int64_t padded, int with_moments,
-                      fg_statistics *out)
-{
+                      fg_statistics *out) {
     const int64_t d = model->shape.n_features, packed = d * (d + 1) / 2;
     const fg_covariance covariance = model->shape.covariance;
     for (int64_t k = 0; k < model->shape.n_components; k++) {
@@ -442,7 +422,8 @@ static void add_block(const fg_model *model, block *b, int64_t padded, int with_
     }
     double log_likelihood = 0;
     for (int64_t n = 0; n < padded; n++) /* a row of weight zero may be beyond every component */
-        log_likelihood += b->weights[n] > 0 ? (double)b->weights[n] * (double)b->log_likelihood[n] : 0;
+        log_likelihood +=
+            b->weights[n] > 0 ? (double)b->weights[n] * (double)b->log_likelihood[n] : 0;
     out->log_likelihood += log_likelihood;
     out->weight_sum += (double)row_sum(b->weights, padded);
 }
@@ -451,8 +432,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, int with_
 
 static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                        fg_mode mode, uint64_t seed, int with_moments, void *scratch,
-                       fg_statistics *out_statistics)
-{
+                       fg_statistics *out_statistics) {
     const int64_t k_count = model->shape.n_components;
     block b = block_in(&model->shape, scratch, NULL);
     for (int64_t n = begin; n < end; n += BLOCK_ROWS) {
@@ -471,8 +451,7 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
 }
 
 static void score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                  fg_want want, void *scratch, void *out)
-{
+                  fg_want want, void *scratch, void *out) {
     const int64_t k_count = model->shape.n_components;
     block b = block_in(&model->shape, scratch, NULL);
     for (int64_t n = begin; n < end; n += BLOCK_ROWS) {
@@ -494,8 +473,7 @@ static void score(const fg_model *model, const fg_data *data, int64_t begin, int
     }
 }
 
-static void exp_log(const void *x, int64_t n, int want_log, void *out)
-{
+static void exp_log(const void *x, int64_t n, int want_log, void *out) {
     real lanes[FG_LANES] __attribute__((aligned(64)));
     for (int64_t i = 0; i < n; i++) {
         for (int l = 0; l < FG_LANES; l++)

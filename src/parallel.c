@@ -12,8 +12,7 @@
 #include <pthread.h>
 #endif
 
-int fg_openmp_max_threads(void)
-{
+int fg_openmp_max_threads(void) {
 #ifdef _OPENMP
     return omp_get_max_threads();
 #else
@@ -21,8 +20,7 @@ int fg_openmp_max_threads(void)
 #endif
 }
 
-int fg_openmp_version(void)
-{
+int fg_openmp_version(void) {
 #ifdef _OPENMP
     return _OPENMP;
 #else
@@ -32,8 +30,7 @@ int fg_openmp_version(void)
 
 /* libgomp's threads do not survive fork, and a child that starts a region would wait for them for
  * ever. Giving the forking thread's pool back beforehand cures parent and child alike. */
-static void before_fork(void)
-{
+static void before_fork(void) {
     /* OpenMP 5.0; gcc has it since 9, where _OPENMP still says 4.5 */
 #if defined(_OPENMP) && (_OPENMP >= 201811 || (defined(__GNUC__) && __GNUC__ >= 9))
     if (!omp_in_parallel())
@@ -41,8 +38,7 @@ static void before_fork(void)
 #endif
 }
 
-int fg_parallel_install_fork_guard(void)
-{
+int fg_parallel_install_fork_guard(void) {
 #if defined(__unix__) || defined(__APPLE__)
     return pthread_atfork(before_fork, NULL, NULL);
 #else
@@ -50,16 +46,14 @@ int fg_parallel_install_fork_guard(void)
 #endif
 }
 
-static double seconds(void)
-{
+static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* The calling thread asks, at most every 20 ms. */
-static int interrupted(const fg_monitor *monitor, double *last)
-{
+static int interrupted(const fg_monitor *monitor, double *last) {
     if (!monitor || !monitor->poll)
         return 0;
     const double now = seconds();
@@ -71,8 +65,7 @@ static int interrupted(const fg_monitor *monitor, double *last)
 
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, void *context),
-                          void (*merge)(int64_t task, int thread, void *context), void *context)
-{
+                          void (*merge)(int64_t task, int thread, void *context), void *context) {
     double last = seconds();
     atomic_int stopped = 0;
     if (n_threads > n_tasks)

@@ -7,8 +7,7 @@
 
 /* Upper U with A^-1 = U U^T, from A = L L^T: U = L^-T. Returns 0 where A is not positive
  * definite. Rows of L, and then of its inverse, are kept in the transpose of out. */
-static int invert_cholesky(const double *a, int64_t d, double *out)
-{
+static int invert_cholesky(const double *a, int64_t d, double *out) {
     /* L, by rows, into the lower triangle of out */
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++) {
@@ -39,8 +38,7 @@ static int invert_cholesky(const double *a, int64_t d, double *out)
 }
 
 fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances,
-                                double *out_precisions_cholesky, int64_t *out_component)
-{
+                                double *out_precisions_cholesky, int64_t *out_component) {
     const int64_t d = shape->n_features;
     if (shape->covariance == FG_FULL || shape->covariance == FG_TIED) {
         const int64_t matrices = shape->covariance == FG_FULL ? shape->n_components : 1;
@@ -63,8 +61,7 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
 }
 
 fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, double reg_covar,
-                      fg_parameters *out, int64_t *out_component)
-{
+                      fg_parameters *out, int64_t *out_component) {
     const int64_t k_count = shape->n_components, d = shape->n_features, packed = d * (d + 1) / 2;
     const double total = statistics->weight_sum;
     /* Below a rounding error's share of one row a component holds nothing: its mean stays where it
@@ -91,7 +88,8 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
             for (int64_t i = 0; i < d; i++)
                 for (int64_t j = 0; j <= i; j++) {
                     const double value = *sxx++ * share - (sx[i] * share) * (sx[j] * share);
-                    covariance[i * d + j] = covariance[j * d + i] = value + (i == j ? reg_covar : 0);
+                    covariance[i * d + j] = covariance[j * d + i] =
+                        value + (i == j ? reg_covar : 0);
                 }
         } else if (shape->covariance == FG_TIED) {
             for (int64_t i = 0; i < d; i++)

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-size_t fg_moment_count(const fg_shape *shape)
-{
+size_t fg_moment_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     switch (shape->covariance) {
     case FG_FULL: return k * (d * (d + 1) / 2);
@@ -14,8 +13,7 @@ size_t fg_moment_count(const fg_shape *shape)
     }
 }
 
-size_t fg_covariance_count(const fg_shape *shape)
-{
+size_t fg_covariance_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     switch (shape->covariance) {
     case FG_FULL: return k * d * d;
@@ -25,21 +23,18 @@ size_t fg_covariance_count(const fg_shape *shape)
     }
 }
 
-size_t fg_statistics_count(const fg_shape *shape)
-{
+size_t fg_statistics_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     return k + 2 * k * d + fg_moment_count(shape);
 }
 
-fg_statistics fg_statistics_in(const fg_shape *shape, double *memory)
-{
+fg_statistics fg_statistics_in(const fg_shape *shape, double *memory) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     fg_statistics s = {memory, memory + k, memory + k + k * d, memory + k + 2 * k * d, 0, 0, 0};
     return s;
 }
 
-void fg_statistics_reset(const fg_shape *shape, fg_statistics *statistics)
-{
+void fg_statistics_reset(const fg_shape *shape, fg_statistics *statistics) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     memset(statistics->nk, 0, k * sizeof(double));
     memset(statistics->sx, 0, k * d * sizeof(double));
@@ -48,15 +43,13 @@ void fg_statistics_reset(const fg_shape *shape, fg_statistics *statistics)
     statistics->n_rows = 0;
 }
 
-static void add(const double *from, size_t n, double *into)
-{
+static void add(const double *from, size_t n, double *into) {
     for (size_t i = 0; i < n; i++)
         into[i] += from[i];
 }
 
 void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, int with_moments,
-                         fg_statistics *into)
-{
+                         fg_statistics *into) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     add(from->nk, k, into->nk);
     add(from->sx, k * d, into->sx);

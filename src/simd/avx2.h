@@ -7,25 +7,21 @@
 #define FG_OP(name) _mm256_##name##_pd
 typedef __m256d vec;
 typedef __m256d mask;
-static inline real vec_sum(vec v)
-{
+static inline real vec_sum(vec v) {
     __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
 }
 /* Adding 1.5 * 2^52 puts an integer into the low bits, where the shift can take it. */
-static inline vec vec_exp2i(vec n)
-{
+static inline vec vec_exp2i(vec n) {
     __m256i biased = _mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52 + 1023)));
     return _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52));
 }
-static inline vec vec_exponent(vec v)
-{
+static inline vec vec_exponent(vec v) {
     const __m256i magic = _mm256_castpd_si256(_mm256_set1_pd(0x1p52));
     __m256i bits = _mm256_or_si256(_mm256_srli_epi64(_mm256_castpd_si256(v), 52), magic);
     return _mm256_sub_pd(_mm256_castsi256_pd(bits), _mm256_set1_pd(0x1p52 + 1023));
 }
-static inline vec vec_mantissa(vec v)
-{
+static inline vec vec_mantissa(vec v) {
     const __m256d keep = _mm256_castsi256_pd(_mm256_set1_epi64x(0x000fffffffffffff));
     return _mm256_or_pd(_mm256_and_pd(v, keep), _mm256_set1_pd(1.0));
 }
@@ -34,24 +30,20 @@ static inline vec vec_mantissa(vec v)
 #define FG_OP(name) _mm256_##name##_ps
 typedef __m256 vec;
 typedef __m256 mask;
-static inline real vec_sum(vec v)
-{
+static inline real vec_sum(vec v) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
 }
-static inline vec vec_exp2i(vec n)
-{
+static inline vec vec_exp2i(vec n) {
     __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
-static inline vec vec_exponent(vec v)
-{
+static inline vec vec_exponent(vec v) {
     __m256i bits = _mm256_srli_epi32(_mm256_castps_si256(v), 23);
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(127)));
 }
-static inline vec vec_mantissa(vec v)
-{
+static inline vec vec_mantissa(vec v) {
     const __m256 keep = _mm256_castsi256_ps(_mm256_set1_epi32(0x007fffff));
     return _mm256_or_ps(_mm256_and_ps(v, keep), _mm256_set1_ps(1.0f));
 }

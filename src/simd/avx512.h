@@ -10,8 +10,7 @@ typedef __mmask8 mask;
 static inline vec vec_round(vec v) { return _mm512_roundscale_pd(v, 8); }
 static inline mask vec_less(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 static inline vec vec_exp2i(vec n) { return _mm512_scalef_pd(_mm512_set1_pd(1.0), n); }
-static inline vec vec_mantissa(vec v)
-{
+static inline vec vec_mantissa(vec v) {
     return _mm512_getmant_pd(v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
 }
 #else
@@ -22,8 +21,7 @@ typedef __mmask16 mask;
 static inline vec vec_round(vec v) { return _mm512_roundscale_ps(v, 8); }
 static inline mask vec_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vec vec_exp2i(vec n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
-static inline vec vec_mantissa(vec v)
-{
+static inline vec vec_mantissa(vec v) {
     return _mm512_getmant_ps(v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
 }
 #endif

@@ -38,8 +38,7 @@ static inline vec vec_exponent(vec v) /* e and m of v = m 2^e, 1 <= m < 2, v nor
     memcpy(&bits, &v, sizeof bits);
     return (real)((bits >> 52) - 1023);
 }
-static inline vec vec_mantissa(vec v)
-{
+static inline vec vec_mantissa(vec v) {
     int64_t bits;
     memcpy(&bits, &v, sizeof bits);
     bits = (bits & 0x000fffffffffffff) | 0x3ff0000000000000;
@@ -48,21 +47,18 @@ static inline vec vec_mantissa(vec v)
 }
 #else
 static inline vec vec_round(vec v) { return (v + 0x1.8p23f) - 0x1.8p23f; }
-static inline vec vec_exp2i(vec n)
-{
+static inline vec vec_exp2i(vec n) {
     int32_t bits = ((int32_t)n + 127) << 23;
     real out;
     memcpy(&out, &bits, sizeof out);
     return out;
 }
-static inline vec vec_exponent(vec v)
-{
+static inline vec vec_exponent(vec v) {
     int32_t bits;
     memcpy(&bits, &v, sizeof bits);
     return (real)((bits >> 23) - 127);
 }
-static inline vec vec_mantissa(vec v)
-{
+static inline vec vec_mantissa(vec v) {
     int32_t bits;
     memcpy(&bits, &v, sizeof bits);
     bits = (bits & 0x007fffff) | 0x3f800000;
