@@ -202,7 +202,7 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
 static fg_status lloyd(const fg_shape *shape, const fg_data *data, double variance, int n_threads,
                        const fg_monitor *monitor, double *means) {
     const fg_shape sphere = {shape->n_components, shape->n_features, FG_SPHERICAL};
-    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const int64_t k_count = shape->n_components;
     double *memory = malloc((fg_statistics_count(&sphere) + 3 * (size_t)k_count) * sizeof(double));
     fg_pass pass;
     fg_status status = fg_pass_open(&sphere, data, n_threads, monitor, &pass);
