@@ -53,18 +53,33 @@ def check_shape(array, shape, name):
         )
 
 
+def _from_objects(array, name):
+    """Return float64 from an array of Python objects; None, as in a data frame, becomes NaN."""
+    result = np.empty(array.shape)
+    for index, value in np.ndenumerate(array):
+        try:
+            if isinstance(value, (str, bytes)):  # float("7") would work, and hide a text column
+                raise ValueError(f"it is of type {type(value).__name__!r}")
+            result[index] = np.nan if value is None else float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            axes = zip(("row", "column"), index, strict=False)
+            where = "".join(f", {axis} {i}" for axis, i in axes)
+            raise type(error)(f"{name} holds {value!r}, no real number{where}: {error}") from None
+    return result
+
+
 def as_floating(X, name="X"):
     """Convert to a native, aligned float32 or float64 array of any shape and strides.
 
     float32 and float64 are kept (without a copy where possible), float16 becomes float32, and
-    bool, integers and long double become float64.
+    bool, integers, long double and objects that are numbers become float64.
 
     Raises
     ------
     TypeError
-        Sparse input.
+        Sparse input; an object that is no number (naming the first).
     ValueError
-        Object, string, complex or other non-real dtype; a masked array with masked values.
+        String, complex or other non-real dtype, a string among objects; masked values.
     """
     # duck-typed, so that SciPy need not be installed
     if hasattr(X, "tocsr") or hasattr(X, "tocoo"):
@@ -75,6 +90,8 @@ def as_floating(X, name="X"):
     if np.ma.isMaskedArray(X) and np.ma.getmaskarray(X).any():
         raise ValueError(f"Input {name} has masked values; fill or drop them first")
     array = np.asarray(X)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
     kind, itemsize = array.dtype.kind, array.dtype.itemsize
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
@@ -114,6 +131,15 @@ def check_finite(array, name="X"):
         raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
 
 
+def check_n_features(X, n_features, estimator):
+    """Raise ValueError unless the rows of `X` have the columns that `estimator` expects."""
+    if X.shape[1] != n_features:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {estimator} is expecting {n_features} features "
+            "as input"
+        )
+
+
 def as_data(X, *, min_samples=1, n_features=None, estimator="GaussianMixture"):
     """Convert `X` to a finite (n_samples, n_features) float32 or float64 array.
 
@@ -151,11 +177,8 @@ def as_data(X, *, min_samples=1, n_features=None, estimator="GaussianMixture"):
         raise ValueError(
             f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
         )
-    if n_features is not None and X.shape[1] != n_features:
-        raise ValueError(
-            f"X has {X.shape[1]} features, but {estimator} is expecting {n_features} features "
-            "as input"
-        )
+    if n_features is not None:
+        check_n_features(X, n_features, estimator)
     check_finite(X)
     return X
 
@@ -170,12 +193,10 @@ def as_sample_weight(sample_weight, n_samples):
     """
     if sample_weight is None:
         return None
-    weight = np.ascontiguousarray(as_floating(sample_weight, "sample_weight"), dtype=np.float64)
-    # asked of the input: ascontiguousarray makes a scalar 1-D
-    if np.shape(sample_weight) != (n_samples,):
-        raise ValueError(
-            f"sample_weight.shape == {np.shape(sample_weight)}, expected {(n_samples,)}!"
-        )
+    weight = as_floating(sample_weight, "sample_weight")
+    if weight.shape != (n_samples,):
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(n_samples,)}!")
+    weight = np.ascontiguousarray(weight, dtype=np.float64)
     check_finite(weight, "sample_weight")
     negative = weight < 0
     if negative.any():
@@ -195,10 +216,14 @@ def _as_parameter(value, shape, name):
     return np.ascontiguousarray(array, dtype=np.float64), tolerance
 
 
-def as_weights(weights, n_components):
-    """Return starting weights (n_components,) as float64, in [0, 1] and summing to one."""
-    weights, tolerance = _as_parameter(weights, (n_components,), "weights")
-    if weights.min() < 0.0 or weights.max() > 1.0:
+def as_weights(weights, n_components, tolerance=None):
+    """Return mixture weights (n_components,) as float64, in [0, 1] and summing to one.
+
+    The sum may be off by `tolerance`; None: by what the given dtype explains.
+    """
+    weights, rounding = _as_parameter(weights, (n_components,), "weights")
+    tolerance = rounding if tolerance is None else tolerance
+    if weights.min() < 0.0 or weights.max() > 1.0 + tolerance:
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got max value "
             f"{weights.max():.5f}, min value {weights.min():.5f}"

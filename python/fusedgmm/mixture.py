@@ -30,6 +30,7 @@ from ._validation import (
     as_precisions,
     as_sample_weight,
     as_weights,
+    check_n_features,
     check_shape,
     covariance_shape,
 )
@@ -200,6 +201,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             The component each row was drawn from.
         """
         check_fitted(self)
+        if n_samples < 1:  # in scikit-learn's words
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
+                "sample."
+            )
         n_samples = as_integer(n_samples, "n_samples", 1)
         random = as_random(self.random_state)
         weights = np.asarray(self.weights_, dtype=np.float64)
@@ -221,7 +227,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _n_parameters(self):
         """Return the number of free parameters."""
-        n_components, n_features = self.means_.shape
+        n_components, n_features = np.shape(self.means_)
         triangle = n_features * (n_features + 1) // 2
         covariance = {
             "full": n_components * triangle,
@@ -234,8 +240,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _checked(self, X):
         """Return `X` as the fitted model takes it."""
         check_fitted(self)
+        rows = as_data(X)  # first: the checks of names say less about rows that are no rows
         check_feature_names(self, X)
-        return as_data(X, n_features=self.means_.shape[1], estimator=type(self).__name__)
+        check_n_features(rows, np.shape(self.means_)[1], type(self).__name__)
+        return rows
 
     def _public_parameters(self, *names):
         """Return public attributes as the core takes them: users may have set them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from ._validation import as_floating, check_finite, check_shape, covariance_shape
+from ._validation import as_floating, as_weights, check_finite, check_shape, covariance_shape
 
 
 def frozen(value, name):
@@ -58,7 +58,8 @@ class MixtureParameters:
     Raises
     ------
     ValueError
-        Shapes that do not fit together, NaN or infinity, an unknown covariance type.
+        Shapes that do not fit together, NaN or infinity, weights that are negative or do not sum
+        to one, an unknown covariance type.
     """
 
     weights: np.ndarray
@@ -73,7 +74,8 @@ class MixtureParameters:
         if self.means.ndim != 2:
             raise ValueError(f"means must be 2-D, got shape {self.means.shape}")
         shape = covariance_shape(self.covariance_type, *self.means.shape)
-        check_shape(self.weights, self.means.shape[:1], "weights")
+        # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
+        as_weights(self.weights, self.n_components, tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
 
