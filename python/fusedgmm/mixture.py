@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from time import perf_counter
+from typing import Literal, Self, TypeAlias, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, threads
 from ._estimator import (
@@ -19,6 +22,7 @@ from ._estimator import (
     draw_seed,
     feature_attributes,
 )
+from ._typing import CovarianceType, Floats, InitParams, Labels, Random, RandomState, Reals
 from ._validation import (
     COVARIANCE_TYPES,
     INIT_PARAMS,
@@ -36,20 +40,25 @@ from ._validation import (
 )
 from .parameters import covariances_of, factor_precisions, precisions_of
 
+# weights, means, covariances and the precisions' factors
+_Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
+# the same of weights, means and precisions; None where the user gave none
+_Given: TypeAlias = tuple[Floats | None, Floats | None, Floats | None]
+
 
 class _Progress:
     """scikit-learn's verbose output: level 1 names the steps, level 2 times them."""
 
-    def __init__(self, verbose, interval):
+    def __init__(self, verbose: int, interval: int) -> None:
         self._verbose, self._interval = int(verbose), interval
         self._begin = self._last = 0.0
 
-    def begin(self, init):
+    def begin(self, init: int) -> None:
         if self._verbose:
             print(f"Initialization {init}")
         self._begin = self._last = perf_counter()
 
-    def iteration(self, iteration, lower_bound, change):
+    def iteration(self, iteration: int, lower_bound: float, change: float) -> None:
         if iteration % self._interval:
             return
         if self._verbose == 1:
@@ -59,7 +68,7 @@ class _Progress:
             lapse, self._last = now - self._last, now
             print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
 
-    def end(self, lower_bound, converged):
+    def end(self, lower_bound: float, converged: bool) -> None:
         outcome = "converged" if converged else "did not converge"
         if self._verbose == 1:
             print(f"Initialization {outcome}.")
@@ -71,7 +80,7 @@ class _Progress:
             )
 
     @property
-    def report(self):
+    def report(self) -> Callable[[int, float, float], None] | None:
         """What the core calls after each iteration; None spares it the calls."""
         return self.iteration if self._verbose else None
 
@@ -101,25 +110,37 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     feature_names_in_ : array of shape (n_features,), where `X` has names
     """
 
+    weights_: Reals
+    means_: Reals
+    covariances_: Reals
+    precisions_: Reals
+    precisions_cholesky_: Reals
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weights_init=None,
-        means_init=None,
-        precisions_init=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        n_threads=None,
-    ):
+        covariance_type: CovarianceType = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | None = None,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.tol = tol
@@ -136,7 +157,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the mixture; the best of `n_init` starts is kept.
 
         Parameters
@@ -158,40 +179,44 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self._fit(X, sample_weight)
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None):
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Labels:
         """Fit the mixture and return the labels (n_samples,), int64, as `predict` gives them."""
         return self._run(self._fit(X, sample_weight), "labels")
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Labels:
         """Return the most probable component of each row, (n_samples,) int64."""
         return self._run(self._checked(X), "labels")
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Reals:
         """Return the responsibilities, (n_samples, n_components)."""
         return self._run(self._checked(X), "responsibilities")
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Reals:
         """Return the log-likelihood of each row, (n_samples,)."""
         return self._run(self._checked(X), "log_likelihood")
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the (weighted) mean log-likelihood of the rows."""
         X = self._checked(X)
         weight = as_sample_weight(sample_weight, len(X))
         return self._mean_log_likelihood(X, weight)
 
-    def aic(self, X):
+    def aic(self, X: ArrayLike) -> float:
         """Return Akaike's information criterion; lower is better."""
         X = self._checked(X)
         return -2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters()
 
-    def bic(self, X):
+    def bic(self, X: ArrayLike) -> float:
         """Return the Bayesian information criterion; lower is better."""
         X = self._checked(X)
         penalty = self._n_parameters() * math.log(len(X))
         return -2 * self._mean_log_likelihood(X) * len(X) + penalty
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
         """Draw rows from the fitted mixture.
 
         Returns
@@ -214,7 +239,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         means = np.asarray(self.means_, dtype=np.float64)
         covariances = np.asarray(self.covariances_, dtype=np.float64)
         if self.covariance_type == "tied":
-            covariances = [covariances] * len(means)
+            covariances = np.broadcast_to(covariances, (len(means), *covariances.shape))
         counts = random.multinomial(n_samples, weights)
         rows = []
         for mean, covariance, count in zip(means, covariances, counts, strict=True):
@@ -225,7 +250,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 rows.append(mean + noise * np.sqrt(covariance))
         return np.vstack(rows), np.repeat(np.arange(len(means), dtype=np.int64), counts)
 
-    def _n_parameters(self):
+    def _n_parameters(self) -> int:
         """Return the number of free parameters."""
         n_components, n_features = np.shape(self.means_)
         triangle = n_features * (n_features + 1) // 2
@@ -237,7 +262,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         }[self.covariance_type]
         return int(covariance + n_features * n_components + n_components - 1)
 
-    def _checked(self, X):
+    def _checked(self, X: ArrayLike) -> Reals:
         """Return `X` as the fitted model takes it."""
         check_fitted(self)
         rows = as_data(X)  # first: the checks of names say less about rows that are no rows
@@ -245,21 +270,36 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         check_n_features(rows, np.shape(self.means_)[1], type(self).__name__)
         return rows
 
-    def _public_parameters(self, *names):
-        """Return public attributes as the core takes them: users may have set them."""
-        return tuple(np.ascontiguousarray(getattr(self, n), dtype=np.float64) for n in names)
+    def _public(self, name: str, shape: tuple[int, ...] | None = None) -> Floats:
+        """Return a public attribute as the core takes it: users may have set it."""
+        array: Floats = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+        if shape is not None:
+            check_shape(array, shape, name)
+        return array
 
-    def _run(self, X, want):
+    @overload
+    def _run(self, X: Reals, want: Literal["labels"]) -> Labels: ...
+    @overload
+    def _run(self, X: Reals, want: Literal["responsibilities", "log_likelihood"]) -> Reals: ...
+    def _run(
+        self, X: Reals, want: Literal["labels", "responsibilities", "log_likelihood"]
+    ) -> Labels | Reals:
         """Make one pass over converted rows with the public attributes."""
-        parameters = self._public_parameters("weights_", "means_", "precisions_cholesky_")
-        n_threads = threads.resolve(self.n_threads)
-        return _core.score(X, self.covariance_type, *parameters, n_threads, want)
+        return _core.score(
+            X,
+            self.covariance_type,
+            self._public("weights_"),
+            self._public("means_"),
+            self._public("precisions_cholesky_"),
+            threads.resolve(self.n_threads),
+            want,
+        )
 
-    def _mean_log_likelihood(self, X, weight=None):
+    def _mean_log_likelihood(self, X: Reals, weight: Floats | None = None) -> float:
         values = self._run(X, "log_likelihood")
         return float(np.average(values.astype(np.float64, copy=False), weights=weight))
 
-    def _options(self):
+    def _options(self) -> None:
         """Check every option that needs no data; ValueError names the one at fault."""
         as_option(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         as_option(self.init_params, "init_params", INIT_PARAMS)
@@ -274,7 +314,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         as_nonnegative(self.reg_covar, "reg_covar")
         as_integer(int(self.verbose), "verbose", 0)  # True is 1 here, as in scikit-learn
 
-    def _given(self, n_features):
+    def _given(self, n_features: int) -> _Given:
         """Return the user's starting weights, means and precisions, checked; None where unset."""
         K, kind = self.n_components, self.covariance_type
         weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
@@ -284,12 +324,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             None if precisions is None else as_precisions(precisions, kind, K, n_features),
         )
 
-    def _start(self, X, weight, given, random, n_threads):
+    def _start(
+        self, X: Reals, weight: Floats | None, given: _Given, random: Random, n_threads: int
+    ) -> _Parameters:
         """Return starting parameters: the core's, overridden by what the user gave."""
         weights, means, precisions = given
         seed = draw_seed(random)  # drawn even if unused: a start never depends on the others
-        covariances = factors = None
-        if any(value is None for value in given):
+        if weights is None or means is None or precisions is None:
             start = _core.start(
                 X,
                 weight,
@@ -302,24 +343,23 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
             weights = start[0] if weights is None else weights
             means = start[1] if means is None else means
-            covariances, factors = start[2:]
-        if precisions is not None:
-            factors = factor_precisions(precisions, self.covariance_type)
-            covariances = covariances_of(factors, self.covariance_type)
-        return weights, means, covariances, factors
+            if precisions is None:
+                return weights, means, *start[2:]
+        factors = factor_precisions(precisions, self.covariance_type)
+        return weights, means, covariances_of(factors, self.covariance_type), factors
 
-    def _resumed(self, n_features):
+    def _resumed(self, n_features: int) -> _Parameters:
         """Return the fitted parameters a warm start goes on from."""
-        names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
-        parameters = self._public_parameters(*names)
         K = self.n_components
         square = covariance_shape(self.covariance_type, K, n_features)
-        shapes = ((K,), (K, n_features), square, square)
-        for name, array, expected in zip(names, parameters, shapes, strict=True):
-            check_shape(array, expected, name)
-        return parameters
+        return (
+            self._public("weights_", (K,)),
+            self._public("means_", (K, n_features)),
+            self._public("covariances_", square),
+            self._public("precisions_cholesky_", square),
+        )
 
-    def _fit(self, X, sample_weight):
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
         """Fit, set the attributes, and return the converted rows."""
         self._options()
         n_threads = threads.resolve(self.n_threads)
@@ -336,7 +376,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         random = as_random(self.random_state)
         progress = _Progress(self.verbose, self.verbose_interval)
 
-        best, best_bound, best_bounds, best_converged = None, -math.inf, [], False
+        best: _Parameters | None = None
+        best_bound, best_bounds, best_converged = -math.inf, list[float](), False
         for init in range(1 if resume else self.n_init):
             progress.begin(init)
             if resume:
@@ -347,7 +388,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             if self.max_iter == 0:
                 best = parameters
                 continue
-            *parameters, bounds, converged = _core.em(
+            result = _core.em(
                 X,
                 weight,
                 self.covariance_type,
@@ -359,23 +400,25 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 n_threads,
                 progress.report,
             )
+            parameters, (bounds, converged) = result[:4], result[4:]
             progress.end(bounds[-1], converged)
             if best is None or bounds[-1] > best_bound:
                 best, best_bound = parameters, bounds[-1]
                 best_bounds, best_converged = bounds, converged
 
+        assert best is not None  # n_init is at least 1
         self._check_result(best, best_converged)
         self._assign(best, X.dtype)
         self.converged_ = bool(best_converged)
         self.n_iter_ = len(best_bounds)
         self.lower_bound_ = best_bound
-        self.lower_bounds_ = list(best_bounds)
+        self.lower_bounds_ = best_bounds
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # a fit on nameless rows forgets the old names
         vars(self).update(features)
         return X
 
-    def _check_result(self, parameters, converged):
+    def _check_result(self, parameters: _Parameters, converged: bool) -> None:
         """Refuse a fit that is not finite; warn of a dead component or an unfinished fit."""
         for name, array in zip(("weights", "means", "covariances"), parameters, strict=False):
             if not np.isfinite(array).all():
@@ -398,7 +441,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _assign(self, parameters, dtype):
+    def _assign(self, parameters: _Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""
         weights, means, covariances, factors = parameters
         # copies: a user's *_init array must not become the model's own
