@@ -88,26 +88,110 @@ class _Progress:
 class GaussianMixture(DensityMixin, BaseEstimator):
     """Gaussian mixture fitted by EM, one pass over memory per iteration.
 
-    Parameters, methods and attributes are those of `sklearn.mixture.GaussianMixture`, plus:
+    Takes the place of `sklearn.mixture.GaussianMixture`; `sample_weight` and `n_threads` are added.
 
     Parameters
     ----------
+    n_components : int, default=1
+        Number of Gaussians K.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        "full": each component has its own covariance matrix; "tied": all share one; "diag": each
+        has its own variances, features are uncorrelated within it; "spherical": each has a single
+        variance.
+    tol : float, default=1e-3
+        A fit has converged when an iteration changes the mean log-likelihood per row by less than
+        this, in nats.
+    reg_covar : float, default=1e-6
+        Added to every variance (the diagonal of every covariance), in squared units of the data.
+    max_iter : int, default=100
+        Most iterations of one start; 0 keeps the starting parameters.
+    n_init : int, default=1
+        Number of starts; the one with the highest `lower_bound_` is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        How to start: from the clusters of k-means; from centres spread by k-means++; from random
+        responsibilities; from rows drawn at random as means.
+    weights_init : array-like of shape (n_components,), default=None
+        Starting weights, summing to one. None: from `init_params`.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Starting means. None: from `init_params`.
+    precisions_init : array-like in the shape of `precisions_`, default=None
+        Starting precisions, the inverses of covariances. None: from `init_params`.
+    random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
+        Seeds the starts and `sample`. An int gives the same fit, and the same sample, every time;
+        None draws from NumPy's global state.
+    warm_start : bool, default=False
+        Go on from the parameters of the last fit, when there was one; `n_init` is then ignored.
+    verbose : int, default=0
+        1 prints the starts and iterations, 2 also times (s) and changes of the mean
+        log-likelihood (nats).
+    verbose_interval : int, default=10
+        Iterations between two printed lines.
     n_threads : int or None, default=None
-        None: what OMP_NUM_THREADS, threadpoolctl, CPU affinity and cgroup quota allow.
+        Most threads to use, never more than the CPUs this process may run on. None: as many as
+        OMP_NUM_THREADS, an active threadpoolctl limit, the CPU affinity and the container's CPU
+        quota allow, asked at every call.
 
     Attributes
     ----------
     weights_ : array of shape (n_components,)
+        Weights, summing to one. This and the next four arrays are float32 when the data of the
+        fit were float32 or float16, float64 otherwise. Prediction uses `weights_`, `means_` and
+        `precisions_cholesky_`, `sample` the first two and `covariances_`; they may be set.
     means_ : array of shape (n_components, n_features)
-    covariances_, precisions_, precisions_cholesky_ : array
+    covariances_ : array
         (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
         (n_components, n_features) for "diag", (n_components,) for "spherical".
+    precisions_ : array in the shape of `covariances_`
+        The inverses of the covariances.
+    precisions_cholesky_ : array in the shape of `covariances_`
+        Upper triangular U with precision = U U^T; for "diag" and "spherical", 1 / standard
+        deviation.
     converged_ : bool
+        Whether the kept start met `tol` within `max_iter`.
     n_iter_ : int
+        Iterations of the kept start.
     lower_bound_ : float
+        The last of `lower_bounds_`; -inf when `max_iter` is 0.
     lower_bounds_ : list of float
+        Mean log-likelihood per row (nats) that each iteration found, before its M-step.
     n_features_in_ : int
-    feature_names_in_ : array of shape (n_features,), where `X` has names
+        Number of columns of the data of the fit.
+    feature_names_in_ : array of str of shape (n_features,)
+        Names of the columns; only where the data had names and scikit-learn is installed.
+
+    See Also
+    --------
+    fusedgmm.accumulate : One pass, for data that come in parts.
+    fusedgmm.reference : The same algorithm in plain NumPy, with its formulas.
+
+    Notes
+    -----
+    The algorithm is EM [1]_ with the updates of [2]_, equations 9.23 to 9.27; `reg_covar` is added
+    after each M-step. A row of `sample_weight` w counts as w equal rows, in the likelihood and in
+    its mean. Sums are kept in float64 and about a point near each mean, so that data far from zero
+    keep their digits, also in float32.
+
+    Rows are cut into blocks by their number alone and sums merge in the order of the rows, so a fit
+    has the same bits with any number of threads.
+
+    References
+    ----------
+    .. [1] Dempster, Laird & Rubin (1977), "Maximum likelihood from incomplete data via the EM
+       algorithm", J. R. Statist. Soc. B 39, 1-38.
+    .. [2] Bishop (2006), "Pattern Recognition and Machine Learning", section 9.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> model = GaussianMixture(n_components=2, random_state=1).fit(X)
+    >>> print(np.sort(model.means_, axis=0).round(6))
+    [[ 1.  2.]
+     [10.  2.]]
+    >>> left, right = model.predict([[0, 0], [12, 3]])
+    >>> bool(left == right)
+    False
     """
 
     weights_: Reals
@@ -163,18 +247,28 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Finite real numbers, at least two rows and `n_components`; not copied when float32 or
+            float64, in any layout.
         y : ignored
-        sample_weight : array-like of shape (n_samples,) or None
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Finite and not negative, not all zero. None: every row counts once.
 
         Returns
         -------
-        self
+        self : GaussianMixture
 
         Raises
         ------
         TypeError, ValueError
             Data, weights or a parameter is not what it should be; a covariance is singular. The
             model is then as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            No convergence within `max_iter`.
+        UserWarning
+            A component has lost all its rows.
         """
         self._fit(X, sample_weight)
         return self
@@ -190,40 +284,49 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return self._run(self._checked(X), "labels")
 
     def predict_proba(self, X: ArrayLike) -> Reals:
-        """Return the responsibilities, (n_samples, n_components)."""
+        """Return the responsibilities, (n_samples, n_components), in the dtype of `X`."""
         return self._run(self._checked(X), "responsibilities")
 
     def score_samples(self, X: ArrayLike) -> Reals:
-        """Return the log-likelihood of each row, (n_samples,)."""
+        """Return the log-likelihood of each row in nats, (n_samples,), in the dtype of `X`."""
         return self._run(self._checked(X), "log_likelihood")
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the (weighted) mean log-likelihood of the rows."""
+        """Return the (weighted) mean log-likelihood of the rows, in nats."""
         X = self._checked(X)
         weight = as_sample_weight(sample_weight, len(X))
         return self._mean_log_likelihood(X, weight)
 
     def aic(self, X: ArrayLike) -> float:
-        """Return Akaike's information criterion; lower is better."""
+        """Return Akaike's criterion, 2 p - 2 log L with p parameters; lower is better."""
         X = self._checked(X)
         return -2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters()
 
     def bic(self, X: ArrayLike) -> float:
-        """Return the Bayesian information criterion; lower is better."""
+        """Return the Bayesian criterion, p log N - 2 log L with p parameters; lower is better."""
         X = self._checked(X)
         penalty = self._n_parameters() * math.log(len(X))
         return -2 * self._mean_log_likelihood(X) * len(X) + penalty
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
-        """Draw rows from the fitted mixture.
+        """Draw rows from the fitted mixture, by `random_state`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
 
         Returns
         -------
-        X : array of shape (n_samples, n_features)
-        y : array of shape (n_samples,)
-            The component each row was drawn from.
+        X : array of shape (n_samples, n_features), float64
+        y : array of shape (n_samples,), int64
+            The component each row was drawn from, in rising order.
+
+        Raises
+        ------
+        ValueError
+            `n_samples` is not an int of at least 1.
         """
         check_fitted(self)
         if n_samples < 1:  # in scikit-learn's words
