@@ -1,6 +1,7 @@
 """Gaussian mixtures by EM in one fused, multi-threaded pass over memory."""
 
 from importlib import import_module
+from types import ModuleType
 
 from .config import __version__, show_config
 from .mixture import GaussianMixture
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     # the oracle is for tests and readers; a fit should not pay for importing it
     if name == "reference":
         return import_module(".reference", __name__)

@@ -2,84 +2,72 @@
 
 from __future__ import annotations
 
-import inspect
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-try:
-    from sklearn.base import BaseEstimator, DensityMixin
-    from sklearn.exceptions import ConvergenceWarning, NotFittedError
-except ImportError:
+from ._typing import Random
 
-    class ConvergenceWarning(UserWarning):
-        """A fit stopped before it converged."""
-
-    class NotFittedError(ValueError, AttributeError):
-        """A fitted model is needed."""
-
-    class DensityMixin:
-        """Nothing to add without scikit-learn."""
-
-    class BaseEstimator:
-        """get_params, set_params and repr from the constructor's signature."""
-
-        @classmethod
-        def _parameters(cls):
-            return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
-
-        def get_params(self, deep=True):
-            """Return the constructor parameters by name."""
-            return {name: getattr(self, name) for name in sorted(self._parameters())}
-
-        def set_params(self, **params):
-            """Set constructor parameters; ValueError on an unknown name."""
-            known = self._parameters()
-            for name in params:
-                if name not in known:
-                    raise ValueError(
-                        f"Invalid parameter {name!r} for estimator {self}. "
-                        f"Valid parameters are: {sorted(known)}."
-                    )
-            for name, value in params.items():
-                setattr(self, name, value)
-            return self
-
-        def __repr__(self):
-            changed = (
-                f"{name}={getattr(self, name)!r}"
-                for name, parameter in self._parameters().items()
-                if repr(getattr(self, name)) != repr(parameter.default)
-            )
-            return f"{type(self).__name__}({', '.join(changed)})"
-
-    def _check_names(estimator, X, reset):
-        """Feature names are scikit-learn's matter; without it there are none."""
+if TYPE_CHECKING:  # scikit-learn has no types; what it shares with its stand-in is all we use
+    from ._without_sklearn import (
+        BaseEstimator,
+        ConvergenceWarning,
+        DensityMixin,
+        NotFittedError,
+        check_names,
+    )
 else:
     try:
-        from sklearn.utils.validation import validate_data
-    except ImportError:  # before scikit-learn 1.6
-
-        def _check_names(estimator, X, reset):
-            estimator._check_feature_names(X, reset=reset)
+        from sklearn.base import BaseEstimator, DensityMixin
+        from sklearn.exceptions import ConvergenceWarning, NotFittedError
+    except ImportError:
+        from ._without_sklearn import (
+            BaseEstimator,
+            ConvergenceWarning,
+            DensityMixin,
+            NotFittedError,
+            check_names,
+        )
     else:
+        try:
+            from sklearn.utils.validation import validate_data
+        except ImportError:  # before scikit-learn 1.6
 
-        def _check_names(estimator, X, reset):
-            validate_data(estimator, X, reset=reset, skip_check_array=True)
+            def check_names(estimator, X, reset):
+                estimator._check_feature_names(X, reset=reset)
+        else:
+
+            def check_names(estimator, X, reset):
+                validate_data(estimator, X, reset=reset, skip_check_array=True)
 
 
-def feature_attributes(X, n_features):
+__all__ = [
+    "BaseEstimator",
+    "ConvergenceWarning",
+    "DensityMixin",
+    "NotFittedError",
+    "as_random",
+    "check_feature_names",
+    "check_fitted",
+    "draw_seed",
+    "feature_attributes",
+]
+
+
+def feature_attributes(X: ArrayLike, n_features: int) -> dict[str, object]:
     """Return n_features_in_ and, where `X` has them, feature_names_in_, for a fit to set."""
     probe = BaseEstimator()  # a stand-in: a fit that fails later must leave the old names alone
-    _check_names(probe, X, reset=True)
+    check_names(probe, X, reset=True)
     return {**vars(probe), "n_features_in_": n_features}
 
 
-def check_feature_names(estimator, X):
+def check_feature_names(estimator: BaseEstimator, X: ArrayLike) -> None:
     """Raise or warn as scikit-learn does when names differ from those of the fit."""
-    _check_names(estimator, X, reset=False)
+    check_names(estimator, X, reset=False)
 
 
-def check_fitted(estimator):
+def check_fitted(estimator: BaseEstimator) -> None:
     """Raise NotFittedError unless the model has parameters."""
     if not hasattr(estimator, "precisions_cholesky_"):
         raise NotFittedError(
@@ -88,7 +76,7 @@ def check_fitted(estimator):
         )
 
 
-def as_random(random_state):
+def as_random(random_state: object) -> Random:
     """Return a RandomState or Generator from None, an int or either of the two."""
     if random_state is None or random_state is np.random:
         return np.random.mtrand._rand  # NumPy's global state, as scikit-learn takes it
@@ -101,7 +89,7 @@ def as_random(random_state):
     )
 
 
-def draw_seed(random):
+def draw_seed(random: Random) -> int:
     """Draw one uint64 seed, as an int."""
     draw = random.integers if isinstance(random, np.random.Generator) else random.randint
     return int(draw(0, 2**64, dtype=np.uint64))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._typing import Floats, Reals
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -12,30 +15,31 @@ INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 _CHUNK_ELEMENTS = 1 << 18
 
 
-def as_option(value, name, known):
+def as_option(value: object, name: str, known: tuple[str, ...]) -> str:
     """Return `value` when it is one of `known`; ValueError listing them otherwise."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
     return value
 
 
-def as_integer(value, name, minimum):
+def as_integer(value: object, name: str, minimum: int) -> int:
     """Return `value` as an int not below `minimum`; bool and non-integers are a ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{name} must be an int >= {minimum}, got {value!r}")
     return int(value)
 
 
-def as_nonnegative(value, name):
+def as_nonnegative(value: object, name: str) -> float:
     """Return `value` as a finite float >= 0; anything else is a ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number >= 0, got {value!r}")
-    if not 0.0 <= value < np.inf:
+    number = float(value)
+    if not 0.0 <= number < np.inf:
         raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
-    return float(value)
+    return number
 
 
-def covariance_shape(covariance_type, n_components, n_features):
+def covariance_shape(covariance_type: str, n_components: int, n_features: int) -> tuple[int, ...]:
     """Return the shape of covariances, precisions and their factors for one covariance type."""
     return {
         "full": (n_components, n_features, n_features),
@@ -45,7 +49,7 @@ def covariance_shape(covariance_type, n_components, n_features):
     }[as_option(covariance_type, "covariance_type", COVARIANCE_TYPES)]
 
 
-def check_shape(array, shape, name):
+def check_shape(array: Reals, shape: tuple[int, ...], name: str) -> None:
     """Raise ValueError unless `array` has `shape`."""
     if array.shape != shape:
         raise ValueError(
@@ -53,18 +57,33 @@ def check_shape(array, shape, name):
         )
 
 
-def as_floating(X, name="X"):
+def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
+    """Return float64 from an array of Python objects; None, as in a data frame, becomes NaN."""
+    result = np.empty(array.shape)
+    for index, value in np.ndenumerate(array):
+        try:
+            if isinstance(value, (str, bytes)):  # float("7") would work, and hide a text column
+                raise ValueError(f"it is of type {type(value).__name__!r}")
+            result[index] = np.nan if value is None else float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            axes = zip(("row", "column"), index, strict=False)
+            where = "".join(f", {axis} {i}" for axis, i in axes)
+            raise type(error)(f"{name} holds {value!r}, no real number{where}: {error}") from None
+    return result
+
+
+def as_floating(X: ArrayLike, name: str = "X") -> Reals:
     """Convert to a native, aligned float32 or float64 array of any shape and strides.
 
     float32 and float64 are kept (without a copy where possible), float16 becomes float32, and
-    bool, integers and long double become float64.
+    bool, integers, long double and objects that are numbers become float64.
 
     Raises
     ------
     TypeError
-        Sparse input.
+        Sparse input; an object that is no number (naming the first).
     ValueError
-        Object, string, complex or other non-real dtype; a masked array with masked values.
+        String, complex or other non-real dtype, a string among objects; masked values.
     """
     # duck-typed, so that SciPy need not be installed
     if hasattr(X, "tocsr") or hasattr(X, "tocoo"):
@@ -75,6 +94,8 @@ def as_floating(X, name="X"):
     if np.ma.isMaskedArray(X) and np.ma.getmaskarray(X).any():
         raise ValueError(f"Input {name} has masked values; fill or drop them first")
     array = np.asarray(X)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
     kind, itemsize = array.dtype.kind, array.dtype.itemsize
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
@@ -90,7 +111,7 @@ def as_floating(X, name="X"):
     return array if array.flags.aligned else array.copy()
 
 
-def check_finite(array, name="X"):
+def check_finite(array: Reals, name: str = "X") -> None:
     """Raise ValueError naming the first NaN or infinity; memory stays at one chunk of rows."""
     if array.size == 0:
         return
@@ -114,7 +135,22 @@ def check_finite(array, name="X"):
         raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
 
 
-def as_data(X, *, min_samples=1, n_features=None, estimator="GaussianMixture"):
+def check_n_features(X: Reals, n_features: int, estimator: str) -> None:
+    """Raise ValueError unless the rows of `X` have the columns that `estimator` expects."""
+    if X.shape[1] != n_features:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {estimator} is expecting {n_features} features "
+            "as input"
+        )
+
+
+def as_data(
+    X: ArrayLike,
+    *,
+    min_samples: int = 1,
+    n_features: int | None = None,
+    estimator: str = "GaussianMixture",
+) -> Reals:
     """Convert `X` to a finite (n_samples, n_features) float32 or float64 array.
 
     Parameters
@@ -151,16 +187,13 @@ def as_data(X, *, min_samples=1, n_features=None, estimator="GaussianMixture"):
         raise ValueError(
             f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
         )
-    if n_features is not None and X.shape[1] != n_features:
-        raise ValueError(
-            f"X has {X.shape[1]} features, but {estimator} is expecting {n_features} features "
-            "as input"
-        )
+    if n_features is not None:
+        check_n_features(X, n_features, estimator)
     check_finite(X)
     return X
 
 
-def as_sample_weight(sample_weight, n_samples):
+def as_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Floats | None:
     """Convert weights to a contiguous float64 (n_samples,) array; None stays None.
 
     Raises
@@ -170,12 +203,10 @@ def as_sample_weight(sample_weight, n_samples):
     """
     if sample_weight is None:
         return None
-    weight = np.ascontiguousarray(as_floating(sample_weight, "sample_weight"), dtype=np.float64)
-    # asked of the input: ascontiguousarray makes a scalar 1-D
-    if np.shape(sample_weight) != (n_samples,):
-        raise ValueError(
-            f"sample_weight.shape == {np.shape(sample_weight)}, expected {(n_samples,)}!"
-        )
+    given = as_floating(sample_weight, "sample_weight")
+    if given.shape != (n_samples,):
+        raise ValueError(f"sample_weight.shape == {given.shape}, expected {(n_samples,)}!")
+    weight = np.ascontiguousarray(given, dtype=np.float64)
     check_finite(weight, "sample_weight")
     negative = weight < 0
     if negative.any():
@@ -186,7 +217,7 @@ def as_sample_weight(sample_weight, n_samples):
     return weight
 
 
-def _as_parameter(value, shape, name):
+def _as_parameter(value: ArrayLike, shape: tuple[int, ...], name: str) -> tuple[Floats, float]:
     """Return a finite float64 copy-if-needed of `value`, and the tolerance its own dtype earns."""
     array = as_floating(value, name)
     check_shape(array, shape, name)
@@ -195,10 +226,14 @@ def _as_parameter(value, shape, name):
     return np.ascontiguousarray(array, dtype=np.float64), tolerance
 
 
-def as_weights(weights, n_components):
-    """Return starting weights (n_components,) as float64, in [0, 1] and summing to one."""
-    weights, tolerance = _as_parameter(weights, (n_components,), "weights")
-    if weights.min() < 0.0 or weights.max() > 1.0:
+def as_weights(weights: ArrayLike, n_components: int, tolerance: float | None = None) -> Floats:
+    """Return mixture weights (n_components,) as float64, in [0, 1] and summing to one.
+
+    The sum may be off by `tolerance`; None: by what the given dtype explains.
+    """
+    weights, rounding = _as_parameter(weights, (n_components,), "weights")
+    tolerance = rounding if tolerance is None else tolerance
+    if weights.min() < 0.0 or weights.max() > 1.0 + tolerance:
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got max value "
             f"{weights.max():.5f}, min value {weights.min():.5f}"
@@ -211,12 +246,14 @@ def as_weights(weights, n_components):
     return weights
 
 
-def as_means(means, n_components, n_features):
+def as_means(means: ArrayLike, n_components: int, n_features: int) -> Floats:
     """Return starting means (n_components, n_features) as float64."""
     return _as_parameter(means, (n_components, n_features), "means")[0]
 
 
-def as_precisions(precisions, covariance_type, n_components, n_features):
+def as_precisions(
+    precisions: ArrayLike, covariance_type: str, n_components: int, n_features: int
+) -> Floats:
     """Return starting precisions in the shape of `covariance_type` as float64.
 
     Raises

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import sys
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ._typing import Floats, Labels, Reals
+
+if TYPE_CHECKING:
+    from .mixture import GaussianMixture
+
+T = TypeVar("T", int, float)
 
 MISSING = {"", "na", "nan", "n/a", "null", "none"}
 
@@ -26,7 +37,7 @@ class UsageError(Exception):
 # ---------------------------------------------------------------- reading
 
 
-def _number(cell):
+def _number(cell: str) -> float | None:
     cell = cell.strip()
     if cell.lower() in MISSING:
         return float("nan")
@@ -36,7 +47,7 @@ def _number(cell):
         return None
 
 
-def _select(names, wanted):
+def _select(names: list[str], wanted: str | None) -> list[int]:
     """Positions of the wanted columns: names first, then numbers counted from 0."""
     if wanted is None:
         return list(range(len(names)))
@@ -55,7 +66,7 @@ def _select(names, wanted):
     return chosen
 
 
-def _read_csv(path, wanted):
+def _read_csv(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         sample = file.readline()
         file.seek(0)
@@ -96,7 +107,7 @@ def _read_csv(path, wanted):
     return X, [names[c] for c in chosen]
 
 
-def _read_array(path, wanted):
+def _read_array(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.lib.npyio.NpzFile):
         with loaded as archive:
@@ -122,7 +133,7 @@ def _read_array(path, wanted):
     return (X if wanted is None else X[:, chosen]), [names[c] for c in chosen]
 
 
-def read_data(path, columns=None):
+def read_data(path: str | Path, columns: str | None = None) -> tuple[Reals, list[str]]:
     """(X, column names) of a .csv, .npy or .npz file; UsageError says what is wrong with it."""
     path = Path(path)
     if not path.is_file():
@@ -152,7 +163,7 @@ def read_data(path, columns=None):
 # ---------------------------------------------------------------- writing
 
 
-def _check_output(path, suffixes):
+def _check_output(path: str | Path, suffixes: tuple[str, ...]) -> Path:
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"{path}: the name must end in {' or '.join(suffixes)}")
@@ -165,7 +176,7 @@ def _check_output(path, suffixes):
     return path
 
 
-def write_whole(path, write):
+def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
     """Call write(temporary path) and rename the result to path: all of it, or nothing changed."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
@@ -182,7 +193,7 @@ def write_whole(path, write):
         raise
 
 
-def _write_labels(path, labels, probability):
+def _write_labels(path: str, labels: Labels, probability: Reals) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["label", "probability"])
@@ -192,7 +203,7 @@ def _write_labels(path, labels, probability):
 # ---------------------------------------------------------------- reporting
 
 
-def _deviations(model):
+def _deviations(model: GaussianMixture) -> Floats:
     from fusedgmm.plots import full_covariances
 
     k, d = np.shape(model.means_)
@@ -200,7 +211,7 @@ def _deviations(model):
     return np.sqrt(np.diagonal(full, axis1=1, axis2=2))
 
 
-def _print_components(model, names, shown=6):
+def _print_components(model: GaussianMixture, names: list[str], shown: int = 6) -> None:
     d = len(names)
     width = max(16, *(len(n) + 2 for n in names[:shown]))
     print(
@@ -215,7 +226,7 @@ def _print_components(model, names, shown=6):
     print("(mean ± standard deviation)")
 
 
-def _print_likelihood(model, n, at_most=12):
+def _print_likelihood(model: GaussianMixture, n: int, at_most: int = 12) -> None:
     bounds = np.asarray(getattr(model, "lower_bounds_", [model.lower_bound_])) * n
     print("\niteration  log-likelihood      change")
     last = len(bounds) - 1
@@ -230,7 +241,7 @@ def _print_likelihood(model, n, at_most=12):
         print(f"{i + 1:>9}  {value:14.4f}{change}")
 
 
-def _print_machine(seconds):
+def _print_machine(seconds: float) -> None:
     from fusedgmm import threads
     from fusedgmm._core import config
 
@@ -240,7 +251,7 @@ def _print_machine(seconds):
     )
 
 
-def _print_summary(model, X):
+def _print_summary(model: GaussianMixture, X: Reals) -> None:
     state = "converged" if model.converged_ else "NOT converged (raise --max-iter or --tol)"
     print(
         f"\n{state} after {model.n_iter_} iterations   "
@@ -249,7 +260,7 @@ def _print_summary(model, X):
     )
 
 
-def _fit(model, X):
+def _fit(model: GaussianMixture, X: Reals) -> float:
     """Fit; warnings become one-line notes on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -261,7 +272,7 @@ def _fit(model, X):
     return seconds
 
 
-def best_matching(labels, truth):
+def best_matching(labels: Labels, truth: NDArray[np.str_]) -> tuple[float, tuple[str, ...]]:
     """(accuracy, name of each label) under the one-to-one naming that agrees with most rows."""
     kinds = np.unique(truth)
     best = max(
@@ -273,7 +284,7 @@ def best_matching(labels, truth):
 # ---------------------------------------------------------------- commands
 
 
-def example():
+def example() -> None:
     from fusedgmm import GaussianMixture
     from fusedgmm.datasets import load_heights
 
@@ -300,7 +311,7 @@ def example():
     _print_machine(seconds)
 
 
-def fit_command(args):
+def fit_command(args: argparse.Namespace) -> None:
     outputs = [
         (args.output, (".npz",)),
         (args.labels, (".csv",)),
@@ -373,8 +384,8 @@ def fit_command(args):
         print(f"figure  -> {args.plot}")
 
 
-def _at_least(low, kind):
-    def parse(text):
+def _at_least(low: T, kind: type[T]) -> Callable[[str], T]:
+    def parse(text: str) -> T:
         value = kind(text)
         if not value >= low:
             raise argparse.ArgumentTypeError(f"{text} is less than {low}")
@@ -384,7 +395,7 @@ def _at_least(low, kind):
     return parse
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fusedgmm",
         description="Gaussian mixtures by fused EM. Without a command: a worked example.",
@@ -409,10 +420,11 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # "±" on a terminal that cannot show it
-        with suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(ValueError):
+                stream.reconfigure(errors="replace")
     args = _parser().parse_args(argv)
     try:
         if args.command == "fit":

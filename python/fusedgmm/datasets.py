@@ -6,6 +6,9 @@ import csv
 from importlib.resources import files
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ._typing import Floats
 
 
 def _columns(name: str) -> dict[str, list[str]]:
@@ -14,7 +17,7 @@ def _columns(name: str) -> dict[str, list[str]]:
     return {column: [row[i] for row in rows] for i, column in enumerate(header)}
 
 
-def load_heights() -> tuple[np.ndarray, np.ndarray]:
+def load_heights() -> tuple[Floats, NDArray[np.str_]]:
     """Heights in cm of 200 people, (200, 1) float64, and their sex, (200,) of "F" or "M".
 
     Davis (1990); row 12, whose weight and height are swapped in the original, is mended.
@@ -23,7 +26,7 @@ def load_heights() -> tuple[np.ndarray, np.ndarray]:
     return np.array(table["height"], dtype=np.float64)[:, None], np.array(table["sex"])
 
 
-def load_faithful() -> np.ndarray:
+def load_faithful() -> Floats:
     """Old Faithful: eruption time and waiting time in minutes, (272, 2) float64.
 
     Azzalini & Bowman (1990).

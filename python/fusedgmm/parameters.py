@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _core
-from ._validation import as_floating, check_finite, check_shape, covariance_shape
+from ._typing import CovarianceType, Floats
+from ._validation import as_floating, as_weights, check_finite, check_shape, covariance_shape
 
 
-def frozen(value, name):
+def frozen(value: ArrayLike, name: str) -> Floats:
     """Return a finite, read-only, contiguous float64 copy of `value`."""
     array = np.array(as_floating(value, name), dtype=np.float64, order="C")
     check_finite(np.atleast_1d(array), name)
@@ -18,22 +21,23 @@ def frozen(value, name):
     return array
 
 
-def precisions_of(precisions_cholesky, covariance_type):
+def precisions_of(precisions_cholesky: Floats, covariance_type: str) -> Floats:
     """Return the precisions whose upper factors U (precision = U U^T) are given."""
     if covariance_type in ("diag", "spherical"):
         return precisions_cholesky**2
     return precisions_cholesky @ np.swapaxes(precisions_cholesky, -1, -2)
 
 
-def covariances_of(precisions_cholesky, covariance_type):
+def covariances_of(precisions_cholesky: Floats, covariance_type: str) -> Floats:
     """Return the covariances whose precisions' upper factors are given."""
     if covariance_type in ("diag", "spherical"):
         return 1.0 / precisions_cholesky**2
     inverse = np.linalg.inv(precisions_cholesky)
-    return np.swapaxes(inverse, -1, -2) @ inverse
+    covariances: Floats = np.swapaxes(inverse, -1, -2) @ inverse
+    return covariances
 
 
-def factor_precisions(precisions, covariance_type):
+def factor_precisions(precisions: Floats, covariance_type: str) -> Floats:
     """Return the upper factors U (precision = U U^T) of positive-definite precisions."""
     if covariance_type in ("diag", "spherical"):
         return np.sqrt(precisions)
@@ -58,26 +62,28 @@ class MixtureParameters:
     Raises
     ------
     ValueError
-        Shapes that do not fit together, NaN or infinity, an unknown covariance type.
+        Shapes that do not fit together, NaN or infinity, weights that are negative or do not sum
+        to one, an unknown covariance type.
     """
 
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    precisions_cholesky: np.ndarray
-    covariance_type: str = "full"
+    weights: Floats
+    means: Floats
+    covariances: Floats
+    precisions_cholesky: Floats
+    covariance_type: CovarianceType = "full"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("weights", "means", "covariances", "precisions_cholesky"):
             object.__setattr__(self, name, frozen(getattr(self, name), name))
         if self.means.ndim != 2:
             raise ValueError(f"means must be 2-D, got shape {self.means.shape}")
         shape = covariance_shape(self.covariance_type, *self.means.shape)
-        check_shape(self.weights, self.means.shape[:1], "weights")
+        # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
+        as_weights(self.weights, self.n_components, tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # through the constructor, so that unpickled arrays are read-only again
         return type(self), (
             self.weights,
@@ -88,17 +94,23 @@ class MixtureParameters:
         )
 
     @property
-    def n_components(self):
+    def n_components(self) -> int:
         """Number of components."""
-        return self.means.shape[0]
+        return len(self.means)
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Number of features."""
-        return self.means.shape[1]
+        return int(self.means.shape[1])
 
     @classmethod
-    def from_covariances(cls, weights, means, covariances, covariance_type="full"):
+    def from_covariances(
+        cls,
+        weights: ArrayLike,
+        means: ArrayLike,
+        covariances: ArrayLike,
+        covariance_type: CovarianceType = "full",
+    ) -> Self:
         """Build from covariances, factoring their precisions; ValueError if one is singular."""
         means = frozen(means, "means")
         covariances = frozen(covariances, "covariances")
@@ -106,4 +118,4 @@ class MixtureParameters:
             raise ValueError(f"means must be 2-D, got shape {means.shape}")
         check_shape(covariances, covariance_shape(covariance_type, *means.shape), "covariances")
         factors = _core.precision_cholesky(covariance_type, covariances)
-        return cls(weights, means, covariances, factors, covariance_type)
+        return cls(frozen(weights, "weights"), means, covariances, factors, covariance_type)

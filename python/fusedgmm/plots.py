@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ._typing import Floats, Labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .mixture import GaussianMixture
 
 
-def full_covariances(covariances, covariance_type, n_components, n_features):
+def full_covariances(
+    covariances: ArrayLike, covariance_type: str, n_components: int, n_features: int
+) -> Floats:
     """The covariances of any type as (K, d, d)."""
     c = np.asarray(covariances, dtype=np.float64)
     shape = (n_components, n_features, n_features)
@@ -14,7 +28,13 @@ def full_covariances(covariances, covariance_type, n_components, n_features):
     return np.broadcast_to(c.reshape(n_components, -1, 1) * np.eye(n_features), shape).copy()
 
 
-def plot_mixture(X, model, *, columns=None, features=None):
+def plot_mixture(
+    X: ArrayLike,
+    model: GaussianMixture,
+    *,
+    columns: Sequence[str] | None = None,
+    features: tuple[int, int] | None = None,
+) -> Figure:
     """A matplotlib Figure of the rows X and the fitted model.
 
     One feature: histogram and densities. Two: scatter and the ellipses at 1 and 2 standard
@@ -59,7 +79,7 @@ def plot_mixture(X, model, *, columns=None, features=None):
     return figure
 
 
-def _densities(axes, x, weights, means, variances):
+def _densities(axes: Axes, x: Floats, weights: Floats, means: Floats, variances: Floats) -> None:
     axes.hist(x, bins="sqrt", density=True, color="0.85", edgecolor="white")
     margin = 0.1 * (np.ptp(x) or 1.0)
     grid = np.linspace(x.min() - margin, x.max() + margin, 500)
@@ -72,7 +92,9 @@ def _densities(axes, x, weights, means, variances):
     axes.plot(grid, np.sum(parts, axis=0), color="black", linewidth=1, label="mixture")
 
 
-def _ellipses(axes, points, labels, means, covariances):
+def _ellipses(
+    axes: Axes, points: Floats, labels: Labels, means: Floats, covariances: Floats
+) -> None:
     angle = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(angle), np.sin(angle)])
     many = len(points) > 5000
@@ -80,7 +102,13 @@ def _ellipses(axes, points, labels, means, covariances):
         colour = f"C{k % 10}"
         mine = points[labels == k]
         axes.scatter(
-            *mine.T, s=2 if many else 12, alpha=0.5, color=colour, linewidths=0, rasterized=many
+            mine[:, 0],
+            mine[:, 1],
+            s=2 if many else 12,
+            alpha=0.5,
+            color=colour,
+            linewidths=0,
+            rasterized=many,
         )
         values, vectors = np.linalg.eigh(covariance)
         root = vectors * np.sqrt(np.maximum(values, 0))

@@ -26,18 +26,21 @@ Shapes, scikit-learn's own, for covariances and precisions_cholesky alike:
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ._typing import Floats
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
 
-def _check_type(covariance_type):
+def _check_type(covariance_type: str) -> None:
     if covariance_type not in COVARIANCE_TYPES:
         raise ValueError(
             f"covariance_type is {covariance_type!r}; it must be one of {COVARIANCE_TYPES}"
         )
 
 
-def precision_cholesky(covariances, covariance_type):
+def precision_cholesky(covariances: ArrayLike, covariance_type: str) -> Floats:
     """Upper triangular U with U U^T = Sigma^-1; for diag and spherical 1 / standard deviation.
 
     With Sigma = L L^T, Sigma^-1 = L^-T L^-1, so U = L^-T.
@@ -47,15 +50,19 @@ def precision_cholesky(covariances, covariance_type):
     if covariance_type in ("diag", "spherical"):
         if not np.all(covariances > 0):
             raise ValueError("a variance is not positive; increase reg_covar")
-        return 1.0 / np.sqrt(covariances)
+        scale: Floats = 1.0 / np.sqrt(covariances)
+        return scale
     try:
         lower = np.linalg.cholesky(covariances)
     except np.linalg.LinAlgError as error:
         raise ValueError("a covariance is not positive definite; increase reg_covar") from error
-    return np.triu(np.swapaxes(np.linalg.inv(lower), -1, -2))
+    inverse: Floats = np.linalg.inv(lower)
+    return np.triu(np.swapaxes(inverse, -1, -2))
 
 
-def log_gaussian_density(X, means, precisions_cholesky, covariance_type):
+def log_gaussian_density(
+    X: ArrayLike, means: Floats, precisions_cholesky: Floats, covariance_type: str
+) -> Floats:
     """log N(x_n | mu_k, Sigma_k), (N, K)  [B 2.43], from the differences x - mu.
 
     log N = -d/2 log(2 pi) + log det U - |(x - mu)^T U|^2 / 2
@@ -78,7 +85,13 @@ def log_gaussian_density(X, means, precisions_cholesky, covariance_type):
     return result
 
 
-def e_step(X, weights, means, precisions_cholesky, covariance_type):
+def e_step(
+    X: ArrayLike,
+    weights: Floats,
+    means: Floats,
+    precisions_cholesky: Floats,
+    covariance_type: str,
+) -> tuple[Floats, Floats]:
     """(log p(x_n), (N,)) and (responsibilities g_nk, (N, K)).
 
     log-sum-exp: log sum_k exp(a_k) = m + log sum_k exp(a_k - m), m = max_k a_k, never overflows.
@@ -93,12 +106,12 @@ def e_step(X, weights, means, precisions_cholesky, covariance_type):
     return (largest + np.log(total))[:, 0], scaled / total
 
 
-def _weighted(responsibilities, sample_weight):
+def _weighted(responsibilities: ArrayLike, sample_weight: ArrayLike | None) -> Floats:
     g = np.asarray(responsibilities, dtype=np.float64)
     return g if sample_weight is None else g * np.asarray(sample_weight, dtype=np.float64)[:, None]
 
 
-def _second_moments(X, g, centres, covariance_type):
+def _second_moments(X: Floats, g: Floats, centres: Floats, covariance_type: str) -> Floats:
     """sum_n g_nk (x_n - c_k)(x_n - c_k)^T, in the shape of the covariance type."""
     _check_type(covariance_type)
     differences = [X - centre for centre in centres]
@@ -109,7 +122,13 @@ def _second_moments(X, g, centres, covariance_type):
     return sums.sum(axis=1) if covariance_type == "spherical" else sums
 
 
-def statistics(X, responsibilities, shift, sample_weight=None, covariance_type="full"):
+def statistics(
+    X: ArrayLike,
+    responsibilities: ArrayLike,
+    shift: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    covariance_type: str = "full",
+) -> dict[str, Floats]:
     """The sufficient statistics about shift (K, d); y = x_n - shift_k, g includes the row's weight.
 
     nk (K,) = sum g;  sx (K, d) = sum g y;  sxx = sum g y y^T: full (K, d, d); tied (d, d), summed
@@ -125,7 +144,13 @@ def statistics(X, responsibilities, shift, sample_weight=None, covariance_type="
     }
 
 
-def m_step(X, responsibilities, covariance_type, reg_covar, sample_weight=None):
+def m_step(
+    X: ArrayLike,
+    responsibilities: ArrayLike,
+    covariance_type: str,
+    reg_covar: float,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[Floats, Floats, Floats]:
     """weights, means, covariances that maximize the expected log-likelihood.
 
     reg_covar is added to every variance. Like scikit-learn, N_k is raised by 10 eps, so that an
@@ -150,8 +175,16 @@ def m_step(X, responsibilities, covariance_type, reg_covar, sample_weight=None):
 
 
 def fit(
-    X, weights, means, covariances, covariance_type, tol, reg_covar, max_iter, sample_weight=None
-):
+    X: ArrayLike,
+    weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    covariance_type: str,
+    tol: float,
+    reg_covar: float,
+    max_iter: int,
+    sample_weight: Floats | None = None,
+) -> tuple[Floats, Floats, Floats, list[float], bool]:
     """EM from the given start: (weights, means, covariances, lower_bounds, converged).
 
     lower_bounds[i] is the mean log-likelihood per row *before* M-step i. scikit-learn's rule:

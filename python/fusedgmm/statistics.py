@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _core, threads
+from ._typing import CovarianceType, Floats
 from ._validation import as_data, as_nonnegative, as_sample_weight
 from .parameters import MixtureParameters
 
 
-def _square(vectors, covariance_type):
+def _square(vectors: Floats, covariance_type: str) -> Floats:
     """Return the second moment of each row, in the shape the covariance type keeps."""
     if covariance_type in ("full", "tied"):
         return vectors[..., :, None] * vectors[..., None, :]
@@ -40,48 +43,48 @@ class SufficientStatistics:
     covariance_type : str
     """
 
-    covariance_type: str
-    nk: np.ndarray
-    _shift: np.ndarray = field(repr=False)
-    _sx: np.ndarray = field(repr=False)
-    _sxx: np.ndarray = field(repr=False)
+    covariance_type: CovarianceType
+    nk: Floats
+    _shift: Floats = field(repr=False)
+    _sx: Floats = field(repr=False)
+    _sxx: Floats = field(repr=False)
     log_likelihood: float
     weight_sum: float
     n_samples: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("nk", "_shift", "_sx", "_sxx"):
             array = np.array(getattr(self, name), dtype=np.float64, order="C")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # through the constructor, so that unpickled arrays are read-only again
         return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     @property
-    def sx(self):
+    def sx(self) -> Floats:
         """Sum of g x about zero."""
         return self._about(np.zeros_like(self._shift))[0]
 
     @property
-    def sxx(self):
+    def sxx(self) -> Floats:
         """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
         return self._about(np.zeros_like(self._shift))[1]
 
-    def _about(self, shift):
+    def _about(self, shift: Floats) -> tuple[Floats, Floats]:
         """Return the first and second moments about another shift, by way of the own mean."""
         sx = self._sx + self.nk[:, None] * (self._shift - shift)
         old, new, n = self._sx, sx, self.nk
         if self.covariance_type == "tied":  # one scatter of all rows: one total moment
-            old, new, n = old.sum(axis=0), new.sum(axis=0), np.float64(self.weight_sum)
+            old, new, n = old.sum(axis=0), new.sum(axis=0), np.array(self.weight_sum)
         inverse = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
         kind = self.covariance_type
         before, after = _square(old, kind), _square(new, kind)
         inverse = np.reshape(inverse, np.shape(n) + (1,) * (after.ndim - np.ndim(n)))
         return sx, (self._sxx - before * inverse) + after * inverse
 
-    def _common_shift(self, other):
+    def _common_shift(self, other: SufficientStatistics) -> Floats:
         """Return a shift at the merged means, where both sides' moments are small."""
         if np.array_equal(self._shift, other._shift):
             return self._shift
@@ -92,7 +95,7 @@ class SufficientStatistics:
             offset, n = offset.sum(axis=0), np.full(1, self.weight_sum + other.weight_sum)
         return self._shift + np.divide(offset, n, out=np.zeros_like(offset), where=n > 0)
 
-    def __add__(self, other):
+    def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
         if self.covariance_type != other.covariance_type:
@@ -122,7 +125,7 @@ class SufficientStatistics:
             self.n_samples + other.n_samples,
         )
 
-    def maximize(self, reg_covar=1e-6):
+    def maximize(self, reg_covar: float = 1e-6) -> MixtureParameters:
         """Return the parameters that maximize the expected likelihood of these statistics.
 
         Raises
@@ -145,7 +148,12 @@ class SufficientStatistics:
         )
 
 
-def accumulate(X, params, sample_weight=None, n_threads=None):
+def accumulate(
+    X: ArrayLike,
+    params: MixtureParameters,
+    sample_weight: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> SufficientStatistics:
     """Make one fused pass over the rows of `X` at the given parameters.
 
     Parameters
@@ -186,6 +194,6 @@ def accumulate(X, params, sample_weight=None, n_threads=None):
     )
 
 
-def maximize(stats, reg_covar=1e-6):
+def maximize(stats: SufficientStatistics, reg_covar: float = 1e-6) -> MixtureParameters:
     """Return `stats.maximize(reg_covar)`: the M-step as a function."""
     return stats.maximize(reg_covar)

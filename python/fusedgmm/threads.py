@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import _core
@@ -12,7 +13,7 @@ from ._validation import as_integer
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_cpus():
+def available_cpus() -> int:
     """Return the number of CPUs this process may run on, at least 1."""
     try:
         return max(1, len(os.sched_getaffinity(0)))
@@ -20,7 +21,7 @@ def available_cpus():
         return os.cpu_count() or 1
 
 
-def _cgroup_folders():
+def _cgroup_folders() -> Iterator[Path]:
     """Yield the cgroup folders of this process, nearest first, up to the root."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -39,7 +40,7 @@ def _cgroup_folders():
     yield _CGROUP / "cpu"
 
 
-def _folder_quota(folder):
+def _folder_quota(folder: Path) -> float:
     """Return one folder's quota in CPUs, or infinity when it sets none or cannot be read."""
     try:
         if (folder / "cpu.max").exists():
@@ -53,7 +54,7 @@ def _folder_quota(folder):
     return cpus if cpus > 0 else math.inf
 
 
-def cpu_quota():
+def cpu_quota() -> int | None:
     """Return the container's CPU quota rounded up, or None when there is none."""
     try:
         quota = min(map(_folder_quota, _cgroup_folders()))
@@ -62,7 +63,7 @@ def cpu_quota():
     return None if math.isinf(quota) else max(1, math.ceil(quota))
 
 
-def resolve(n_threads=None):
+def resolve(n_threads: int | None = None) -> int:
     """Return the number of threads to use.
 
     Parameters

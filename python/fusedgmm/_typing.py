@@ -1,0 +1,16 @@
+"""The types that the package's signatures share."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Reals: TypeAlias = NDArray[np.floating]  # float32 or float64, as the data are
+Labels: TypeAlias = NDArray[np.int64]
+CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
+InitParams: TypeAlias = Literal["kmeans", "k-means++", "random", "random_from_data"]
+Random: TypeAlias = np.random.RandomState | np.random.Generator
+RandomState: TypeAlias = int | Random | None

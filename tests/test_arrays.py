@@ -1,0 +1,194 @@
+"""What GaussianMixture takes as data, what it makes of it, and what it refuses."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fusedgmm import GaussianMixture
+from fusedgmm._validation import as_floating
+
+# Small integers: every dtype below holds them, so every dtype must give the same fit.
+ROWS = np.random.default_rng(0).integers(0, 9, size=(120, 3)) + np.repeat([[0], [30]], 60, axis=0)
+DTYPES = [
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "longdouble", "object"),
+    *(">i2", ">i8", ">f2", ">f4", ">f8", "<f4", "<f8"),
+]
+
+
+def fitted(X):
+    return GaussianMixture(2, random_state=0).fit(X)
+
+
+def same_fit(a, b, rtol=0.0):
+    for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        x, y = getattr(a, name), getattr(b, name)
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * np.abs(y).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_every_real_dtype(name):
+    X = ROWS.astype(name)
+    model = fitted(X)
+    single = X.dtype.kind == "f" and X.dtype.itemsize <= 4
+    result = np.float32 if single else np.float64
+    same_fit(model, fitted(ROWS.astype(result)))
+    same_fit(model, fitted(ROWS.astype(np.float64)), rtol=1e-5 if single else 0.0)
+    for attribute in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        assert getattr(model, attribute).dtype == result, attribute
+    assert model.predict_proba(X).dtype == model.score_samples(X).dtype == result
+    assert model.predict(X).dtype == np.int64
+
+
+def test_bool():
+    X = ROWS % 2 == 0
+    same_fit(fitted(X), fitted(X.astype(np.float64)))
+
+
+def layouts(X):
+    """The same rows, laid out in memory in every way NumPy knows."""
+    n, d = X.shape
+    wide = np.zeros((2 * n, 3 * d), X.dtype)
+    wide[::2, ::3] = X
+    raw = bytearray(X.nbytes + 1)
+    unaligned = np.frombuffer(raw, dtype=X.dtype, count=X.size, offset=1).reshape(X.shape)
+    unaligned[...] = X
+    packed = np.zeros(n, dtype=[("flag", "i1"), ("row", X.dtype, (d,))])
+    packed["row"] = X
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    backwards = X[::-1, ::-1].copy()
+    return {
+        "Fortran": np.asfortranarray(X),
+        "strided": wide[::2, ::3],
+        "negative": backwards[::-1, ::-1],
+        "unaligned": unaligned,
+        "packed": packed["row"],
+        "read-only": read_only,
+        "transposed": np.ascontiguousarray(X.T).T,
+        "list": X.tolist(),
+        "mask without a masked value": np.ma.masked_array(X),
+        "matrix-like": np.asarray(X).view(type("Rows", (np.ndarray,), {})),
+    }
+
+
+@pytest.mark.parametrize("layout", layouts(ROWS))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_every_layout(layout, dtype):
+    X = ROWS.astype(dtype)
+    given = layouts(X)[layout]
+    expected = fitted(X.astype(np.float64) if layout == "list" else X)
+    model = fitted(given)
+    same_fit(model, expected)
+    np.testing.assert_array_equal(model.predict_proba(given), expected.predict_proba(given))
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_memmap(tmp_path, mode):
+    ROWS.astype(np.float64).tofile(tmp_path / "rows")
+    X = np.memmap(tmp_path / "rows", np.float64, mode, shape=ROWS.shape)
+    same_fit(fitted(X), fitted(ROWS.astype(np.float64)))
+
+
+def test_one_row_or_column_may_carry_any_stride():
+    model = fitted(ROWS.astype(np.float64))
+    wide = np.zeros((7, 9))
+    wide[3, ::3] = ROWS[5]
+    np.testing.assert_array_equal(
+        model.score_samples(wide[3:4, ::3]), model.score_samples(ROWS[5:6].astype(np.float64))
+    )
+    column = ROWS[:, 0].astype(np.float64)
+    same_fit(fitted(np.stack([column, column], 1)[:, :1]), fitted(column[:, None]))
+
+
+def test_float64_and_float32_are_not_copied():
+    for dtype in (np.float32, np.float64):
+        X = np.asfortranarray(ROWS.astype(dtype))
+        assert np.shares_memory(as_floating(X), X)
+
+
+def test_data_frame():
+    pandas = pytest.importorskip("pandas")
+    expected = fitted(ROWS.astype(np.float64))
+    frame = pandas.DataFrame(ROWS, columns=["a", "b", "c"])
+    same_fit(fitted(frame), expected)
+    same_fit(fitted(frame.astype("Int64")), expected)
+    same_fit(fitted(frame.astype({"a": np.float64, "b": object})), expected)
+
+
+REFUSED = {
+    "complex": (ROWS.astype(complex), ValueError, "Complex data not supported.*complex128"),
+    "string": (ROWS.astype(str), ValueError, r"X has dtype <U\d+"),
+    "bytes": (ROWS.astype("S3"), ValueError, r"X has dtype \|S3"),
+    "date": (ROWS.astype("M8[D]"), ValueError, r"X has dtype datetime64\[D\]"),
+    "ragged": ([[1.0, 2.0], [3.0]], ValueError, "inhomogeneous"),
+    "3-D": (np.zeros((4, 3, 2)), ValueError, "Expected 2D array, got 3D array instead"),
+    "1-D": (np.zeros(4), ValueError, r"got 1D array instead.*reshape\(-1, 1\)"),
+    "0-D": (np.float64(3), ValueError, "got scalar array instead"),
+    "None": (None, ValueError, "Expected 2D array|NaN"),
+    "no rows": (np.zeros((0, 3)), ValueError, r"0 sample\(s\) \(shape=\(0, 3\)\)"),
+    "no columns": (np.zeros((5, 0)), ValueError, r"0 feature\(s\) \(shape=\(5, 0\)\)"),
+    "masked": (np.ma.masked_equal(ROWS, 4), ValueError, "masked values"),
+    "sparse": (type("Sparse", (), {"tocsr": None})(), TypeError, "[Ss]parse data was passed"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused(kind):
+    X, error, message = REFUSED[kind]
+    with pytest.raises(error, match=message):
+        GaussianMixture().fit(X)
+    model = fitted(ROWS)
+    with pytest.raises(error, match=message):
+        model.predict(X)
+
+
+def test_scipy_sparse():
+    sparse = pytest.importorskip("scipy.sparse")
+    for matrix in (sparse.csr_matrix(ROWS), sparse.coo_array(ROWS)):
+        with pytest.raises(TypeError, match="dense data is required"):
+            GaussianMixture().fit(matrix)
+
+
+@pytest.mark.parametrize(
+    "value", ["7", "tall", b"7", 1j, [1, 2], {}], ids=lambda value: type(value).__name__
+)
+def test_an_object_array_names_what_is_no_number(value):
+    X = ROWS.astype(object)
+    X[17, 1] = value
+    found = f"X holds {re.escape(repr(value))}, no real number, row 17, column 1: .*"
+    error = ValueError if isinstance(value, (str, bytes)) else TypeError
+    with pytest.raises(error, match=found + type(value).__name__):
+        GaussianMixture().fit(X)
+
+
+def test_none_in_an_object_array_is_missing():
+    X = ROWS.astype(object)
+    X[17, 1] = None
+    with pytest.raises(ValueError, match=r"contains NaN. First at row 17, column 1"):
+        GaussianMixture().fit(X)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")]
+)
+def test_not_finite_is_found(value, message, dtype, order):
+    X = np.zeros((300_000, 2), dtype=dtype, order=order)
+    X[::2] = 1
+    X[299_998, 1] = value
+    X[299_999, 0] = value
+    with pytest.raises(ValueError, match=f"contains {message}.*row 299998, column 1"):
+        GaussianMixture().fit(X)
+
+
+def test_huge_but_finite_is_no_infinity():
+    X = np.full((4, 2), np.finfo(np.float64).max)
+    X[::2] *= -1
+    np.testing.assert_array_equal(as_floating(X), X)
+    big = np.array([[np.finfo(np.longdouble).max, 1], [0, 1]], dtype=np.longdouble)
+    if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
+        with pytest.raises(ValueError, match="infinity or a value too large.*row 0, column 0"):
+            GaussianMixture().fit(big)

@@ -1,0 +1,286 @@
+"""GaussianMixture inside scikit-learn: its tools work, and it behaves as their own class does."""
+
+import pickle
+import re
+import warnings
+
+import numpy as np
+import pytest
+from conftest import mixture_data, of_type
+
+from fusedgmm import GaussianMixture
+
+sklearn = pytest.importorskip("sklearn")
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning, NotFittedError  # noqa: E402
+from sklearn.mixture import GaussianMixture as Theirs  # noqa: E402
+
+X = mixture_data(600, 3, 3)[0]
+FITTED = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+
+
+def quiet_fit(model, X, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(X, **kwargs)
+
+
+def start(covariance_type):
+    _, weights, means, covariances = mixture_data(1, 3, 3)
+    c = of_type(covariances, covariance_type)
+    precisions = np.linalg.inv(c) if covariance_type in ("full", "tied") else 1 / c
+    return dict(
+        n_components=3,
+        covariance_type=covariance_type,
+        weights_init=weights,
+        means_init=means,
+        precisions_init=precisions,
+    )
+
+
+def assert_same(a, b, rtol=0.0, names=FITTED):
+    for name in names:
+        x, y = getattr(a, name), getattr(b, name)
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * np.abs(y).max(), err_msg=name)
+
+
+# ---------------------------------------------------------------- parameters, tools
+
+
+def test_parameters_are_scikit_learns_and_n_threads():
+    ours, theirs = GaussianMixture().get_params(), Theirs().get_params()
+    assert ours.pop("n_threads") is None
+    assert list(ours.items()) == list(theirs.items())
+    assert repr(GaussianMixture(2, tol=0.1)) == "GaussianMixture(n_components=2, tol=0.1)"
+    with pytest.raises(ValueError, match="nonsense"):
+        GaussianMixture().set_params(nonsense=1)
+
+
+def test_clone():
+    model = GaussianMixture(**start("diag"), tol=0.5, random_state=3).fit(X)
+    copy = clone(model)
+    assert not hasattr(copy, "means_")
+    for name, value in model.get_params().items():
+        np.testing.assert_array_equal(getattr(copy, name), value, err_msg=name)
+
+
+def test_pipeline():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipeline = make_pipeline(StandardScaler(), GaussianMixture(3, random_state=0))
+    labels = pipeline.fit_predict(X)
+    np.testing.assert_array_equal(labels, pipeline.predict(X))
+    np.testing.assert_array_equal(labels, pipeline.predict_proba(X).argmax(axis=1))
+    assert np.isfinite(pipeline.score(X))
+
+
+def test_grid_search_finds_the_number_of_components():
+    from sklearn.model_selection import GridSearchCV
+
+    rows = np.random.default_rng(0).normal(size=(300, 2)) + np.repeat([[0], [20], [-20]], 100, 0)
+    grid = GridSearchCV(GaussianMixture(random_state=0), {"n_components": [1, 2, 3]}, cv=3)
+    rows = np.random.default_rng(1).permutation(rows)
+    assert grid.fit(rows).best_params_ == {"n_components": 3}
+    by_bic = GridSearchCV(
+        GaussianMixture(random_state=0),
+        {"n_components": [1, 2, 3, 4]},
+        scoring=lambda model, X, y=None: -model.bic(X),
+    )
+    assert by_bic.fit(rows).best_params_ == {"n_components": 3}
+
+
+def test_pickle(covariance_type):
+    model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)
+    copy = pickle.loads(pickle.dumps(model))
+    assert_same(copy, model)
+    np.testing.assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+    assert copy.lower_bounds_ == model.lower_bounds_
+
+
+def test_sample_weight_need_not_be_an_array():
+    from sklearn.utils.estimator_checks import check_sample_weights_not_an_array
+
+    check_sample_weights_not_an_array("GaussianMixture", GaussianMixture())
+
+
+def test_is_a_density_estimator():
+    assert isinstance(GaussianMixture(), sklearn.base.DensityMixin)
+    with pytest.raises(NotFittedError, match="This GaussianMixture instance is not fitted yet"):
+        GaussianMixture().predict(X)
+
+
+# ---------------------------------------------------------------- fits
+
+
+def test_warm_start_60_times_1_is_1_times_60(covariance_type):
+    options = start(covariance_type) | dict(tol=0, reg_covar=0)
+    whole = quiet_fit(GaussianMixture(**options, max_iter=60), X)
+    steps = GaussianMixture(**options, max_iter=1, warm_start=True)
+    bounds = [quiet_fit(steps, X).lower_bound_ for _ in range(60)]
+    assert steps.n_iter_ == 1 and whole.n_iter_ == len(whole.lower_bounds_)
+    # with tol=0 a fit may only stop early once its bound no longer moves at all
+    np.testing.assert_allclose(bounds[: whole.n_iter_], whole.lower_bounds_, rtol=1e-12)
+    np.testing.assert_allclose(steps.means_, whole.means_, rtol=1e-9, atol=1e-9)
+
+
+def test_warm_start_refuses_another_shape():
+    model = GaussianMixture(2, warm_start=True, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="'weights_' should have the shape of"):
+        model.set_params(n_components=3).fit(X)
+    assert model.weights_.shape == (2,)
+
+
+def test_n_init_keeps_the_best():
+    options = dict(n_components=4, init_params="random_from_data", tol=1e-4, max_iter=15)
+    shared = np.random.RandomState(5)  # n_init draws its seeds one after another
+    singles = [quiet_fit(GaussianMixture(**options, random_state=shared), X) for _ in range(6)]
+    bounds = [model.lower_bound_ for model in singles]
+    assert len(set(bounds)) > 1
+    best = quiet_fit(GaussianMixture(**options, n_init=6, random_state=5), X)
+    expected = singles[int(np.argmax(bounds))]
+    assert_same(best, expected)
+    for name in ("lower_bound_", "lower_bounds_", "n_iter_", "converged_"):
+        assert getattr(best, name) == getattr(expected, name), name
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_no_iterations_is_the_start(covariance_type, given):
+    options = start(covariance_type)
+    if not given:
+        options = dict(n_components=3, covariance_type=covariance_type, random_state=0)
+    model = GaussianMixture(**options, max_iter=0).fit(X)
+    assert (model.n_iter_, model.converged_, model.lower_bounds_) == (0, False, [])
+    assert model.lower_bound_ == -np.inf
+    if given:
+        np.testing.assert_allclose(model.weights_, options["weights_init"])
+        np.testing.assert_allclose(model.means_, options["means_init"])
+        np.testing.assert_allclose(model.precisions_, options["precisions_init"], rtol=1e-10)
+        assert not np.shares_memory(model.means_, options["means_init"])
+    assert model.predict(X).shape == (len(X),)
+    assert np.isfinite(model.bic(X))
+
+
+def test_convergence_warning_points_at_the_caller():
+    model = GaussianMixture(3, max_iter=1, tol=0, random_state=0)
+    for fit in (model.fit, model.fit_predict):
+        with pytest.warns(ConvergenceWarning, match="did not converge") as caught:
+            fit(X)
+        assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GaussianMixture(3, random_state=0).fit(X)
+
+
+def without_times(text):
+    return re.sub(r"time lapse [\d.]+s", "time lapse", text)
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2, True])
+@pytest.mark.parametrize("interval", [1, 3])
+@pytest.mark.parametrize("max_iter", [4, 100])
+def test_verbose_prints_what_scikit_learn_prints(capsys, verbose, interval, max_iter):
+    options = start("full") | dict(
+        verbose=verbose, verbose_interval=interval, max_iter=max_iter, n_init=2
+    )
+    quiet_fit(GaussianMixture(**options), X)
+    ours = without_times(capsys.readouterr().out)
+    quiet_fit(Theirs(**options), X)
+    assert ours == without_times(capsys.readouterr().out)
+    assert bool(ours) == bool(verbose)
+
+
+# ---------------------------------------------------------------- use of a fitted model
+
+
+def test_criteria_are_scikit_learns(covariance_type):
+    options = start(covariance_type) | dict(tol=0, max_iter=3)
+    ours, theirs = (quiet_fit(kind(**options), X) for kind in (GaussianMixture, Theirs))
+    assert ours._n_parameters() == theirs._n_parameters()
+    np.testing.assert_allclose(ours.aic(X), theirs.aic(X), rtol=1e-10)
+    np.testing.assert_allclose(ours.bic(X), theirs.bic(X), rtol=1e-10)
+    np.testing.assert_allclose(ours.score(X), theirs.score(X), rtol=1e-10)
+
+
+def test_sample_draws_what_scikit_learn_draws(covariance_type):
+    options = start(covariance_type) | dict(tol=0, max_iter=3, random_state=0)
+    ours, theirs = (quiet_fit(kind(**options), X) for kind in (GaussianMixture, Theirs))
+    (rows, labels), (their_rows, their_labels) = ours.sample(50), theirs.sample(50)
+    np.testing.assert_array_equal(labels, their_labels)
+    np.testing.assert_allclose(rows, their_rows, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("random_state", [0, np.random.default_rng(0)], ids=["int", "Generator"])
+def test_sample_has_the_moments_of_the_mixture(covariance_type, dtype, random_state):
+    model = GaussianMixture(3, covariance_type=covariance_type, random_state=random_state)
+    model.fit(X.astype(dtype))
+    rows, labels = model.sample(40_000)
+    assert rows.shape == (40_000, 3) and labels.shape == (40_000,) and labels.dtype == np.int64
+    for k in range(3):
+        mine = rows[labels == k]
+        spread = mine.std(axis=0)
+        assert abs(len(mine) / len(rows) - model.weights_[k]) < 0.02
+        np.testing.assert_allclose((mine.mean(axis=0) - model.means_[k]) / spread, 0, atol=0.06)
+        c = model.covariances_ if covariance_type == "tied" else model.covariances_[k]
+        full = np.eye(3) * c if covariance_type in ("diag", "spherical") else c
+        scale = np.outer(spread, spread)
+        np.testing.assert_allclose((np.cov(mine.T) - full) / scale, 0, atol=0.08)
+    assert model.sample()[0].shape == (1, 3)
+    for bad in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="n_samples"):
+            model.sample(bad)
+
+
+def test_attributes_set_by_the_user_are_honoured(covariance_type):
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    other = Theirs(2, covariance_type=covariance_type, random_state=1).fit(X[:200])
+    for name in FITTED:
+        setattr(model, name, getattr(other, name))
+    np.testing.assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=1e-9)
+    np.testing.assert_allclose(model.score(X), other.score(X))
+    for name in FITTED:  # lists, as from JSON
+        setattr(model, name, getattr(other, name).tolist())
+    np.testing.assert_array_equal(model.predict(X), other.predict(X))
+    np.testing.assert_allclose(model.bic(X), other.bic(X))
+    assert model.sample(3)[0].shape == (3, 3)
+
+
+def test_a_model_from_known_parameters(covariance_type):
+    # the common way around fit: set the attributes of a fresh object
+    source = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    model = GaussianMixture(2, covariance_type=covariance_type)
+    for name in FITTED:
+        setattr(model, name, getattr(source, name))
+    np.testing.assert_array_equal(model.predict_proba(X), source.predict_proba(X))
+
+
+# ---------------------------------------------------------------- names, numbers of columns
+
+
+def test_feature_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    model = GaussianMixture(2, random_state=0).fit(frame)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"] and model.n_features_in_ == 3
+    model.predict(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[["c", "b", "a"]])
+    with pytest.raises(ValueError, match="now missing:\n- c"):
+        model.predict(frame[["a", "b"]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(pandas.DataFrame({"other": [np.nan, 1.0, 2.0]}))
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    model.fit(X)
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_what_is_wrong_with_the_rows_is_the_first_thing_said():
+    model = GaussianMixture(2, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="X has 2 features, but GaussianMixture is expecting 3"):
+        model.predict(X[:, :2])
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        model.predict(X[0])
+    with pytest.raises(ValueError, match="NaN"):
+        model.score(X * np.nan)
