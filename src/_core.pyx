@@ -16,10 +16,18 @@ STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": 
 WANTS = {"labels": FG_WANT_LABELS, "responsibilities": FG_WANT_RESPONSIBILITIES,
          "log_likelihood": FG_WANT_LOG_LIKELIHOOD}
 
+def _usable():
+    names, i = [], 0
+    while fg_isa_usable(i) != NULL:
+        names.append(fg_isa_usable(i).decode())
+        i += 1
+    return names
+
+
 _wanted = os.environ.get("FUSEDGMM_ISA", "")
 if fg_isa_choose(_wanted.encode()) != 0:
     raise ImportError(
-        f"FUSEDGMM_ISA={_wanted!r} cannot be used here; usable: {fg_isa_usable().decode()}"
+        f"FUSEDGMM_ISA={_wanted!r} cannot be used here; usable: {', '.join(_usable())}"
     )
 fg_parallel_install_fork_guard()
 
@@ -33,7 +41,7 @@ def config():
     """How the core was built and what it chose."""
     return {
         "instruction_set": fg_isa_name().decode(),
-        "usable_instruction_sets": fg_isa_usable().decode().split(),
+        "usable_instruction_sets": _usable(),
         "openmp": fg_openmp_version() or None,
     }
 
@@ -48,6 +56,7 @@ cdef class _Monitor:
     def __cinit__(self, report=None):
         self.report = report
         self.c.context = <void *>self
+        self.c.last_poll = 0
         self.c.poll = _poll
         self.c.report = NULL
         if report is not None:
@@ -246,6 +255,9 @@ def maximize(covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_sampl
     """The M step: weights, means, covariances, precisions_cholesky."""
     k, d = np.shape(sx)
     moments = np.asarray(sxx, dtype=np.float64)
+    expected = covariance_shape(covariance_type, k, d)
+    if moments.shape != expected:
+        raise ValueError(f"sxx should have the shape {expected}, but has {moments.shape}")
     if covariance_type in ("full", "tied"):
         rows, columns = np.tril_indices(d)
         moments = moments[..., rows, columns]

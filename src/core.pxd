@@ -36,9 +36,10 @@ cdef extern from "fusedgmm.h" nogil:
         int (*poll)(void *) noexcept nogil
         int (*report)(void *, int64_t, double, double) noexcept nogil
         void *context
+        double last_poll
 
     const char *fg_isa_name()
-    const char *fg_isa_usable()
+    const char *fg_isa_usable(int)
     int fg_isa_choose(const char *name)
     void fg_vector_exp_log(fg_real_type, const void *, int64_t, int, void *)
     int fg_openmp_max_threads()
@@ -50,10 +51,10 @@ cdef extern from "fusedgmm.h" nogil:
                           int64_t *)
     fg_status fg_precision_cholesky(const fg_shape *, const double *, double *, int64_t *)
     fg_status fg_accumulate(const fg_shape *, const fg_data *, const fg_parameters *, int,
-                            const fg_monitor *, fg_statistics *)
+                            fg_monitor *, fg_statistics *)
     fg_status fg_em(const fg_shape *, const fg_data *, fg_parameters *, double, double, int64_t,
-                    double, int, const fg_monitor *, double *, int64_t *, int *, int64_t *)
+                    double, int, fg_monitor *, double *, int64_t *, int *, int64_t *)
     fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_want, int,
-                       const fg_monitor *, void *)
+                       fg_monitor *, void *)
     fg_status fg_start_parameters(const fg_shape *, const fg_data *, fg_start, uint64_t, double,
-                                  int, const fg_monitor *, fg_parameters *, int64_t *)
+                                  int, fg_monitor *, fg_parameters *, int64_t *)

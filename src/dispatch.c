@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 #define DECLARE(isa) extern const fg_kernels fg_kernels_##isa##_f32, fg_kernels_##isa##_f64;
 DECLARE(scalar)
@@ -34,19 +34,6 @@ static int usable(tables *out, int room) {
     return n;
 }
 
-const char *fg_isa_usable(void) {
-    static char names[64];
-    tables all[4];
-    const int n = usable(all, 4);
-    names[0] = '\0';
-    for (int i = 0; i < n; i++) {
-        if (i)
-            strcat(names, " ");
-        strcat(names, all[i].f64->isa);
-    }
-    return names;
-}
-
 int fg_isa_choose(const char *name) {
     tables all[4];
     const int n = usable(all, 4);
@@ -60,6 +47,11 @@ int fg_isa_choose(const char *name) {
             return 0;
         }
     return -1;
+}
+
+const char *fg_isa_usable(int i) {
+    tables all[4];
+    return i < usable(all, 4) ? all[i].f64->isa : NULL;
 }
 
 const char *fg_isa_name(void) { return chosen.f64->isa; }

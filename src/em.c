@@ -13,21 +13,32 @@
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
 /* Enough work per task to pay for its merge, few enough rows to share out among many cores. */
-static int64_t choose_task_rows(const fg_shape *shape, const fg_kernels *kernels) {
+static int64_t choose_task_rows(const fg_shape *shape) {
     const double d = (double)shape->n_features, k = (double)shape->n_components;
     const double per_row = shape->covariance == FG_FULL ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
-    double rows = 4e6 / per_row;
-    rows = rows < 1024 ? 1024 : rows > 16384 ? 16384 : rows;
-    return ((int64_t)rows + kernels->block_rows - 1) / kernels->block_rows * kernels->block_rows;
+    const int64_t rows = (int64_t)(16e6 / per_row) / 512 * 512;
+    return rows < 512 ? 512 : rows > 16384 ? 16384 : rows;
+}
+
+/* float has not the range of double, and only the weights' ratios matter. */
+static double choose_weight_scale(const fg_data *data) {
+    double largest = 0;
+    if (data->sample_weight)
+        for (int64_t n = 0; n < data->n_rows; n++)
+            largest = data->sample_weight[n] > largest ? data->sample_weight[n] : largest;
+    int exponent = 0;
+    frexp(largest, &exponent);
+    return ldexp(1, exponent < -1000 ? 1000 : -exponent);
 }
 
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, int n_threads,
-                       const fg_monitor *monitor, fg_pass *out_pass) {
+                       fg_monitor *monitor, fg_pass *out_pass) {
     fg_pass p = {.shape = shape, .data = data, .monitor = monitor};
     p.kernels = fg_kernels_for(data->real_type);
-    p.task_rows = choose_task_rows(shape, p.kernels);
+    p.task_rows = choose_task_rows(shape);
     p.n_tasks = (data->n_rows + p.task_rows - 1) / p.task_rows;
     p.n_threads = n_threads < p.n_tasks ? n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
+    p.weight_scale = choose_weight_scale(data);
     p.model_bytes = ALIGNED(p.kernels->model_bytes(shape));
     p.scratch_bytes = ALIGNED(p.kernels->scratch_bytes(shape));
     p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
@@ -43,9 +54,12 @@ static void *thread_memory(const fg_pass *pass, int thread) {
     return (char *)pass->memory + pass->model_bytes + (size_t)thread * pass->thread_bytes;
 }
 
+static fg_statistics *thread_statistics(const fg_pass *pass, int thread) {
+    return (fg_statistics *)((char *)thread_memory(pass, thread) + pass->scratch_bytes);
+}
+
 typedef struct {
     fg_pass *pass;
-    fg_mode mode;
     uint64_t seed;
     int with_moments;
     fg_statistics *total;
@@ -53,8 +67,9 @@ typedef struct {
     void *out;
 } job;
 
-static fg_statistics *thread_statistics(const fg_pass *pass, int thread) {
-    return (fg_statistics *)((char *)thread_memory(pass, thread) + pass->scratch_bytes);
+static int64_t task_end(const fg_pass *pass, int64_t task) {
+    const int64_t end = (task + 1) * pass->task_rows;
+    return end < pass->data->n_rows ? end : pass->data->n_rows;
 }
 
 static void accumulate_task(int64_t task, int thread, void *context) {
@@ -62,10 +77,10 @@ static void accumulate_task(int64_t task, int thread, void *context) {
     const fg_pass *p = j->pass;
     fg_statistics *partial = thread_statistics(p, thread);
     *partial = fg_statistics_in(p->shape, (double *)((char *)partial + ALIGNED(sizeof *partial)));
-    fg_statistics_reset(p->shape, partial);
-    const int64_t begin = task * p->task_rows, end = begin + p->task_rows;
-    p->kernels->accumulate(&p->model, p->data, begin, end < p->data->n_rows ? end : p->data->n_rows,
-                           j->mode, j->seed, j->with_moments, thread_memory(p, thread), partial);
+    partial->shift = j->total->shift;
+    fg_statistics_reset(p->shape, j->with_moments, partial);
+    p->kernels->accumulate(&p->model, p->data, task * p->task_rows, task_end(p, task), j->seed,
+                           j->with_moments, thread_memory(p, thread), partial);
 }
 
 static void merge_task(int64_t task, int thread, void *context) {
@@ -75,54 +90,36 @@ static void merge_task(int64_t task, int thread, void *context) {
                         j->total);
 }
 
-fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
-                      int with_moments, fg_statistics *out_statistics) {
-    const size_t d = (size_t)pass->shape->n_features, k = (size_t)pass->shape->n_components;
-    pass->kernels->prepare(pass->shape, parameters, pass->centre, pass->memory,
+fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
+                      const fg_about *about, uint64_t seed, int with_moments,
+                      fg_statistics *out_statistics) {
+    const fg_about means = {NULL, 0};
+    pass->kernels->prepare(pass->shape, parameters, mode, about ? about : &means, pass->memory,
                            out_statistics->shift, &pass->model);
-    if (with_moments)
-        fg_statistics_reset(pass->shape, out_statistics);
-    else {
-        memset(out_statistics->nk, 0, k * sizeof(double));
-        memset(out_statistics->sx, 0, k * d * sizeof(double));
-        out_statistics->log_likelihood = out_statistics->weight_sum = 0;
-        out_statistics->n_rows = 0;
-    }
-    job j = {.pass = pass,
-             .mode = mode,
-             .seed = seed,
-             .with_moments = with_moments,
-             .total = out_statistics};
+    pass->model.weight_scale = pass->weight_scale;
+    fg_statistics_reset(pass->shape, with_moments, out_statistics);
+    job j = {.pass = pass, .seed = seed, .with_moments = with_moments, .total = out_statistics};
     return fg_parallel_run(pass->n_tasks, pass->n_threads, pass->monitor, accumulate_task,
                            merge_task, &j);
-}
-
-fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                        int n_threads, const fg_monitor *monitor, fg_statistics *out_statistics) {
-    fg_pass pass;
-    fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
-    if (status == FG_OK)
-        status = fg_pass_run(&pass, parameters, FG_SOFT, 0, 1, out_statistics);
-    fg_pass_close(&pass);
-    return status;
 }
 
 static void score_task(int64_t task, int thread, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
-    const int64_t begin = task * p->task_rows, end = begin + p->task_rows;
-    p->kernels->score(&p->model, p->data, begin, end < p->data->n_rows ? end : p->data->n_rows,
-                      j->want, thread_memory(p, thread), j->out);
+    p->kernels->score(&p->model, p->data, task * p->task_rows, task_end(p, task), j->want,
+                      thread_memory(p, thread), j->out);
 }
 
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                   fg_want want, int n_threads, const fg_monitor *monitor, void *out) {
+                   fg_want want, int n_threads, fg_monitor *monitor, void *out) {
+    const fg_about means = {NULL, 0};
     fg_pass pass;
     fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
     if (status == FG_OK) {
-        fg_statistics s = fg_statistics_in(shape, (double *)((char *)thread_statistics(&pass, 0) +
-                                                             ALIGNED(sizeof(fg_statistics))));
-        pass.kernels->prepare(shape, parameters, NULL, pass.memory, s.shift, &pass.model);
+        char *memory = (char *)thread_statistics(&pass, 0) + ALIGNED(sizeof(fg_statistics));
+        fg_statistics s = fg_statistics_in(shape, (double *)memory);
+        pass.kernels->prepare(shape, parameters, FG_SOFT, &means, pass.memory, s.shift,
+                              &pass.model);
         job j = {.pass = &pass, .want = want, .out = out};
         status = fg_parallel_run(pass.n_tasks, pass.n_threads, monitor, score_task, NULL, &j);
     }
@@ -130,53 +127,188 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
     return status;
 }
 
+/* ---- where the sums are taken about ---- */
+
+/* Second moments about a point lose about eps (distance / deviation)^2 to cancellation. These
+ * are the squares that still leave nine digits in double, four in float. */
+static double bearable(const fg_data *data) { return data->real_type == FG_FLOAT32 ? 300 : 1e6; }
+
+static double variance_of(const fg_shape *shape, const fg_parameters *p, int64_t k, int64_t i) {
+    const int64_t d = shape->n_features;
+    switch (shape->covariance) {
+    case FG_FULL: return p->covariances[k * d * d + i * d + i];
+    case FG_TIED: return p->covariances[i * d + i];
+    case FG_DIAG: return p->covariances[k * d + i];
+    default: return p->covariances[k];
+    }
+}
+
+/* Tied only: whether the components lie so close to the mixture's mean that the data's scatter
+ * about it, less the means' own, keeps its digits. out_shift, where given, is that mean K times. */
+static int close_together(const fg_shape *shape, const fg_data *data, const fg_parameters *p,
+                          double *out_shift) {
+    const int64_t d = shape->n_features, k_count = shape->n_components;
+    int close = 1;
+    for (int64_t i = 0; i < d; i++) {
+        double centre = 0, between = 0;
+        for (int64_t k = 0; k < k_count; k++)
+            centre += p->weights[k] * p->means[k * d + i];
+        for (int64_t k = 0; k < k_count; k++) {
+            const double step = p->means[k * d + i] - centre;
+            between += p->weights[k] * step * step;
+            if (out_shift)
+                out_shift[k * d + i] = centre;
+        }
+        close &= between <= bearable(data) * variance_of(shape, p, 0, i);
+    }
+    return close;
+}
+
+/* Whether some mean moved so far from its shift that its covariance lost digits. */
+static int moved_far(const fg_shape *shape, const fg_data *data, const fg_statistics *s,
+                     const fg_parameters *next) {
+    const int64_t d = shape->n_features;
+    for (int64_t k = 0; k < shape->n_components; k++)
+        for (int64_t i = 0; i < d && next->weights[k] > 0; i++) {
+            const double step = s->sx[k * d + i] / s->nk[k];
+            if (!(step * step <= bearable(data) * variance_of(shape, next, k, i)))
+                return 1;
+        }
+    return 0;
+}
+
+fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
+                        int n_threads, fg_monitor *monitor, fg_statistics *out_statistics) {
+    fg_pass pass;
+    const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
+    double *shift = malloc(means);
+    fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
+    if (!shift)
+        status = FG_NO_MEMORY;
+    if (status == FG_OK) {
+        const fg_about common = {shift, 1};
+        const int close =
+            shape->covariance == FG_TIED && close_together(shape, data, parameters, shift);
+        status =
+            fg_pass_run(&pass, parameters, FG_SOFT, close ? &common : NULL, 0, 1, out_statistics);
+    }
+    if (status == FG_OK && !isfinite(out_statistics->log_likelihood))
+        status = FG_NOT_FINITE;
+    fg_pass_close(&pass);
+    free(shift);
+    return status;
+}
+
+/* ---- the loop ---- */
+
+/* What one fit needs besides its pass. */
+typedef struct {
+    fg_pass pass;
+    fg_statistics statistics;
+    fg_parameters next;
+    double *shift;
+    int has_scatter; /* tied: sxx holds the data's scatter about shift */
+} fit;
+
+static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_threads,
+                          fg_monitor *monitor, fit *out, double **out_memory) {
+    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
+    const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
+    double *m = malloc((sums + k + 2 * k * d + 2 * covariances) * sizeof(double));
+    const fg_status status = fg_pass_open(shape, data, n_threads, monitor, &out->pass);
+    *out_memory = m;
+    if (!m)
+        return FG_NO_MEMORY;
+    out->statistics = fg_statistics_in(shape, m);
+    m += sums;
+    out->next = (fg_parameters){m, m + k, m + k + k * d, m + k + k * d + covariances};
+    out->shift = m + k + k * d + 2 * covariances;
+    out->has_scatter = 0;
+    return status;
+}
+
+/* A pass and its M step, about other points once more where the first ones cost digits. */
+static fg_status step(fit *f, const fg_parameters *parameters, int64_t iteration, double reg_covar,
+                      int64_t *out_component) {
+    const fg_shape *shape = f->pass.shape;
+    const fg_data *data = f->pass.data;
+    const int64_t means = shape->n_components * shape->n_features;
+    fg_about about = {NULL, 0};
+    int with_moments = 1;
+    if (shape->covariance == FG_TIED) {
+        /* Tied needs the data's scatter only, once. The second pass has it about the data's own
+         * mean: there the first M step put the mixture's mean, whatever the start. */
+        with_moments = iteration <= 2 || !f->has_scatter;
+        if (close_together(shape, data, parameters, with_moments ? f->shift : NULL))
+            about = (fg_about){f->shift, 1};
+        with_moments |= !about.shift;
+        f->has_scatter = about.shift != NULL;
+    }
+    fg_status status =
+        fg_pass_run(&f->pass, parameters, FG_SOFT, &about, 0, with_moments, &f->statistics);
+    if (status == FG_OK && !isfinite(f->statistics.log_likelihood))
+        status = FG_NOT_FINITE;
+    if (status != FG_OK)
+        return status;
+    status = fg_maximize(shape, &f->statistics, reg_covar, &f->next, out_component);
+    const int lossy = about.common ? !close_together(shape, data, &f->next, NULL)
+                                   : moved_far(shape, data, &f->statistics, &f->next);
+    if (lossy || (status == FG_SINGULAR && about.common)) {
+        memcpy(f->shift, f->next.means, (size_t)means * sizeof(double));
+        about = (fg_about){f->shift, 0};
+        f->has_scatter = 0;
+        const double log_likelihood = f->statistics.log_likelihood;
+        status = fg_pass_run(&f->pass, parameters, FG_SOFT, &about, 0, 1, &f->statistics);
+        f->statistics.log_likelihood =
+            log_likelihood; /* the densities are sharper about the means */
+        if (status == FG_OK)
+            status = fg_maximize(shape, &f->statistics, reg_covar, &f->next, out_component);
+    }
+    return status;
+}
+
+/* next becomes current. A component that lost every row keeps its mean. */
+static void advance(const fg_shape *shape, const fg_parameters *next, fg_parameters *parameters) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const size_t covariances = fg_covariance_count(shape) * sizeof(double);
+    memcpy(parameters->weights, next->weights, (size_t)k_count * sizeof(double));
+    for (int64_t k = 0; k < k_count; k++)
+        if (next->weights[k] > 0)
+            memcpy(parameters->means + k * d, next->means + k * d, (size_t)d * sizeof(double));
+    memcpy(parameters->covariances, next->covariances, covariances);
+    memcpy(parameters->precisions_cholesky, next->precisions_cholesky, covariances);
+}
+
 fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,
                 double reg_covar, int64_t max_iter, double previous_bound, int n_threads,
-                const fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
+                fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
                 int *out_converged, int64_t *out_component) {
-    fg_pass pass;
-    fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
-    const size_t count = fg_statistics_count(shape), d = (size_t)shape->n_features;
-    double *memory = malloc((count + d) * sizeof(double));
-    if (status == FG_OK && !memory)
-        status = FG_NO_MEMORY;
+    fit f;
+    double *memory;
+    fg_status status = fit_open(shape, data, n_threads, monitor, &f, &memory);
     *out_n_iter = 0;
     *out_converged = 0;
-    if (status == FG_OK) {
-        fg_statistics s = fg_statistics_in(shape, memory);
-        for (int64_t iteration = 1; iteration <= max_iter; iteration++) {
-            /* Tied needs the data's scatter only, which the second pass has about the data's own
-             * mean: that is where the first M step put the mixture's mean, whatever the start. */
-            const int with_moments = shape->covariance != FG_TIED || iteration <= 2;
-            status = fg_pass_run(&pass, parameters, FG_SOFT, 0, with_moments, &s);
-            if (status != FG_OK)
-                break;
-            if (shape->covariance == FG_TIED && iteration == 2)
-                pass.centre = memcpy(memory + count, s.shift, d * sizeof(double));
-            const double bound = s.log_likelihood / s.weight_sum, change = bound - previous_bound;
-            if (!isfinite(bound)) {
-                status = FG_NOT_FINITE;
-                break;
-            }
-            status = fg_maximize(shape, &s, reg_covar, parameters, out_component);
-            if (status != FG_OK)
-                break;
-            out_lower_bounds[iteration - 1] = bound;
-            *out_n_iter = iteration;
-            if (monitor &&
-                ((monitor->report && monitor->report(monitor->context, iteration, bound, change)) ||
-                 (monitor->poll && iteration % 16 == 0 && monitor->poll(monitor->context)))) {
-                status = FG_INTERRUPTED;
-                break;
-            }
-            if (fabs(change) < tol) {
-                *out_converged = 1;
-                break;
-            }
-            previous_bound = bound;
+    for (int64_t iteration = 1; status == FG_OK && iteration <= max_iter; iteration++) {
+        status = step(&f, parameters, iteration, reg_covar, out_component);
+        if (status != FG_OK)
+            break;
+        advance(shape, &f.next, parameters);
+        const double bound = f.statistics.log_likelihood / f.statistics.weight_sum;
+        const double change = bound - previous_bound;
+        out_lower_bounds[iteration - 1] = bound;
+        *out_n_iter = iteration;
+        if (monitor && monitor->report &&
+            monitor->report(monitor->context, iteration, bound, change)) {
+            status = FG_INTERRUPTED;
+            break;
         }
+        if (fabs(change) < tol) {
+            *out_converged = 1;
+            break;
+        }
+        previous_bound = bound;
     }
     free(memory);
-    fg_pass_close(&pass);
+    fg_pass_close(&f.pass);
     return status;
 }

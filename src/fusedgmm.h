@@ -41,9 +41,9 @@ typedef struct {
     double *weights, *means, *covariances, *precisions_cholesky;
 } fg_parameters;
 
-/* Sums about a shift, which is each component's mean in the pass (rounded to the data's type, so
- * that it is known exactly); for tied it is one point for all components.
- * sxx: full K x d(d+1)/2 and tied d(d+1)/2 (lower triangle by rows), diag K x d, spherical K. */
+/* Sums about a shift, near each component's mean and known exactly in the data's type.
+ * sxx: full K x d(d+1)/2 and tied d(d+1)/2, summed over the components (lower triangle by rows),
+ * diag K x d, spherical K. Where tied's shifts are all one point, that is the data's scatter. */
 typedef struct {
     double *nk, *shift, *sx, *sxx;
     double log_likelihood, weight_sum;
@@ -56,13 +56,14 @@ typedef struct {
     int (*poll)(void *context);
     int (*report)(void *context, int64_t iteration, double lower_bound, double change);
     void *context;
+    double last_poll; /* seconds; kept here so that many short passes poll as one long one does */
 } fg_monitor;
 
 typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD } fg_want;
 
 /* dispatch */
 const char *fg_isa_name(void);
-const char *fg_isa_usable(void);     /* "scalar avx2 ..." */
+const char *fg_isa_usable(int i);    /* the i-th in rising order; NULL behind the last */
 int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not usable here */
 /* The chosen kernels' exp or log of n values, for the tests. */
 void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out);
@@ -84,18 +85,17 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
 
 /* em: one pass, and the loop of passes */
 fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                        int n_threads, const fg_monitor *monitor, fg_statistics *out_statistics);
+                        int n_threads, fg_monitor *monitor, fg_statistics *out_statistics);
 fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,
                 double reg_covar, int64_t max_iter, double previous_bound, int n_threads,
-                const fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
+                fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
                 int *out_converged, int64_t *out_component);
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                   fg_want want, int n_threads, const fg_monitor *monitor, void *out);
+                   fg_want want, int n_threads, fg_monitor *monitor, void *out);
 
 /* start */
 fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
-                              uint64_t seed, double reg_covar, int n_threads,
-                              const fg_monitor *monitor, fg_parameters *out_parameters,
-                              int64_t *out_component);
+                              uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
+                              fg_parameters *out_parameters, int64_t *out_component);
 
 #endif

@@ -52,22 +52,23 @@ static double seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The calling thread asks, at most every 20 ms. */
-static int interrupted(const fg_monitor *monitor, double *last) {
+int fg_parallel_poll(fg_monitor *monitor) {
     if (!monitor || !monitor->poll)
         return 0;
     const double now = seconds();
-    if (now - *last < 0.02)
+    if (now - monitor->last_poll < 0.02)
         return 0;
-    *last = now;
+    monitor->last_poll = now;
     return monitor->poll(monitor->context) != 0;
 }
 
-fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *monitor,
+fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, void *context),
                           void (*merge)(int64_t task, int thread, void *context), void *context) {
-    double last = seconds();
     atomic_int stopped = 0;
+#ifndef _OPENMP
+    n_threads = 1;
+#endif
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
     if (n_threads <= 1) { /* no region: a tiny call must not start threads */
@@ -75,7 +76,7 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *moni
             work(task, 0, context);
             if (merge)
                 merge(task, 0, context);
-            if (interrupted(monitor, &last))
+            if (fg_parallel_poll(monitor))
                 return FG_INTERRUPTED;
         }
         return FG_OK;
@@ -87,7 +88,7 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *moni
         const int skip = atomic_load_explicit(&stopped, memory_order_relaxed);
         if (!skip) {
             work(task, thread, context);
-            if (thread == 0 && interrupted(monitor, &last))
+            if (thread == 0 && fg_parallel_poll(monitor))
                 atomic_store_explicit(&stopped, 1, memory_order_relaxed);
         }
 #pragma omp ordered

@@ -6,8 +6,11 @@
 
 /* Runs work(task, thread) for every task; merge(task, thread), when given, follows in the order of
  * the tasks, one at a time, so that the bits do not depend on the number of threads. */
-fg_status fg_parallel_run(int64_t n_tasks, int n_threads, const fg_monitor *monitor,
+fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, void *context),
                           void (*merge)(int64_t task, int thread, void *context), void *context);
+
+/* Whether the user wants to stop; the calling thread asks, at most every 20 ms. */
+int fg_parallel_poll(fg_monitor *monitor);
 
 #endif

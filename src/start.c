@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "em.h"
+#include "parallel.h"
 
-enum { SEED_ROWS = 8192, SEED_ROWS_PER_COMPONENT = 64, LLOYD_PASSES = 100 };
+enum { SEED_ROWS = 2048, SEED_ROWS_PER_COMPONENT = 32, LLOYD_PASSES = 100 };
 
 /* splitmix64 (Steele, Lea & Flood 2014) */
 static double next_uniform(uint64_t *state) {
@@ -42,16 +43,57 @@ static int64_t draw(const double *score, int64_t n, double total, uint64_t *stat
     return last;
 }
 
-static double square_distance(const double *a, const double *b, int64_t d) {
-    double sum = 0;
-    for (int64_t i = 0; i < d; i++)
-        sum += (a[i] - b[i]) * (a[i] - b[i]);
-    return sum;
+/* m rows of the data, transposed, [feature][row], and their weights. All rows when there are few;
+ * else one from each of m strata of equal weight. */
+static void sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *state,
+                        double *out_rows, double *out_weights) {
+    const int64_t n_rows = data->n_rows;
+    double total = (double)n_rows, passed = 0;
+    if (data->sample_weight && m < n_rows) {
+        total = 0;
+        for (int64_t n = 0; n < n_rows; n++)
+            total += data->sample_weight[n];
+    }
+    int64_t row = 0;
+    for (int64_t i = 0; i < m; i++) {
+        if (m == n_rows)
+            row = i;
+        else {
+            const double target = ((double)i + next_uniform(state)) / (double)m * total;
+            if (!data->sample_weight)
+                row = (int64_t)target;
+            else /* the row whose share of the weight holds the target */
+                while (row < n_rows - 1 && passed + data->sample_weight[row] <= target)
+                    passed += data->sample_weight[row++];
+            row = row < n_rows ? row : n_rows - 1;
+        }
+        for (int64_t j = 0; j < d; j++)
+            out_rows[j * m + i] = value(data, row, j);
+        out_weights[i] = m == n_rows ? weight(data, row) : 1;
+    }
+}
+
+/* out = the squared distances of all m rows to one of them, or nearest where that is less; returns
+ * their weighted sum. */
+static double try_seed(const double *rows, const double *w, int64_t m, int64_t d, int64_t seed,
+                       const double *nearest, double *out) {
+    double total = 0;
+    memset(out, 0, (size_t)m * sizeof(double));
+    for (int64_t j = 0; j < d; j++) {
+        const double *x = rows + j * m, at = x[seed];
+        for (int64_t i = 0; i < m; i++)
+            out[i] += (x[i] - at) * (x[i] - at);
+    }
+    for (int64_t i = 0; i < m; i++) {
+        out[i] = nearest && nearest[i] < out[i] ? nearest[i] : out[i];
+        total += w[i] * out[i];
+    }
+    return total;
 }
 
 /* Greedy k-means++: of 2 + log K candidates, the one that lowers the inertia most. */
 static fg_status seed_means(const fg_shape *shape, const fg_data *data, uint64_t *state,
-                            double *out_means) {
+                            fg_monitor *monitor, double *out_means) {
     const int64_t k_count = shape->n_components, d = shape->n_features, n_rows = data->n_rows;
     int64_t m = k_count * SEED_ROWS_PER_COMPONENT;
     m = m < SEED_ROWS ? SEED_ROWS : m;
@@ -61,37 +103,28 @@ static fg_status seed_means(const fg_shape *shape, const fg_data *data, uint64_t
         return FG_NO_MEMORY;
     double *w = rows + m * d, *score = w + m, *nearest = score + m, *trial = nearest + m,
            *best_trial = trial + m;
+    sample_rows(data, d, m, state, rows, w);
     double total = 0;
-    for (int64_t i = 0; i < m; i++) {
-        /* one row of each of m equal strata: all rows when there are few */
-        const double at = ((double)i + (m < n_rows ? next_uniform(state) : 0)) / (double)m;
-        int64_t row = m < n_rows ? (int64_t)(at * (double)n_rows) : i;
-        row = row < n_rows ? row : n_rows - 1;
-        for (int64_t j = 0; j < d; j++)
-            rows[i * d + j] = value(data, row, j);
-        total += score[i] = w[i] = weight(data, row);
-    }
+    for (int64_t i = 0; i < m; i++)
+        total += score[i] = w[i];
     const int candidates = 2 + (int)log((double)k_count);
-    for (int64_t k = 0; k < k_count; k++) {
+    fg_status status = FG_OK;
+    for (int64_t k = 0; k < k_count && status == FG_OK; k++) {
         double best_total = INFINITY;
         int64_t best = 0;
         for (int c = 0; c < (k ? candidates : 1); c++) {
             const int64_t candidate = draw(score, m, total, state);
-            double trial_total = 0;
-            for (int64_t i = 0; i < m; i++) {
-                const double s = square_distance(rows + i * d, rows + candidate * d, d);
-                trial[i] = k && nearest[i] < s ? nearest[i] : s;
-                trial_total += w[i] * trial[i];
-            }
-            if (trial_total < best_total || c == 0) {
-                best_total = trial_total;
+            const double now = try_seed(rows, w, m, d, candidate, k ? nearest : NULL, trial);
+            if (now < best_total || c == 0) {
+                best_total = now;
                 best = candidate;
                 double *swap = best_trial;
                 best_trial = trial;
                 trial = swap;
             }
         }
-        memcpy(out_means + k * d, rows + best * d, (size_t)d * sizeof(double));
+        for (int64_t j = 0; j < d; j++)
+            out_means[k * d + j] = rows[j * m + best];
         double *swap = nearest;
         nearest = best_trial;
         best_trial = swap;
@@ -101,9 +134,11 @@ static fg_status seed_means(const fg_shape *shape, const fg_data *data, uint64_t
         if (!(total > 0)) /* every distinct row is taken: draw among all */
             for (int64_t i = 0; i < m; i++)
                 total += score[i] = w[i];
+        if (fg_parallel_poll(monitor))
+            status = FG_INTERRUPTED;
     }
     free(rows);
-    return FG_OK;
+    return status;
 }
 
 /* K distinct rows, drawn by weight; a repeated draw is drawn again. */
@@ -130,7 +165,7 @@ static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t 
         }
         /* K close to N: take the next free row */
         for (int64_t step = 0, repeated = 1; repeated && step <= data->n_rows; step++) {
-            repeated = 0;
+            repeated = !(weight(data, row) > 0);
             for (int64_t l = 0; l < k; l++)
                 repeated |= taken[l] == row;
             if (repeated)
@@ -144,15 +179,18 @@ static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t 
     return FG_OK;
 }
 
-/* Equal weights and identity precisions: distances are Euclidean. */
-static void set_identity(const fg_shape *shape, fg_parameters *parameters) {
+/* Equal weights and one precision for all: distances are Euclidean, in units of a deviation, so
+ * that data of any scale keep their digits. */
+static void set_spheres(const fg_shape *shape, double deviation, fg_parameters *parameters) {
     const int64_t d = shape->n_features;
     for (int64_t k = 0; k < shape->n_components; k++)
         parameters->weights[k] = 1 / (double)shape->n_components;
     const size_t n = fg_covariance_count(shape);
     const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
-    for (size_t i = 0; i < n; i++)
-        parameters->precisions_cholesky[i] = !matrix || i % (size_t)(d * d) % (size_t)(d + 1) == 0;
+    for (size_t i = 0; i < n; i++) {
+        const int diagonal = !matrix || i % (size_t)(d * d) % (size_t)(d + 1) == 0;
+        parameters->precisions_cholesky[i] = diagonal ? 1 / deviation : 0;
+    }
 }
 
 /* The means after one pass that needs no second moments. A component without rows stays. Returns
@@ -160,7 +198,7 @@ static void set_identity(const fg_shape *shape, fg_parameters *parameters) {
 static fg_status move_means(fg_pass *pass, const fg_parameters *parameters, fg_statistics *s,
                             double *means, double *out_moved) {
     const int64_t d = pass->shape->n_features;
-    const fg_status status = fg_pass_run(pass, parameters, FG_NEAREST, 0, 0, s);
+    const fg_status status = fg_pass_run(pass, parameters, FG_NEAREST, NULL, 0, 0, s);
     *out_moved = 0;
     if (status != FG_OK)
         return status;
@@ -176,8 +214,8 @@ static fg_status move_means(fg_pass *pass, const fg_parameters *parameters, fg_s
 /* One pass with hard or random responsibilities about the given means, and its M step. With
  * recentre the means first move to those of their rows: the moments then need no correction. */
 static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mode, uint64_t seed,
-                          int recentre, double reg_covar, int n_threads, const fg_monitor *monitor,
-                          fg_parameters *parameters, int64_t *out_component) {
+                          int recentre, double deviation, double reg_covar, int n_threads,
+                          fg_monitor *monitor, fg_parameters *parameters, int64_t *out_component) {
     fg_pass pass;
     double moved, *memory = malloc(fg_statistics_count(shape) * sizeof(double));
     fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
@@ -185,11 +223,11 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
         fg_statistics s = fg_statistics_in(shape, memory);
-        set_identity(shape, parameters);
+        set_spheres(shape, deviation, parameters);
         if (recentre)
             status = move_means(&pass, parameters, &s, parameters->means, &moved);
         if (status == FG_OK)
-            status = fg_pass_run(&pass, parameters, mode, seed, 1, &s);
+            status = fg_pass_run(&pass, parameters, mode, NULL, seed, 1, &s);
         if (status == FG_OK)
             status = fg_maximize(shape, &s, reg_covar, parameters, out_component);
     }
@@ -198,9 +236,10 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
     return status;
 }
 
-/* Lloyd's iterations, until the means move by less than 1e-4 of the data's mean variance. */
+/* Lloyd's iterations, until the means move by less than 1e-4 of the data's variance: the stopping
+ * rule of scikit-learn's KMeans. */
 static fg_status lloyd(const fg_shape *shape, const fg_data *data, double variance, int n_threads,
-                       const fg_monitor *monitor, double *means) {
+                       fg_monitor *monitor, double *means) {
     const fg_shape sphere = {shape->n_components, shape->n_features, FG_SPHERICAL};
     const int64_t k_count = shape->n_components;
     double *memory = malloc((fg_statistics_count(&sphere) + 3 * (size_t)k_count) * sizeof(double));
@@ -212,7 +251,7 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         fg_statistics s = fg_statistics_in(&sphere, memory);
         double *own = memory + fg_statistics_count(&sphere);
         fg_parameters p = {own, means, own + k_count, own + 2 * k_count};
-        set_identity(&sphere, &p);
+        set_spheres(&sphere, sqrt(variance), &p);
         for (int i = 0; i < LLOYD_PASSES && status == FG_OK; i++) {
             double moved;
             status = move_means(&pass, &p, &s, means, &moved);
@@ -225,65 +264,74 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
     return status;
 }
 
-/* The whole data as one component: its mean, then its covariance about that mean. */
-static fg_status whole(const fg_shape *shape, const fg_data *data, double reg_covar, int n_threads,
-                       const fg_monitor *monitor, fg_parameters *out, int64_t *out_component) {
-    const fg_shape one = {1, shape->n_features, shape->covariance};
-    for (int64_t j = 0; j < shape->n_features; j++)
-        out->means[j] = value(data, 0, j);
-    return one_step(&one, data, FG_NEAREST, 0, 1, reg_covar, n_threads, monitor, out,
-                    out_component);
+/* The data's mean, and the mean of its features' variances. */
+static fg_status centre_and_scale(const fg_data *data, int64_t d, int n_threads,
+                                  fg_monitor *monitor, double *out_mean, double *out_variance) {
+    const fg_shape one = {1, d, FG_SPHERICAL};
+    double own[3];
+    int64_t component;
+    fg_parameters p = {own, out_mean, own + 1, own + 2};
+    for (int64_t j = 0; j < d; j++)
+        out_mean[j] = value(data, 0, j);
+    const fg_status status =
+        one_step(&one, data, FG_NEAREST, 0, 1, 1, 0, n_threads, monitor, &p, &component);
+    /* Only a scale is wanted: constant data are not an error yet. */
+    *out_variance = status == FG_OK ? own[1] : 1;
+    return status == FG_SINGULAR ? FG_OK : status;
+}
+
+/* Gives every component equal weight, the covariance of the rows about the nearest mean, pooled
+ * over the components, and its own mean back. */
+static fg_status pool(const fg_shape *shape, const double *means, double reg_covar,
+                      fg_parameters *p, int64_t *out_component) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const size_t all = fg_covariance_count(shape), each = all / (size_t)k_count;
+    memcpy(p->means, means, (size_t)(k_count * d) * sizeof(double));
+    for (size_t i = 0; i < each && shape->covariance != FG_TIED; i++) {
+        double sum = 0;
+        for (int64_t k = 0; k < k_count; k++)
+            sum += p->weights[k] * p->covariances[(size_t)k * each + i];
+        for (int64_t k = 0; k < k_count; k++)
+            p->covariances[(size_t)k * each + i] = sum;
+    }
+    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
+    for (size_t i = 0; i < all; i++)
+        if (!matrix || i % (size_t)(d * d) % (size_t)(d + 1) == 0)
+            p->covariances[i] += reg_covar;
+    for (int64_t k = 0; k < k_count; k++)
+        p->weights[k] = 1 / (double)k_count;
+    return fg_precision_cholesky(shape, p->covariances, p->precisions_cholesky, out_component);
 }
 
 fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
-                              uint64_t seed, double reg_covar, int n_threads,
-                              const fg_monitor *monitor, fg_parameters *out,
-                              int64_t *out_component) {
+                              uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
+                              fg_parameters *out, int64_t *out_component) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    const fg_shape one = {1, d, FG_SPHERICAL};
+    const size_t bytes = (size_t)(k_count * d) * sizeof(double);
     uint64_t state = seed;
-    fg_status status;
-    double scale[3];
-    double *mean = malloc((size_t)d * sizeof(double));
-    if (!mean)
+    double variance, *means = malloc(bytes);
+    if (!means)
         return FG_NO_MEMORY;
-    fg_parameters sphere = {scale, mean, scale + 1, scale + 2};
-    /* Only a scale is wanted here: constant data are not yet an error. */
-    status = whole(&one, data, 1e-300, n_threads, monitor, &sphere, out_component);
-    const double variance = scale[1];
-    if (status == FG_SINGULAR)
-        status = FG_OK;
-
-    if (status == FG_OK && start == FG_START_RANDOM) {
-        for (int64_t i = 0; i < k_count * d; i++)
-            out->means[i] = mean[i % d];
-        status = one_step(shape, data, FG_RANDOM, seed, 0, reg_covar, n_threads, monitor, out,
-                          out_component);
-    } else if (status == FG_OK && start == FG_START_KMEANS) {
-        status = seed_means(shape, data, &state, out->means);
-        if (status == FG_OK)
-            status = lloyd(shape, data, variance, n_threads, monitor, out->means);
-        if (status == FG_OK)
-            status = one_step(shape, data, FG_NEAREST, 0, 0, reg_covar, n_threads, monitor, out,
-                              out_component);
-    } else if (status == FG_OK) {
-        /* The data's own covariance for every component, then the drawn means. */
-        status = whole(shape, data, reg_covar, n_threads, monitor, out, out_component);
-        const size_t count =
-            fg_covariance_count(shape) / (shape->covariance == FG_TIED ? 1 : (size_t)k_count);
-        for (int64_t k = 0; k < k_count && status == FG_OK; k++) {
-            out->weights[k] = 1 / (double)k_count;
-            if (k && shape->covariance != FG_TIED) {
-                memcpy(out->covariances + (size_t)k * count, out->covariances,
-                       count * sizeof(double));
-                memcpy(out->precisions_cholesky + (size_t)k * count, out->precisions_cholesky,
-                       count * sizeof(double));
-            }
-        }
-        if (status == FG_OK)
-            status = start == FG_START_DATA ? draw_rows(shape, data, &state, out->means)
-                                            : seed_means(shape, data, &state, out->means);
+    fg_status status = centre_and_scale(data, d, n_threads, monitor, means, &variance);
+    const double deviation = sqrt(variance);
+    if (status == FG_OK && start == FG_START_RANDOM)
+        for (int64_t i = d; i < k_count * d; i++)
+            means[i] = means[i % d];
+    else if (status == FG_OK && start == FG_START_DATA)
+        status = draw_rows(shape, data, &state, means);
+    else if (status == FG_OK)
+        status = seed_means(shape, data, &state, monitor, means);
+    if (status == FG_OK && start == FG_START_KMEANS)
+        status = lloyd(shape, data, variance, n_threads, monitor, means);
+    if (status == FG_OK) {
+        const int pooled = start == FG_START_KMEANS_PP || start == FG_START_DATA;
+        const fg_mode mode = start == FG_START_RANDOM ? FG_RANDOM : FG_NEAREST;
+        memcpy(out->means, means, bytes);
+        status = one_step(shape, data, mode, seed, 0, deviation, pooled ? 0 : reg_covar, n_threads,
+                          monitor, out, out_component);
+        if (pooled && (status == FG_OK || status == FG_SINGULAR))
+            status = pool(shape, means, reg_covar, out, out_component);
     }
-    free(mean);
+    free(means);
     return status;
 }

@@ -34,11 +34,12 @@ fg_statistics fg_statistics_in(const fg_shape *shape, double *memory) {
     return s;
 }
 
-void fg_statistics_reset(const fg_shape *shape, fg_statistics *statistics) {
+void fg_statistics_reset(const fg_shape *shape, int with_moments, fg_statistics *statistics) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     memset(statistics->nk, 0, k * sizeof(double));
     memset(statistics->sx, 0, k * d * sizeof(double));
-    memset(statistics->sxx, 0, fg_moment_count(shape) * sizeof(double));
+    if (with_moments)
+        memset(statistics->sxx, 0, fg_moment_count(shape) * sizeof(double));
     statistics->log_likelihood = statistics->weight_sum = 0;
     statistics->n_rows = 0;
 }

@@ -66,15 +66,18 @@ def test_fit_predict_equals_fit_then_predict(covariance_type, dtype):
 
 
 @pytest.mark.parametrize("init", ["k-means++", "random_from_data"])
-def test_starts_have_the_scale_of_the_data(init, covariance_type):
+def test_starts_at_rows_have_the_scale_of_the_data(init, covariance_type):
+    """Equal weights, and the covariance of the rows within the groups of their nearest mean."""
     X = mixture_data(1500, 3, 3)[0] * 1000
     model = GaussianMixture(
         3, covariance_type=covariance_type, init_params=init, max_iter=0, random_state=0
     ).fit(X)
-    np.testing.assert_allclose(model.weights_.sum(), 1)
-    expected = of_type(np.cov(X.T, bias=True)[None], covariance_type)
-    got = model.covariances_ if covariance_type == "tied" else model.covariances_[0]
-    np.testing.assert_allclose(np.squeeze(expected), got, rtol=1e-9)
+    np.testing.assert_array_equal(model.weights_, np.full(3, 1 / 3))
+    assert (model.means_[:, None] == X).all(axis=2).any(axis=1).all()
+    nearest = ((X[:, None] - model.means_) ** 2).sum(axis=2).argmin(axis=1)
+    within = sum(np.cov(X[nearest == k].T, bias=True) * np.mean(nearest == k) for k in range(3))
+    expected = of_type(np.stack([within] * 3), covariance_type)
+    np.testing.assert_allclose(model.covariances_, expected, rtol=1e-9, atol=1e-6)
 
 
 def test_one_component_is_the_closed_form(covariance_type):

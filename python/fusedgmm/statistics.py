@@ -75,14 +75,13 @@ class SufficientStatistics:
     def _about(self, shift: Floats) -> tuple[Floats, Floats]:
         """Return the first and second moments about another shift, by way of the own mean."""
         sx = self._sx + self.nk[:, None] * (self._shift - shift)
-        old, new, n = self._sx, sx, self.nk
-        if self.covariance_type == "tied":  # one scatter of all rows: one total moment
-            old, new, n = old.sum(axis=0), new.sum(axis=0), np.array(self.weight_sum)
-        inverse = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
-        kind = self.covariance_type
-        before, after = _square(old, kind), _square(new, kind)
-        inverse = np.reshape(inverse, np.shape(n) + (1,) * (after.ndim - np.ndim(n)))
-        return sx, (self._sxx - before * inverse) + after * inverse
+        inverse = np.divide(1.0, self.nk, out=np.zeros_like(self.nk), where=self.nk > 0)
+        before, after = (_square(first, self.covariance_type) for first in (self._sx, sx))
+        inverse = inverse.reshape((-1,) + (1,) * (after.ndim - 1))
+        before, after = before * inverse, after * inverse
+        if self.covariance_type == "tied":  # one moment, of all components together
+            before, after = before.sum(axis=0), after.sum(axis=0)
+        return sx, (self._sxx - before) + after
 
     def _common_shift(self, other: SufficientStatistics) -> Floats:
         """Return a shift at the merged means, where both sides' moments are small."""
@@ -91,8 +90,6 @@ class SufficientStatistics:
         # as an offset from this shift: sums of raw values would lose the digits merging needs
         offset = self._sx + other._sx + other.nk[:, None] * (other._shift - self._shift)
         n = (self.nk + other.nk)[:, None]
-        if self.covariance_type == "tied":
-            offset, n = offset.sum(axis=0), np.full(1, self.weight_sum + other.weight_sum)
         return self._shift + np.divide(offset, n, out=np.zeros_like(offset), where=n > 0)
 
     def __add__(self, other: SufficientStatistics) -> SufficientStatistics:

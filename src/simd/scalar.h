@@ -1,19 +1,38 @@
 /* The vector vocabulary in plain C: one lane. The reference machine. */
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
+#define FG_REGISTERS 16
 #define FG_LANES 1
 #define FG_GROUP 4 /* sample vectors in flight */
+#define FG_TILE 3  /* features by features of a scatter tile */
+#define FG_OUTER_ROWS 4
+#define FG_OUTER_VECTORS 3
+
 typedef real vec;
 typedef int mask;
 
+#ifdef FG_REAL_f64
+typedef uint64_t bits;
+#define FG_MANTISSA_BITS 52
+#define FG_EXPONENT_BIAS 1023
+#else
+typedef uint32_t bits;
+#define FG_MANTISSA_BITS 23
+#define FG_EXPONENT_BIAS 127
+#endif
+
 static inline vec vec_load(const real *p) { return *p; }
+static inline vec vec_load_part(const real *p, int64_t n) { return n > 0 ? *p : 0; }
 static inline void vec_store(real *p, vec v) { *p = v; }
+static inline void vec_transpose(vec *rows) { (void)rows; }
 static inline vec vec_set(real x) { return x; }
 static inline vec vec_add(vec a, vec b) { return a + b; }
 static inline vec vec_sub(vec a, vec b) { return a - b; }
 static inline vec vec_mul(vec a, vec b) { return a * b; }
 static inline vec vec_div(vec a, vec b) { return a / b; }
+static inline vec vec_sqrt(vec a) { return (real)sqrt((double)a); }
 /* a * b + c. Not contracted here: a machine without the instruction would call a library. */
 static inline vec vec_fma(vec a, vec b, vec c) { return a * b + c; }
 /* The second operand where either is NaN, as on x86. */
@@ -23,46 +42,35 @@ static inline mask vec_less(vec a, vec b) { return a < b; }
 static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 static inline int mask_any(mask m) { return m; }
 static inline real vec_sum(vec v) { return v; }
-#ifdef FG_REAL_f64
-static inline vec vec_round(vec v) { return (v + 0x1.8p52) - 0x1.8p52; }
-static inline vec vec_exp2i(vec n) /* 2^n, n integral in the normal range */
-{
-    int64_t bits = ((int64_t)n + 1023) << 52;
-    real out;
-    memcpy(&out, &bits, sizeof out);
+
+/* Adding 1.5 * 2^mantissa rounds to an integer. */
+#define FG_ROUNDER ((real)1.5 * (real)((bits)1 << FG_MANTISSA_BITS))
+static inline vec vec_round(vec v) { return (v + FG_ROUNDER) - FG_ROUNDER; }
+
+static inline bits bits_of(vec v) {
+    bits out;
+    memcpy(&out, &v, sizeof out);
     return out;
 }
-static inline vec vec_exponent(vec v) /* e and m of v = m 2^e, 1 <= m < 2, v normal, positive */
-{
-    int64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return (real)((bits >> 52) - 1023);
-}
-static inline vec vec_mantissa(vec v) {
-    int64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    bits = (bits & 0x000fffffffffffff) | 0x3ff0000000000000;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-#else
-static inline vec vec_round(vec v) { return (v + 0x1.8p23f) - 0x1.8p23f; }
-static inline vec vec_exp2i(vec n) {
-    int32_t bits = ((int32_t)n + 127) << 23;
-    real out;
-    memcpy(&out, &bits, sizeof out);
+static inline vec vec_of(bits b) {
+    vec out;
+    memcpy(&out, &b, sizeof out);
     return out;
 }
+/* e and m of v = m 2^e, 1 <= m < 2, v normal and positive */
 static inline vec vec_exponent(vec v) {
-    int32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return (real)((bits >> 23) - 127);
+    return (real)((int)(bits_of(v) >> FG_MANTISSA_BITS) - FG_EXPONENT_BIAS);
 }
 static inline vec vec_mantissa(vec v) {
-    int32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    bits = (bits & 0x007fffff) | 0x3f800000;
-    memcpy(&v, &bits, sizeof v);
-    return v;
+    const bits mantissa = bits_of(v) & (((bits)1 << FG_MANTISSA_BITS) - 1);
+    return vec_of(mantissa | ((bits)FG_EXPONENT_BIAS << FG_MANTISSA_BITS));
 }
-#endif
+/* 2^n, n integral; the integer stands in the low bits of the sum. */
+static inline vec vec_exp2i(vec n) {
+    return vec_of(bits_of(n + (FG_ROUNDER + FG_EXPONENT_BIAS)) << FG_MANTISSA_BITS);
+}
+/* p 2^n, in two factors so that a subnormal result is rounded once */
+static inline vec vec_scale(vec p, vec n) {
+    const vec half = vec_round(n * (real)0.5);
+    return p * vec_exp2i(half) * vec_exp2i(n - half);
+}

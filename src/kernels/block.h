@@ -1,0 +1,191 @@
+/* A block of rows: how large it is, where its working memory lies, how it is loaded.
+ *
+ * Samples are kept transposed, [feature][row], so that vector lanes run over samples: sums over
+ * components and features are then lane-wise, and no dimension is too small for a vector. Large
+ * scatters are the exception: there the lanes run over features, and the rows are kept too. */
+
+#define GROUP_ROWS (FG_GROUP * FG_LANES)
+#define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#define ROUND_UP(n, m) (((n) + (m) - 1) / (m) * (m))
+
+enum {
+    SMALL_FEATURES = 8,  /* up to here a component lives in registers, d known at compile time */
+    TILED_FEATURES = 16, /* up to here the scatter's lanes run over samples */
+    PANEL = 4,           /* columns of U at a time against a group of rows */
+    CACHE_BYTES = 32768, /* of the first level, for one block or buffer */
+    KEPT_LANES_BYTES = 512 << 10 /* lane-wise sums are kept while they fit into the second level */
+};
+
+/* float sums go over to double after so many rows. */
+#define FLUSH_ROWS (sizeof(real) == 4 ? 2048 : 1 << 30)
+
+/* Sizes that follow from the shape. Sums have slots: per component N_k and d first moments, then
+ * the second moments where they are summed over samples in lanes. */
+typedef struct {
+    int64_t k_count, d, rows;
+    int outer;             /* scatter by rank updates, lanes over features */
+    int64_t row_length;    /* outer: elements of a row of samples, padded */
+    int64_t update_length; /* outer: elements of a row of the update buffer */
+    int64_t update_rows;
+    int64_t moment_slot, n_slots, n_matrices;
+    int keep_lanes;
+} plan;
+
+static plan plan_for(const fg_shape *shape) {
+    const int64_t k = shape->n_components, d = shape->n_features;
+    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
+    plan p = {.k_count = k, .d = d};
+    p.outer = matrix && d > TILED_FEATURES;
+    p.row_length = ROUND_UP(d, FG_LANES);
+    p.update_length = ROUND_UP(d + 1, FG_LANES);
+    const int64_t fit = CACHE_BYTES / ((int64_t)sizeof(real) * p.update_length);
+    p.update_rows = fit < 32 ? 32 : fit;
+    const int64_t row_bytes = (int64_t)sizeof(real) * (d + k);
+    const int64_t rows = CACHE_BYTES / row_bytes / GROUP_ROWS * GROUP_ROWS;
+    const int64_t least = ROUND_UP(p.outer ? 128 : 256, GROUP_ROWS);
+    p.rows = rows < least ? least : rows > 512 ? 512 : rows;
+    p.moment_slot = k * (d + 1);
+    p.n_slots = p.moment_slot;
+    if (p.outer)
+        p.n_matrices = shape->covariance == FG_FULL ? k : 1;
+    else if (matrix)
+        p.n_slots += (shape->covariance == FG_FULL ? k : 1) * (d * (d + 1) / 2);
+    else
+        p.n_slots += shape->covariance == FG_DIAG ? k * d : k;
+    p.keep_lanes = p.n_slots * FG_LANES * (int64_t)sizeof(real) <= KEPT_LANES_BYTES;
+    return p;
+}
+
+/* The working memory of one thread, cut from one allocation. */
+typedef struct {
+    plan p;
+    real *samples;                         /* d x B */
+    real *centred;                         /* d x B: samples less the centre; tied, spherical */
+    real *difference;                      /* d x B: x - shift; tied: the samples' image */
+    real *weighted;                        /* d x B: g (x - shift) */
+    real *responsibilities;                /* K x B, log-densities first */
+    real *distances;                       /* K x B: spherical */
+    real *weights, *log_likelihood, *best; /* B */
+    real *rows;                            /* outer: B x row_length */
+    real *update;                          /* outer: update_rows x update_length */
+    real *matrices;                        /* outer: n_matrices x d x row_length, sums */
+    real *vectors;                         /* outer: K x row_length, sums */
+    real *lanes;                           /* n_slots x FG_LANES: sums by lane, or */
+    double *slots;                         /* n_slots: sums by block */
+} block;
+
+static size_t place(real **out, char *memory, size_t at, int64_t count) {
+    *out = (real *)(memory + at);
+    return at + ALIGNED((size_t)count * sizeof(real));
+}
+
+/* Cuts the memory up; returns its size. */
+static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
+    const plan p = plan_for(shape);
+    const int64_t features = p.d * p.rows, components = p.k_count * p.rows;
+    const int tied = shape->covariance == FG_TIED, spherical = shape->covariance == FG_SPHERICAL;
+    const int small = shape->covariance == FG_DIAG || spherical || (!tied && p.d <= SMALL_FEATURES);
+    char *m = scratch;
+    size_t at = 0;
+    out->p = p;
+    at = place(&out->samples, m, at, features);
+    at = place(&out->centred, m, at, tied || spherical ? features : 0);
+    at = place(&out->difference, m, at, small ? 0 : tied || !p.outer ? features : p.d * GROUP_ROWS);
+    at = place(&out->weighted, m, at, small || p.outer ? 0 : features);
+    at = place(&out->responsibilities, m, at, components);
+    at = place(&out->distances, m, at, spherical ? components : 0);
+    at = place(&out->weights, m, at, p.rows);
+    at = place(&out->log_likelihood, m, at, p.rows);
+    at = place(&out->best, m, at, p.rows);
+    at = place(&out->rows, m, at, p.outer ? p.rows * p.row_length : 0);
+    /* a tile's last rows read past the update's own */
+    at = place(&out->update, m, at, p.outer ? p.update_rows * p.update_length + 64 : 0);
+    at = place(&out->matrices, m, at, p.n_matrices * p.d * p.row_length);
+    at = place(&out->vectors, m, at, p.outer ? p.k_count * p.row_length : 0);
+    at = place(&out->lanes, m, at, p.keep_lanes ? p.n_slots * FG_LANES : 0);
+    out->slots = (double *)(m + at);
+    at += ALIGNED((size_t)p.n_slots * sizeof(double));
+    if (!p.keep_lanes)
+        out->lanes = NULL;
+    return at;
+}
+
+/* d known at compile time lets the compiler turn the strides into shuffles. */
+INLINE void load_narrow(const int d, const real *x, int64_t rows, int64_t stride, int64_t b_rows,
+                        real *out) {
+    for (int64_t n = 0; n < rows; n++)
+        UNROLL for (int i = 0; i < d; i++) out[i * b_rows + n] = x[n * stride + i];
+}
+
+/* Squares of lanes by lanes, transposed in registers. */
+static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, int64_t b_rows,
+                      real *out) {
+    int64_t n = 0;
+    for (; n + FG_LANES <= rows; n += FG_LANES)
+        for (int64_t i = 0; i < d; i += FG_LANES) {
+            const int64_t width = d - i < FG_LANES ? d - i : FG_LANES;
+            const real *from = x + n * stride + i;
+            real *to = out + i * b_rows + n;
+            vec square[FG_LANES];
+            if (width == FG_LANES) {
+                UNROLL for (int r = 0; r < FG_LANES; r++) square[r] = vec_load(from + r * stride);
+            } else {
+                UNROLL for (int r = 0; r < FG_LANES; r++) square[r] =
+                    vec_load_part(from + r * stride, width);
+            }
+            vec_transpose(square);
+            UNROLL for (int c = 0; c < FG_LANES; c++) if (c < width)
+                vec_store(to + c * b_rows, square[c]);
+        }
+    for (; n < rows; n++)
+        for (int64_t i = 0; i < d; i++)
+            out[i * b_rows + n] = x[n * stride + i];
+}
+
+/* Loads rows [begin, begin + rows). The rows that fill up the last group repeat the first one,
+ * with weight zero: finite, and without effect. Returns the number of rows, filled up. */
+static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, double weight_scale,
+                          block *b) {
+    const int64_t d = b->p.d, b_rows = b->p.rows, padded = ROUND_UP(rows, GROUP_ROWS);
+    const int64_t stride = data->row_stride, feature_stride = data->feature_stride;
+    const real *x = (const real *)data->x + begin * stride;
+    if (d == 1 || feature_stride == 1)
+        switch (d) {
+        case 1:
+            if (stride == 1)
+                memcpy(b->samples, x, (size_t)rows * sizeof(real));
+            else
+                load_narrow(1, x, rows, stride, b_rows, b->samples);
+            break;
+        case 2: load_narrow(2, x, rows, stride, b_rows, b->samples); break;
+        case 3: load_narrow(3, x, rows, stride, b_rows, b->samples); break;
+        case 4: load_narrow(4, x, rows, stride, b_rows, b->samples); break;
+        default: load_wide(x, rows, stride, d, b_rows, b->samples);
+        }
+    else
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t n = 0; n < rows; n++)
+                b->samples[i * b_rows + n] = x[n * stride + i * feature_stride];
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t n = rows; n < padded; n++)
+            b->samples[i * b_rows + n] = b->samples[i * b_rows];
+    if (b->p.outer)
+        for (int64_t n = 0; n < rows; n++) {
+            real *to = b->rows + n * b->p.row_length;
+            for (int64_t i = 0; i < d; i++)
+                to[i] = x[n * stride + i * feature_stride];
+            for (int64_t i = d; i < b->p.row_length; i++)
+                to[i] = 0;
+        }
+    if (data->sample_weight)
+        for (int64_t n = 0; n < rows; n++)
+            b->weights[n] = (real)(data->sample_weight[begin + n] * weight_scale);
+    else
+        for (int64_t n = 0; n < rows; n++)
+            b->weights[n] = 1;
+    for (int64_t n = rows; n < padded; n++)
+        b->weights[n] = 0;
+    return padded;
+}

@@ -1,0 +1,121 @@
+/* The hot loop, written once over the vector vocabulary and compiled once per instruction set
+ * and real type (FG_ISA, FG_ISA_HEADER, FG_REAL_f32 or FG_REAL_f64 come from CMake).
+ *
+ *   load_block -> log_densities -> normalise -> add_block, block by block */
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifdef FG_REAL_f64
+typedef double real;
+#define FG_REAL_NAME f64
+#else
+typedef float real;
+#define FG_REAL_NAME f32
+#endif
+
+#include FG_ISA_HEADER
+#include "simd/math.h"
+
+#include "kernels/block.h"
+#include "kernels/density.h"
+#include "kernels/model.h"
+#include "kernels/responsibilities.h"
+#include "kernels/sums.h"
+
+static size_t scratch_bytes(const fg_shape *shape) {
+    block unused;
+    real base;
+    return block_in(shape, &base, &unused);
+}
+
+static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+                       uint64_t seed, int with_moments, void *scratch,
+                       fg_statistics *out_statistics) {
+    block b;
+    block_in(&model->shape, scratch, &b);
+    reset_sums(&b);
+    int64_t since_flush = 0;
+    for (int64_t n = begin; n < end; n += b.p.rows) {
+        const int64_t padded =
+            load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
+        log_densities(model, &b, padded);
+        if (model->mode == FG_SOFT)
+            normalise(&b, padded);
+        else if (model->mode == FG_NEAREST)
+            choose_nearest(&b, padded);
+        else
+            choose_random(&b, padded, n, seed);
+        add_block(model, &b, padded, with_moments);
+        vec sum = vec_set(0);
+        for (int64_t i = 0; i < padded; i += FG_LANES) {
+            /* a row of weight zero may be beyond the reach of every component */
+            const vec w = vec_load(b.weights + i);
+            const vec l = vec_mul(w, vec_load(b.log_likelihood + i));
+            sum = vec_add(sum, vec_select(vec_less(vec_set(0), w), l, vec_set(0)));
+        }
+        out_statistics->log_likelihood += (double)vec_sum(sum) / model->weight_scale;
+        out_statistics->weight_sum +=
+            (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
+        since_flush += b.p.rows;
+        if (since_flush >= FLUSH_ROWS && n + b.p.rows < end) {
+            flush_sums(model, &b, with_moments, out_statistics);
+            reset_sums(&b);
+            since_flush = 0;
+        }
+    }
+    flush_sums(model, &b, with_moments, out_statistics);
+    out_statistics->n_rows += end - begin;
+}
+
+static void score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+                  fg_want want, void *scratch, void *out) {
+    block b;
+    block_in(&model->shape, scratch, &b);
+    const int64_t k_count = b.p.k_count;
+    for (int64_t n = begin; n < end; n += b.p.rows) {
+        const int64_t rows = at_most(end - n, b.p.rows);
+        const int64_t padded = load_block(data, n, rows, 1, &b);
+        log_densities(model, &b, padded);
+        if (want == FG_WANT_LABELS) {
+            choose_best(&b, padded);
+            for (int64_t i = 0; i < rows; i++)
+                ((int64_t *)out)[n + i] = (int64_t)b.best[i];
+            continue;
+        }
+        normalise(&b, padded);
+        if (want == FG_WANT_LOG_LIKELIHOOD)
+            memcpy((real *)out + n, b.log_likelihood, sizeof(real) * (size_t)rows);
+        else
+            for (int64_t i = 0; i < rows; i++)
+                for (int64_t k = 0; k < k_count; k++)
+                    ((real *)out)[(n + i) * k_count + k] = b.responsibilities[k * b.p.rows + i];
+    }
+}
+
+static void exp_log(const void *x, int64_t n, int want_log, void *out) {
+    real lanes[FG_LANES];
+    for (int64_t i = 0; i < n; i++) {
+        for (int l = 0; l < FG_LANES; l++)
+            lanes[l] = ((const real *)x)[i];
+        const vec v = vec_load(lanes);
+        vec_store(lanes, want_log ? vec_log(v) : vec_exp(v));
+        ((real *)out)[i] = lanes[FG_LANES - 1];
+    }
+}
+
+#define JOIN_(a, b, c) a##b##_##c
+#define JOIN(a, b, c) JOIN_(a, b, c)
+#define NAME_(x) #x
+#define NAME(x) NAME_(x)
+extern const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME);
+const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME) = {
+    .isa = NAME(FG_ISA),
+    .model_bytes = model_bytes,
+    .prepare = prepare,
+    .scratch_bytes = scratch_bytes,
+    .accumulate = accumulate,
+    .score = score,
+    .exp_log = exp_log,
+};

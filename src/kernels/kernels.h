@@ -1,0 +1,61 @@
+/* What a kernel table offers: block procedures of one instruction set and real type.
+ *
+ * A pass cuts the rows into blocks. Every block is loaded (transposed, lanes over samples), scored
+ * against all components, normalised to responsibilities, and added to the sums. Kernels own no
+ * threads and allocate nothing. */
+#ifndef FG_KERNELS_H
+#define FG_KERNELS_H
+
+#include "fusedgmm.h"
+
+/* Where the sums are taken about. */
+typedef struct {
+    const double *shift; /* K x d, or NULL: about the means */
+    int common;          /* tied: all rows of shift are one point, and sxx is the data's scatter */
+} fg_about;
+
+/* How a block gets its responsibilities. */
+typedef enum {
+    FG_SOFT,    /* by the densities */
+    FG_NEAREST, /* one-hot at the nearest mean: k-means */
+    FG_RANDOM,  /* uniform random, normalised */
+} fg_mode;
+
+/* Parameters in the data's real type, laid out for the kernels (made by prepare). With the shift
+ * rounded to the data's type, x - shift is a difference of known numbers; what the rounding left
+ * of the mean comes back by the offset. */
+typedef struct {
+    fg_shape shape;
+    fg_mode mode;
+    int common, recentred;
+    double weight_scale;   /* sample weights are multiplied by it, sums divided */
+    const void *shift;     /* K x d */
+    const void *rest;      /* spherical: mean - shift, K x d; NULL where it is negligible */
+    const void *factor;    /* full: U by columns or panels; tied: likewise, once; diag: 1 / sd */
+    const void *offset;    /* full, diag: -(mean - shift) U */
+    const void *centre;    /* d: the mixture's mean, for sums that need no better shift */
+    const void *image;     /* tied: (mean - centre) U, K x d */
+    const void *scale;     /* K: spherical and tied: -1 / (2 variance) of a squared distance */
+    const void *log_scale; /* K: log weight + log det U - d/2 log 2 pi */
+    const void *threshold; /* K: responsibilities below it cannot change a sum */
+} fg_model;
+
+typedef struct {
+    const char *isa;
+    size_t (*model_bytes)(const fg_shape *shape);
+    /* out_shift: K x d, where the sums will be about */
+    void (*prepare)(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
+                    const fg_about *about, void *memory, double *out_shift, fg_model *out_model);
+    size_t (*scratch_bytes)(const fg_shape *shape);
+    /* Adds the rows [begin, end) to out_statistics; with_moments = 0 leaves sxx alone. */
+    void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+                       uint64_t seed, int with_moments, void *scratch,
+                       fg_statistics *out_statistics);
+    void (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+                  fg_want want, void *scratch, void *out);
+    void (*exp_log)(const void *x, int64_t n, int want_log, void *out); /* for the tests */
+} fg_kernels;
+
+const fg_kernels *fg_kernels_for(fg_real_type real_type);
+
+#endif

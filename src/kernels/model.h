@@ -1,0 +1,130 @@
+/* The parameters, laid out for the kernels. */
+
+/* U, for d up to SMALL_FEATURES: its columns, upper part only. For larger d: panels of PANEL
+ * columns, the last panel first; a panel has its rows above the diagonal block, then that block's
+ * upper triangle by rows. */
+static int64_t factor_count(const fg_shape *shape) {
+    const int64_t d = shape->n_features, triangle = d * (d + 1) / 2;
+    switch (shape->covariance) {
+    case FG_FULL: return shape->n_components * triangle;
+    case FG_TIED: return triangle;
+    case FG_DIAG: return shape->n_components * d;
+    default: return 0;
+    }
+}
+
+static void pack_factor(const double *u, int64_t d, real *out) {
+    if (d <= SMALL_FEATURES) {
+        for (int64_t j = 0; j < d; j++)
+            for (int64_t i = 0; i <= j; i++)
+                *out++ = (real)u[i * d + j];
+        return;
+    }
+    for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL) {
+        const int64_t end = j0 + PANEL < d ? j0 + PANEL : d;
+        for (int64_t i = 0; i < end; i++)
+            for (int64_t j = i > j0 ? i : j0; j < end; j++)
+                *out++ = (real)u[i * d + j];
+    }
+}
+
+enum { N_MODEL_PARTS = 9 };
+
+static size_t model_parts(const fg_shape *shape, size_t at[N_MODEL_PARTS + 1]) {
+    const int64_t k = shape->n_components, d = shape->n_features;
+    const int64_t count[N_MODEL_PARTS] = {k * d, k * d, factor_count(shape), k * d, d, k * d, k,
+                                          k,     k};
+    at[0] = 0;
+    for (int i = 0; i < N_MODEL_PARTS; i++)
+        at[i + 1] = at[i] + ALIGNED((size_t)count[i] * sizeof(real));
+    return at[N_MODEL_PARTS];
+}
+
+static size_t model_bytes(const fg_shape *shape) {
+    size_t at[N_MODEL_PARTS + 1];
+    return model_parts(shape, at);
+}
+
+/* Responsibilities below the component's weight times this cannot change its sums. */
+#define NEGLIGIBLE (sizeof(real) == 8 ? 0x1p-64 : 0x1p-36)
+/* An offset below so many standard deviations cannot change a density. */
+#define UNSEEN (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
+
+static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
+                    const fg_about *about, void *memory, double *out_shift, fg_model *out) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const fg_covariance covariance = shape->covariance;
+    size_t at[N_MODEL_PARTS + 1];
+    model_parts(shape, at);
+    char *m = memory;
+    real *shift = (real *)(m + at[0]), *rest = (real *)(m + at[1]), *factor = (real *)(m + at[2]);
+    real *offset = (real *)(m + at[3]), *centre = (real *)(m + at[4]), *image = (real *)(m + at[5]);
+    real *scale = (real *)(m + at[6]), *log_scale = (real *)(m + at[7]);
+    real *threshold = (real *)(m + at[8]);
+    const double *u = parameters->precisions_cholesky;
+    const int common = about->shift && about->common;
+    for (int64_t i = 0; i < d; i++) {
+        double mean = 0;
+        for (int64_t k = 0; k < k_count; k++)
+            mean += parameters->weights[k] * parameters->means[k * d + i];
+        centre[i] = (real)(common ? about->shift[i] : mean);
+    }
+    double largest_rest = 0;
+    for (int64_t k = 0; k < k_count; k++) {
+        const double *mean = parameters->means + k * d;
+        double *s = out_shift + k * d, log_det = 0;
+        for (int64_t i = 0; i < d; i++) {
+            shift[k * d + i] = (real)(about->shift ? about->shift[k * d + i] : mean[i]);
+            s[i] = (double)shift[k * d + i];
+        }
+        for (int64_t j = 0; j < d; j++) {
+            if (covariance == FG_FULL || covariance == FG_TIED) {
+                const double *uk = covariance == FG_FULL ? u + k * d * d : u;
+                double along = 0;
+                for (int64_t i = 0; i <= j; i++)
+                    along += (mean[i] - (covariance == FG_FULL ? s[i] : (double)centre[i])) *
+                             uk[i * d + j];
+                (covariance == FG_FULL ? offset : image)[k * d + j] =
+                    (real)(covariance == FG_FULL ? -along : along);
+                log_det += log(uk[j * d + j]);
+            } else {
+                const double precision = covariance == FG_DIAG ? u[k * d + j] : u[k];
+                rest[k * d + j] = (real)(mean[j] - s[j]);
+                offset[k * d + j] = (real) - ((mean[j] - s[j]) * precision);
+                if (covariance == FG_DIAG)
+                    factor[k * d + j] = (real)precision;
+                largest_rest = fmax(largest_rest, fabs(mean[j] - s[j]) * precision);
+                log_det += log(precision);
+            }
+        }
+        if (covariance == FG_FULL)
+            pack_factor(u + k * d * d, d, factor + k * (d * (d + 1) / 2));
+        scale[k] = (real)(covariance == FG_SPHERICAL ? -0.5 * u[k] * u[k] : -0.5);
+        /* Distances alone decide for k-means: beside a large constant they would lose digits. */
+        log_scale[k] = mode == FG_NEAREST ? 0
+                                          : (real)(log(parameters->weights[k]) + log_det -
+                                                   0.5 * (double)d * 1.8378770664093453);
+        threshold[k] = (real)(parameters->weights[k] * NEGLIGIBLE);
+    }
+    if (covariance == FG_TIED)
+        pack_factor(u, d, factor);
+    /* Spherical distances are about the mean itself, in two pieces; so are their sums. */
+    const int seen = largest_rest > UNSEEN;
+    if (covariance == FG_SPHERICAL && seen && !about->shift)
+        for (int64_t i = 0; i < k_count * d; i++)
+            out_shift[i] += (double)rest[i];
+    *out = (fg_model){.shape = *shape,
+                      .mode = mode,
+                      .common = common,
+                      .recentred = about->shift != NULL,
+                      .weight_scale = 1,
+                      .shift = shift,
+                      .rest = seen ? rest : NULL,
+                      .factor = factor,
+                      .offset = offset,
+                      .centre = centre,
+                      .image = image,
+                      .scale = scale,
+                      .log_scale = log_scale,
+                      .threshold = threshold};
+}

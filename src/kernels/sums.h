@@ -1,0 +1,421 @@
+/* The sufficient statistics of a block: N_k, sum g (x - shift), sum g (x - shift)(x - shift)^T. */
+
+/* Adds a register of sums by lane to a slot: lane-wise where the lanes are kept, and reduced only
+ * when the task is done. */
+INLINE void deposit(const block *b, int64_t slot, vec sum) {
+    if (b->lanes) {
+        real *at = b->lanes + slot * FG_LANES;
+        vec_store(at, vec_add(vec_load(at), sum));
+    } else
+        b->slots[slot] += (double)vec_sum(sum);
+}
+
+static inline int64_t first_slot(const block *b, int64_t k) { return k * (b->p.d + 1); }
+
+INLINE vec rows_sum(const real *x, int64_t padded) {
+    vec sum[FG_GROUP];
+    UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = vec_set(0);
+    for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+        UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] =
+            vec_add(sum[v], vec_load(x + n + v * FG_LANES));
+    for (int v = 1; v < FG_GROUP; v++)
+        sum[0] = vec_add(sum[0], sum[v]);
+    return sum[0];
+}
+
+/* ---- second moments, lanes over samples ---- */
+
+/* Rows i0 .. i1 - 1 of the triangle, d small: everything in registers. sx < 0: no first moments. */
+INLINE void small_rows(const int i0, const int i1, const block *b, const real *shift, const real *g,
+                       int64_t padded, int64_t sx, int64_t sxx) {
+    const int64_t b_rows = b->p.rows;
+    vec first[SMALL_FEATURES], second[SMALL_FEATURES][SMALL_FEATURES];
+    UNROLL for (int i = i0; i < i1; i++) {
+        first[i] = vec_set(0);
+        UNROLL for (int j = 0; j <= i; j++) second[i][j] = vec_set(0);
+    }
+    for (int64_t n = 0; n < padded; n += FG_LANES) {
+        const vec weight = vec_load(g + n);
+        vec t[SMALL_FEATURES];
+        UNROLL for (int j = 0; j < i1; j++) t[j] =
+            vec_sub(vec_load(b->samples + j * b_rows + n), vec_set(shift[j]));
+        UNROLL for (int i = i0; i < i1; i++) {
+            const vec w = vec_mul(weight, t[i]);
+            first[i] = vec_add(first[i], w);
+            UNROLL for (int j = 0; j <= i; j++) second[i][j] = vec_fma(w, t[j], second[i][j]);
+        }
+    }
+    UNROLL for (int i = i0; i < i1; i++) {
+        if (sx >= 0)
+            deposit(b, sx + i, first[i]);
+        UNROLL for (int j = 0; j <= i; j++) deposit(b, sxx + i * (i + 1) / 2 + j, second[i][j]);
+    }
+}
+
+static void small_moments(const block *b, const real *shift, const real *g, int64_t padded,
+                          int64_t sx, int64_t sxx) {
+    const int64_t d = b->p.d;
+#define ROWS(i0, i1) small_rows(i0, i1, b, shift, g, padded, sx, sxx)
+    /* As many rows at a time as there are registers for their sums. */
+    if (FG_REGISTERS >= 32) {
+        switch (d) {
+        case 1: ROWS(0, 1); return;
+        case 2: ROWS(0, 2); return;
+        case 3: ROWS(0, 3); return;
+        default: ROWS(0, 4);
+        }
+        if (d == 5)
+            ROWS(4, 5);
+        if (d >= 6)
+            ROWS(4, 6);
+        if (d == 7)
+            ROWS(6, 7);
+        if (d == 8)
+            ROWS(6, 8);
+        return;
+    }
+    switch (d) {
+    case 1: ROWS(0, 1); return;
+    case 2: ROWS(0, 2); return;
+    default: ROWS(0, 3);
+    }
+    if (d > 3)
+        ROWS(3, 4);
+    if (d > 4)
+        ROWS(4, 5);
+    if (d > 5)
+        ROWS(5, 6);
+    if (d > 6)
+        ROWS(6, 7);
+    if (d > 7)
+        ROWS(7, 8);
+#undef ROWS
+}
+
+/* sum a_i b_j over the block, for height by width features or components. */
+INLINE void product_tile(const int height, const int width, const real *a, const real *x,
+                         int64_t b_rows, int64_t padded, vec sum[FG_TILE][FG_TILE]) {
+    UNROLL for (int i = 0; i < height; i++) UNROLL for (int j = 0; j < width; j++) sum[i][j] =
+        vec_set(0);
+    for (int64_t n = 0; n < padded; n += FG_LANES) {
+        vec right[FG_TILE];
+        UNROLL for (int j = 0; j < width; j++) right[j] = vec_load(x + j * b_rows + n);
+        UNROLL for (int i = 0; i < height; i++) {
+            const vec left = vec_load(a + i * b_rows + n);
+            UNROLL for (int j = 0; j < width; j++) sum[i][j] = vec_fma(left, right[j], sum[i][j]);
+        }
+    }
+}
+
+/* Calls CASE(height, width) with constants, for every size up to FG_TILE. */
+#if FG_TILE == 4
+#define LAST_WIDTH(h)                                                                              \
+    case 4: CASE(h, 4); break;
+#define LAST_HEIGHT(w)                                                                             \
+    case 4: EACH_WIDTH(w, 4) break;
+#else
+#define LAST_WIDTH(h)
+#define LAST_HEIGHT(w)
+#endif
+#define EACH_WIDTH(w, h)                                                                           \
+    switch (w) {                                                                                   \
+    case 1: CASE(h, 1); break;                                                                     \
+    case 2: CASE(h, 2); break;                                                                     \
+    case 3:                                                                                        \
+        CASE(h, 3);                                                                                \
+        break;                                                                                     \
+        LAST_WIDTH(h)                                                                              \
+    }
+#define EACH_SIZE(h, w)                                                                            \
+    switch (h) {                                                                                   \
+    case 1: EACH_WIDTH(w, 1) break;                                                                \
+    case 2: EACH_WIDTH(w, 2) break;                                                                \
+    case 3: EACH_WIDTH(w, 3) break; LAST_HEIGHT(w)                                                 \
+    }
+
+static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
+
+static void tiled_moments(const block *b, const real *shift, const real *g, int64_t padded,
+                          int64_t sx, int64_t sxx) {
+    const int64_t d = b->p.d, b_rows = b->p.rows;
+    for (int64_t i = 0; i < d; i++) {
+        const vec s = vec_set(shift[i]);
+        vec first[2] = {vec_set(0), vec_set(0)};
+        for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
+            UNROLL for (int v = 0; v < 2; v++) {
+                const int64_t at = i * b_rows + n + v * FG_LANES;
+                const vec t = vec_sub(vec_load(b->samples + at), s);
+                const vec w = vec_mul(vec_load(g + n + v * FG_LANES), t);
+                vec_store(b->difference + at, t);
+                vec_store(b->weighted + at, w);
+                first[v] = vec_add(first[v], w);
+            }
+        if (sx >= 0)
+            deposit(b, sx + i, vec_add(first[0], first[1]));
+    }
+    for (int64_t i0 = 0; i0 < d; i0 += FG_TILE)
+        for (int64_t j0 = 0; j0 <= i0; j0 += FG_TILE) {
+            const real *left = b->weighted + i0 * b_rows, *right = b->difference + j0 * b_rows;
+#define CASE(h, w)                                                                                 \
+    do {                                                                                           \
+        vec sum[FG_TILE][FG_TILE];                                                                 \
+        product_tile(h, w, left, right, b_rows, padded, sum);                                      \
+        UNROLL for (int i = 0; i < h; i++)                                                         \
+            UNROLL for (int j = 0; j < w; j++) if (j0 + j <= i0 + i)                               \
+                deposit(b, sxx + (i0 + i) * (i0 + i + 1) / 2 + j0 + j, sum[i][j]);                 \
+    } while (0)
+            EACH_SIZE(at_most(d - i0, FG_TILE), at_most(d - j0, FG_TILE))
+#undef CASE
+        }
+}
+
+/* ---- second moments, lanes over features ---- */
+
+/* One tile of sum z z^T over the rows of the update buffer, added to rows of a matrix. */
+INLINE void update_tile(const int height, const int width, const real *left, const real *right,
+                        int64_t length, int64_t count, real *out, int64_t out_length) {
+    vec sum[FG_OUTER_ROWS][FG_OUTER_VECTORS];
+    UNROLL for (int i = 0; i < height; i++) UNROLL for (int c = 0; c < width; c++) sum[i][c] =
+        vec_load(out + i * out_length + c * FG_LANES);
+    for (int64_t n = 0; n < count; n++, left += length, right += length) {
+        vec z[FG_OUTER_VECTORS];
+        UNROLL for (int c = 0; c < width; c++) z[c] = vec_load(right + c * FG_LANES);
+        UNROLL for (int i = 0; i < height; i++) {
+            const vec w = vec_set(left[i]);
+            UNROLL for (int c = 0; c < width; c++) sum[i][c] = vec_fma(w, z[c], sum[i][c]);
+        }
+    }
+    UNROLL for (int i = 0; i < height; i++) UNROLL for (int c = 0; c < width; c++)
+        vec_store(out + i * out_length + c * FG_LANES, sum[i][c]);
+}
+
+/* height rows of a matrix, up to the vector that holds the diagonal. */
+INLINE void update_rows(const int height, const real *left, const real *update, int64_t length,
+                        int64_t count, int64_t vectors, real *out, int64_t out_length) {
+    int64_t tiles = (vectors + FG_OUTER_VECTORS - 1) / FG_OUTER_VECTORS;
+    for (int64_t c0 = 0; tiles > 0; tiles--) {
+        const int64_t width = (vectors - c0 + tiles - 1) / tiles;
+        const real *right = update + c0 * FG_LANES;
+        real *to = out + c0 * FG_LANES;
+        switch (width) {
+        case 1: update_tile(height, 1, left, right, length, count, to, out_length); break;
+        case 2: update_tile(height, 2, left, right, length, count, to, out_length); break;
+        default: update_tile(height, 3, left, right, length, count, to, out_length);
+        }
+        c0 += width;
+    }
+}
+
+/* matrix += sum z z^T, lower triangle; vector += sum sqrt(g) z. Column d of the buffer is
+ * sqrt(g). */
+static void rank_update(const block *b, int64_t count, real *matrix, real *vector) {
+    const int64_t d = b->p.d, length = b->p.update_length, out_length = b->p.row_length;
+    const real *z = b->update;
+    for (int64_t i0 = 0; i0 < d;) {
+        const int64_t left = d - i0;
+        const int64_t height = left >= FG_OUTER_ROWS ? FG_OUTER_ROWS
+                               : left >= 4           ? 4
+                               : left >= 2           ? 2
+                                                     : 1;
+        const int64_t vectors = (i0 + height + FG_LANES - 1) / FG_LANES;
+        real *to = matrix + i0 * out_length;
+        switch (height) {
+        case 1: update_rows(1, z + i0, z, length, count, vectors, to, out_length); break;
+        case 2: update_rows(2, z + i0, z, length, count, vectors, to, out_length); break;
+#if FG_OUTER_ROWS > 4
+        case 4: update_rows(4, z + i0, z, length, count, vectors, to, out_length); break;
+#endif
+        default: update_rows(FG_OUTER_ROWS, z + i0, z, length, count, vectors, to, out_length);
+        }
+        i0 += height;
+    }
+    if (vector)
+        update_rows(1, z + d, z, length, count, out_length / FG_LANES, vector, out_length);
+}
+
+/* Only the rows that matter to the component are collected: z = sqrt(g) (x - shift). */
+static void outer_moments(const block *b, const real *shift, const real *g, real threshold,
+                          int64_t padded, real *matrix, real *vector) {
+    const int64_t d = b->p.d, length = b->p.update_length, row_length = b->p.row_length;
+    int64_t count = 0;
+    for (int64_t n = 0; n < padded; n++) {
+        if (!(g[n] > threshold * b->weights[n]))
+            continue;
+        const real root = (real)sqrt((double)g[n]);
+        const vec scale = vec_set(root);
+        const real *row = b->rows + n * row_length;
+        real *z = b->update + count * length;
+        int64_t i = 0;
+        for (; i + FG_LANES <= d; i += FG_LANES)
+            vec_store(z + i, vec_mul(scale, vec_sub(vec_load(row + i), vec_load(shift + i))));
+        if (i < d)
+            vec_store(z + i,
+                      vec_mul(scale, vec_sub(vec_load(row + i), vec_load_part(shift + i, d - i))));
+        z[d] = root;
+        if (++count == b->p.update_rows) {
+            rank_update(b, count, matrix, vector);
+            count = 0;
+        }
+    }
+    if (count)
+        rank_update(b, count, matrix, vector);
+}
+
+/* ---- by covariance type ---- */
+
+/* One component's moments; k < 0: the data's own scatter, the first moments unwanted. */
+static void component_moments(const block *b, const real *shift, const real *g, real threshold,
+                              int64_t padded, int64_t k, int64_t matrix) {
+    const int64_t d = b->p.d;
+    if (b->p.outer) {
+        outer_moments(b, shift, g, threshold, padded, b->matrices + matrix * d * b->p.row_length,
+                      k < 0 ? NULL : b->vectors + k * b->p.row_length);
+        return;
+    }
+    const int64_t sx = k < 0 ? -1 : first_slot(b, k) + 1;
+    const int64_t sxx = b->p.moment_slot + matrix * (d * (d + 1) / 2);
+    if (d <= SMALL_FEATURES)
+        small_moments(b, shift, g, padded, sx, sxx);
+    else
+        tiled_moments(b, shift, g, padded, sx, sxx);
+}
+
+static void diagonal_moments(const fg_model *model, const block *b, const real *g, int64_t padded,
+                             int64_t k) {
+    const int64_t d = b->p.d, b_rows = b->p.rows;
+    const real *shift = (const real *)model->shift + k * d;
+    const int64_t sx = first_slot(b, k) + 1;
+    const int per_feature = model->shape.covariance == FG_DIAG;
+    const int64_t sxx = b->p.moment_slot + (per_feature ? k * d : k);
+    enum { WIDTH = 4 };
+    for (int64_t i0 = 0; i0 < d; i0 += WIDTH) {
+        vec first[WIDTH], second[WIDTH];
+#define RUN(width)                                                                                 \
+    UNROLL for (int i = 0; i < width; i++) first[i] = second[i] = vec_set(0);                      \
+    for (int64_t n = 0; n < padded; n += FG_LANES) {                                               \
+        const vec weight = vec_load(g + n);                                                        \
+        UNROLL for (int i = 0; i < width; i++) {                                                   \
+            const vec t =                                                                          \
+                vec_sub(vec_load(b->samples + (i0 + i) * b_rows + n), vec_set(shift[i0 + i]));     \
+            const vec w = vec_mul(weight, t);                                                      \
+            first[i] = vec_add(first[i], w);                                                       \
+            second[i] = vec_fma(w, t, second[i]);                                                  \
+        }                                                                                          \
+    }                                                                                              \
+    UNROLL for (int i = 0; i < width; i++) {                                                       \
+        if (per_feature)                                                                           \
+            deposit(b, sx + i0 + i, first[i]);                                                     \
+        deposit(b, per_feature ? sxx + i0 + i : sxx, second[i]);                                   \
+    }
+        switch (at_most(d - i0, WIDTH)) {
+        case 1: RUN(1) break;
+        case 2: RUN(2) break;
+        case 3: RUN(3) break;
+        default: RUN(4)
+        }
+#undef RUN
+    }
+}
+
+/* N_k and sum g (x - centre) of all components: a product of matrices. */
+static void centred_sums(const block *b, int64_t padded) {
+    const int64_t d = b->p.d, k_count = b->p.k_count, b_rows = b->p.rows;
+    for (int64_t k0 = 0; k0 < k_count; k0 += FG_TILE)
+        for (int64_t i0 = 0; i0 < d; i0 += FG_TILE) {
+            const real *left = b->responsibilities + k0 * b_rows, *right = b->centred + i0 * b_rows;
+#define CASE(h, w)                                                                                 \
+    do {                                                                                           \
+        vec sum[FG_TILE][FG_TILE];                                                                 \
+        product_tile(h, w, left, right, b_rows, padded, sum);                                      \
+        UNROLL for (int k = 0; k < h; k++) UNROLL for (int i = 0; i < w; i++)                      \
+            deposit(b, first_slot(b, k0 + k) + 1 + i0 + i, sum[k][i]);                             \
+    } while (0)
+            EACH_SIZE(at_most(k_count - k0, FG_TILE), at_most(d - i0, FG_TILE))
+#undef CASE
+        }
+}
+
+static void add_block(const fg_model *model, block *b, int64_t padded, int with_moments) {
+    const int64_t d = b->p.d, k_count = b->p.k_count, b_rows = b->p.rows;
+    const fg_covariance covariance = model->shape.covariance;
+    const int tied_common = covariance == FG_TIED && model->common;
+    for (int64_t k = 0; k < k_count; k++) {
+        const real *g = b->responsibilities + k * b_rows;
+        const vec nk = rows_sum(g, padded);
+        deposit(b, first_slot(b, k), nk);
+        if (tied_common || !(vec_sum(nk) > 0))
+            continue;
+        if (covariance == FG_SPHERICAL) {
+            if (!with_moments)
+                continue;
+            if (model->recentred)
+                diagonal_moments(model, b, g, padded, k);
+            else {
+                vec sum[2] = {vec_set(0), vec_set(0)};
+                for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
+                    UNROLL for (int v = 0; v < 2; v++) {
+                        const int64_t at = n + v * FG_LANES;
+                        sum[v] = vec_fma(vec_load(g + at), vec_load(b->distances + k * b_rows + at),
+                                         sum[v]);
+                    }
+                deposit(b, b->p.moment_slot + k, vec_add(sum[0], sum[1]));
+            }
+        } else if (covariance == FG_DIAG)
+            diagonal_moments(model, b, g, padded, k);
+        else
+            component_moments(b, (const real *)model->shift + k * d, g,
+                              ((const real *)model->threshold)[k], padded, k,
+                              covariance == FG_FULL ? k : 0);
+    }
+    if (tied_common || covariance == FG_SPHERICAL)
+        centred_sums(b, padded);
+    if (tied_common && with_moments)
+        component_moments(b, model->centre, b->weights, 0, padded, -1, 0);
+}
+
+static void reset_sums(block *b) {
+    const plan *p = &b->p;
+    if (b->lanes)
+        memset(b->lanes, 0, (size_t)(p->n_slots * FG_LANES) * sizeof(real));
+    else
+        memset(b->slots, 0, (size_t)p->n_slots * sizeof(double));
+    if (p->outer) {
+        memset(b->matrices, 0, (size_t)(p->n_matrices * p->d * p->row_length) * sizeof(real));
+        memset(b->vectors, 0, (size_t)(p->k_count * p->row_length) * sizeof(real));
+    }
+}
+
+/* Hands the sums over, in double and in the statistics' own layout. */
+static void flush_sums(const fg_model *model, const block *b, int with_moments,
+                       fg_statistics *out) {
+    const plan *p = &b->p;
+    const int64_t d = p->d;
+    const double back = 1 / model->weight_scale;
+    const fg_covariance covariance = model->shape.covariance;
+    const int centred = covariance == FG_SPHERICAL || (covariance == FG_TIED && model->common);
+    if (b->lanes)
+        for (int64_t slot = 0; slot < p->n_slots; slot++)
+            b->slots[slot] = (double)vec_sum(vec_load(b->lanes + slot * FG_LANES));
+    for (int64_t k = 0; k < p->k_count; k++) {
+        const double *first = b->slots + first_slot(b, k), nk = first[0] * back;
+        out->nk[k] += nk;
+        for (int64_t i = 0; i < d; i++) {
+            double sum = first[1 + i] * back;
+            if (p->outer && !centred)
+                sum = (double)b->vectors[k * p->row_length + i] * back;
+            if (centred) /* from about the centre to about the shift */
+                sum -= nk * (out->shift[k * d + i] - (double)((const real *)model->centre)[i]);
+            out->sx[k * d + i] += sum;
+        }
+    }
+    if (!with_moments)
+        return;
+    double *sxx = out->sxx;
+    if (p->outer)
+        for (int64_t row = 0; row < p->n_matrices * d; row++)
+            for (int64_t j = 0; j <= row % d; j++)
+                *sxx++ += (double)b->matrices[row * p->row_length + j] * back;
+    else
+        for (int64_t slot = p->moment_slot; slot < p->n_slots; slot++)
+            *sxx++ += b->slots[slot] * back;
+}
