@@ -31,10 +31,11 @@ static double choose_weight_scale(const fg_data *data) {
     return ldexp(1, exponent < -1000 ? 1000 : -exponent);
 }
 
-fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, int n_threads,
-                       fg_monitor *monitor, fg_pass *out_pass) {
+fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
+                       int n_threads, fg_monitor *monitor, fg_pass *out_pass) {
     fg_pass p = {.shape = shape, .data = data, .monitor = monitor};
-    p.kernels = fg_kernels_for(data->real_type);
+    p.arithmetic = arithmetic;
+    p.kernels = fg_kernels_for(arithmetic);
     p.task_rows = choose_task_rows(shape);
     p.n_tasks = (data->n_rows + p.task_rows - 1) / p.task_rows;
     p.n_threads = n_threads < p.n_tasks ? n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
@@ -93,8 +94,7 @@ static void merge_task(int64_t task, int thread, void *context) {
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
                       const fg_about *about, uint64_t seed, int with_moments,
                       fg_statistics *out_statistics) {
-    const fg_about means = {NULL, 0};
-    pass->kernels->prepare(pass->shape, parameters, mode, about ? about : &means, pass->memory,
+    pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory,
                            out_statistics->shift, &pass->model);
     pass->model.weight_scale = pass->weight_scale;
     fg_statistics_reset(pass->shape, with_moments, out_statistics);
@@ -114,7 +114,7 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
                    fg_want want, int n_threads, fg_monitor *monitor, void *out) {
     const fg_about means = {NULL, 0};
     fg_pass pass;
-    fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
+    fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (status == FG_OK) {
         char *memory = (char *)thread_statistics(&pass, 0) + ALIGNED(sizeof(fg_statistics));
         fg_statistics s = fg_statistics_in(shape, (double *)memory);
@@ -131,7 +131,7 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
 
 /* Second moments about a point lose about eps (distance / deviation)^2 to cancellation. These
  * are the squares that still leave nine digits in double, four in float. */
-static double bearable(const fg_data *data) { return data->real_type == FG_FLOAT32 ? 300 : 1e6; }
+static double bearable(fg_real_type arithmetic) { return arithmetic == FG_FLOAT32 ? 300 : 1e6; }
 
 static double variance_of(const fg_shape *shape, const fg_parameters *p, int64_t k, int64_t i) {
     const int64_t d = shape->n_features;
@@ -145,7 +145,7 @@ static double variance_of(const fg_shape *shape, const fg_parameters *p, int64_t
 
 /* Tied only: whether the components lie so close to the mixture's mean that the data's scatter
  * about it, less the means' own, keeps its digits. out_shift, where given, is that mean K times. */
-static int close_together(const fg_shape *shape, const fg_data *data, const fg_parameters *p,
+static int close_together(const fg_shape *shape, fg_real_type arithmetic, const fg_parameters *p,
                           double *out_shift) {
     const int64_t d = shape->n_features, k_count = shape->n_components;
     int close = 1;
@@ -159,22 +159,65 @@ static int close_together(const fg_shape *shape, const fg_data *data, const fg_p
             if (out_shift)
                 out_shift[k * d + i] = centre;
         }
-        close &= between <= bearable(data) * variance_of(shape, p, 0, i);
+        close &= between <= bearable(arithmetic) * variance_of(shape, p, 0, i);
     }
     return close;
 }
 
 /* Whether some mean moved so far from its shift that its covariance lost digits. */
-static int moved_far(const fg_shape *shape, const fg_data *data, const fg_statistics *s,
+static int moved_far(const fg_shape *shape, fg_real_type arithmetic, const fg_statistics *s,
                      const fg_parameters *next) {
     const int64_t d = shape->n_features;
     for (int64_t k = 0; k < shape->n_components; k++)
         for (int64_t i = 0; i < d && next->weights[k] > 0; i++) {
             const double step = s->sx[k * d + i] / s->nk[k];
-            if (!(step * step <= bearable(data) * variance_of(shape, next, k, i)))
+            if (!(step * step <= bearable(arithmetic) * variance_of(shape, next, k, i)))
                 return 1;
         }
     return 0;
+}
+
+static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
+                           uint64_t seed, fg_about *about, int with_moments, double reg_covar,
+                           fg_statistics *s, fg_parameters *out_next, double *shift,
+                           int64_t *out_component) {
+    const fg_shape *shape = pass->shape;
+    const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
+    fg_status status = fg_pass_run(pass, parameters, mode, about, seed, with_moments, s);
+    if (status == FG_OK && !isfinite(s->log_likelihood))
+        status = FG_NOT_FINITE;
+    if (status != FG_OK)
+        return status;
+    status = fg_maximize(shape, s, reg_covar, out_next, out_component);
+    const int lossy = about->common ? status == FG_SINGULAR ||
+                                          !close_together(shape, pass->arithmetic, out_next, NULL)
+                                    : moved_far(shape, pass->arithmetic, s, out_next);
+    if (!lossy)
+        return status;
+    const double log_likelihood = s->log_likelihood; /* densities are sharper about the means */
+    memcpy(shift, out_next->means, means);
+    *about = (fg_about){shift, 0};
+    status = fg_pass_run(pass, parameters, mode, about, seed, 1, s);
+    s->log_likelihood = log_likelihood;
+    return status == FG_OK ? fg_maximize(shape, s, reg_covar, out_next, out_component) : status;
+}
+
+fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
+                       fg_about *about, int with_moments, double reg_covar, fg_statistics *s,
+                       fg_parameters *out_next, double *shift, int64_t *out_component) {
+    fg_status status = step_once(pass, parameters, mode, seed, about, with_moments, reg_covar, s,
+                                 out_next, shift, out_component);
+    if (status != FG_SINGULAR || pass->arithmetic == FG_FLOAT64)
+        return status;
+    fg_pass wide;
+    *about = (fg_about){NULL, 0};
+    status =
+        fg_pass_open(pass->shape, pass->data, FG_FLOAT64, pass->n_threads, pass->monitor, &wide);
+    if (status == FG_OK)
+        status = step_once(&wide, parameters, mode, seed, about, 1, reg_covar, s, out_next, shift,
+                           out_component);
+    fg_pass_close(&wide);
+    return status;
 }
 
 fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
@@ -182,15 +225,15 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
     fg_pass pass;
     const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
     double *shift = malloc(means);
-    fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
+    fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (!shift)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
-        const fg_about common = {shift, 1};
-        const int close =
-            shape->covariance == FG_TIED && close_together(shape, data, parameters, shift);
-        status =
-            fg_pass_run(&pass, parameters, FG_SOFT, close ? &common : NULL, 0, 1, out_statistics);
+        fg_about about = {NULL, 0};
+        if (shape->covariance == FG_TIED &&
+            close_together(shape, data->real_type, parameters, shift))
+            about = (fg_about){shift, 1};
+        status = fg_pass_run(&pass, parameters, FG_SOFT, &about, 0, 1, out_statistics);
     }
     if (status == FG_OK && !isfinite(out_statistics->log_likelihood))
         status = FG_NOT_FINITE;
@@ -215,7 +258,8 @@ static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_thre
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
     double *m = malloc((sums + k + 2 * k * d + 2 * covariances) * sizeof(double));
-    const fg_status status = fg_pass_open(shape, data, n_threads, monitor, &out->pass);
+    const fg_status status =
+        fg_pass_open(shape, data, data->real_type, n_threads, monitor, &out->pass);
     *out_memory = m;
     if (!m)
         return FG_NO_MEMORY;
@@ -227,43 +271,23 @@ static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_thre
     return status;
 }
 
-/* A pass and its M step, about other points once more where the first ones cost digits. */
+/* A pass and its M step. Tied needs the data's scatter only, once: the second pass has it about
+ * the data's own mean, where the first M step put the mixture's mean, whatever the start. */
 static fg_status step(fit *f, const fg_parameters *parameters, int64_t iteration, double reg_covar,
                       int64_t *out_component) {
     const fg_shape *shape = f->pass.shape;
-    const fg_data *data = f->pass.data;
-    const int64_t means = shape->n_components * shape->n_features;
     fg_about about = {NULL, 0};
     int with_moments = 1;
     if (shape->covariance == FG_TIED) {
-        /* Tied needs the data's scatter only, once. The second pass has it about the data's own
-         * mean: there the first M step put the mixture's mean, whatever the start. */
         with_moments = iteration <= 2 || !f->has_scatter;
-        if (close_together(shape, data, parameters, with_moments ? f->shift : NULL))
+        if (close_together(shape, f->pass.arithmetic, parameters, with_moments ? f->shift : NULL))
             about = (fg_about){f->shift, 1};
-        with_moments |= !about.shift;
-        f->has_scatter = about.shift != NULL;
+        with_moments |= !about.common;
     }
-    fg_status status =
-        fg_pass_run(&f->pass, parameters, FG_SOFT, &about, 0, with_moments, &f->statistics);
-    if (status == FG_OK && !isfinite(f->statistics.log_likelihood))
-        status = FG_NOT_FINITE;
-    if (status != FG_OK)
-        return status;
-    status = fg_maximize(shape, &f->statistics, reg_covar, &f->next, out_component);
-    const int lossy = about.common ? !close_together(shape, data, &f->next, NULL)
-                                   : moved_far(shape, data, &f->statistics, &f->next);
-    if (lossy || (status == FG_SINGULAR && about.common)) {
-        memcpy(f->shift, f->next.means, (size_t)means * sizeof(double));
-        about = (fg_about){f->shift, 0};
-        f->has_scatter = 0;
-        const double log_likelihood = f->statistics.log_likelihood;
-        status = fg_pass_run(&f->pass, parameters, FG_SOFT, &about, 0, 1, &f->statistics);
-        f->statistics.log_likelihood =
-            log_likelihood; /* the densities are sharper about the means */
-        if (status == FG_OK)
-            status = fg_maximize(shape, &f->statistics, reg_covar, &f->next, out_component);
-    }
+    const fg_status status =
+        fg_pass_step(&f->pass, parameters, FG_SOFT, 0, &about, with_moments, reg_covar,
+                     &f->statistics, &f->next, f->shift, out_component);
+    f->has_scatter = about.common;
     return status;
 }
 

@@ -11,6 +11,7 @@ typedef struct {
     const fg_data *data;
     fg_monitor *monitor;
     const fg_kernels *kernels;
+    fg_real_type arithmetic;
     int n_threads;
     int64_t task_rows, n_tasks;
     double weight_scale; /* a power of two that makes the largest sample weight about one */
@@ -19,12 +20,19 @@ typedef struct {
     size_t model_bytes, scratch_bytes, thread_bytes;
 } fg_pass;
 
-fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, int n_threads,
-                       fg_monitor *monitor, fg_pass *out_pass);
+/* arithmetic: the real type to compute in, as a rule the data's own. */
+fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
+                       int n_threads, fg_monitor *monitor, fg_pass *out_pass);
 void fg_pass_close(fg_pass *pass);
-/* One pass; about NULL: about the means. Without moments sxx keeps what it holds. */
+/* One pass. Without moments sxx keeps what it holds. */
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
                       const fg_about *about, uint64_t seed, int with_moments,
                       fg_statistics *out_statistics);
+/* One pass and its M step. Where the points of the first pass cost digits, once more about the new
+ * means (about says which it was); where float sums are singular, once more in double.
+ * shift: work, K x d. */
+fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
+                       fg_about *about, int with_moments, double reg_covar, fg_statistics *s,
+                       fg_parameters *out_next, double *shift, int64_t *out_component);
 
 #endif

@@ -193,43 +193,26 @@ static void set_spheres(const fg_shape *shape, double deviation, fg_parameters *
     }
 }
 
-/* The means after one pass that needs no second moments. A component without rows stays. Returns
- * by out_moved the sum of the squared steps. */
-static fg_status move_means(fg_pass *pass, const fg_parameters *parameters, fg_statistics *s,
-                            double *means, double *out_moved) {
-    const int64_t d = pass->shape->n_features;
-    const fg_status status = fg_pass_run(pass, parameters, FG_NEAREST, NULL, 0, 0, s);
-    *out_moved = 0;
-    if (status != FG_OK)
-        return status;
-    for (int64_t k = 0; k < pass->shape->n_components; k++)
-        for (int64_t j = 0; j < d && s->nk[k] > 0; j++) {
-            const double mean = s->shift[k * d + j] + s->sx[k * d + j] / s->nk[k];
-            *out_moved += (mean - means[k * d + j]) * (mean - means[k * d + j]);
-            means[k * d + j] = mean;
-        }
-    return FG_OK;
-}
-
-/* One pass with hard or random responsibilities about the given means, and its M step. With
- * recentre the means first move to those of their rows: the moments then need no correction. */
+/* One pass with hard or random responsibilities about the given means, and its M step. */
 static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mode, uint64_t seed,
-                          int recentre, double deviation, double reg_covar, int n_threads,
-                          fg_monitor *monitor, fg_parameters *parameters, int64_t *out_component) {
+                          const double *means, double deviation, double reg_covar, int n_threads,
+                          fg_monitor *monitor, fg_parameters *out, int64_t *out_component) {
+    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
+    const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
+    fg_about about = {NULL, 0};
     fg_pass pass;
-    double moved, *memory = malloc(fg_statistics_count(shape) * sizeof(double));
-    fg_status status = fg_pass_open(shape, data, n_threads, monitor, &pass);
+    double *memory = malloc((sums + k + 2 * k * d + covariances) * sizeof(double));
+    fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (!memory)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
         fg_statistics s = fg_statistics_in(shape, memory);
-        set_spheres(shape, deviation, parameters);
-        if (recentre)
-            status = move_means(&pass, parameters, &s, parameters->means, &moved);
-        if (status == FG_OK)
-            status = fg_pass_run(&pass, parameters, mode, NULL, seed, 1, &s);
-        if (status == FG_OK)
-            status = fg_maximize(shape, &s, reg_covar, parameters, out_component);
+        double *own = memory + sums;
+        fg_parameters spheres = {own, own + k, NULL, own + k + 2 * k * d};
+        memcpy(spheres.means, means, k * d * sizeof(double));
+        set_spheres(shape, deviation, &spheres);
+        status = fg_pass_step(&pass, &spheres, mode, seed, &about, 1, reg_covar, &s, out,
+                              own + k + k * d, out_component);
     }
     fg_pass_close(&pass);
     free(memory);
@@ -241,10 +224,10 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
 static fg_status lloyd(const fg_shape *shape, const fg_data *data, double variance, int n_threads,
                        fg_monitor *monitor, double *means) {
     const fg_shape sphere = {shape->n_components, shape->n_features, FG_SPHERICAL};
-    const int64_t k_count = shape->n_components;
+    const int64_t k_count = shape->n_components, d = shape->n_features;
     double *memory = malloc((fg_statistics_count(&sphere) + 3 * (size_t)k_count) * sizeof(double));
     fg_pass pass;
-    fg_status status = fg_pass_open(&sphere, data, n_threads, monitor, &pass);
+    fg_status status = fg_pass_open(&sphere, data, data->real_type, n_threads, monitor, &pass);
     if (!memory)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
@@ -252,11 +235,18 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         double *own = memory + fg_statistics_count(&sphere);
         fg_parameters p = {own, means, own + k_count, own + 2 * k_count};
         set_spheres(&sphere, sqrt(variance), &p);
-        for (int i = 0; i < LLOYD_PASSES && status == FG_OK; i++) {
-            double moved;
-            status = move_means(&pass, &p, &s, means, &moved);
-            if (moved <= 1e-4 * variance)
-                break;
+        const fg_about about = {NULL, 0};
+        double moved = INFINITY;
+        for (int i = 0; i < LLOYD_PASSES && moved > 1e-4 * variance && status == FG_OK; i++) {
+            status = fg_pass_run(&pass, &p, FG_NEAREST, &about, 0, 0, &s);
+            moved = 0;
+            for (int64_t k = 0; k < k_count && status == FG_OK; k++)
+                for (int64_t j = 0; j < d && s.nk[k] > 0; j++) {
+                    const int64_t at = k * d + j;
+                    const double step = s.shift[at] + s.sx[at] / s.nk[k] - means[at];
+                    moved += step * step;
+                    means[at] += step;
+                }
         }
     }
     fg_pass_close(&pass);
@@ -274,7 +264,7 @@ static fg_status centre_and_scale(const fg_data *data, int64_t d, int n_threads,
     for (int64_t j = 0; j < d; j++)
         out_mean[j] = value(data, 0, j);
     const fg_status status =
-        one_step(&one, data, FG_NEAREST, 0, 1, 1, 0, n_threads, monitor, &p, &component);
+        one_step(&one, data, FG_NEAREST, 0, out_mean, 1, 0, n_threads, monitor, &p, &component);
     /* Only a scale is wanted: constant data are not an error yet. */
     *out_variance = status == FG_OK ? own[1] : 1;
     return status == FG_SINGULAR ? FG_OK : status;
@@ -326,9 +316,8 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
     if (status == FG_OK) {
         const int pooled = start == FG_START_KMEANS_PP || start == FG_START_DATA;
         const fg_mode mode = start == FG_START_RANDOM ? FG_RANDOM : FG_NEAREST;
-        memcpy(out->means, means, bytes);
-        status = one_step(shape, data, mode, seed, 0, deviation, pooled ? 0 : reg_covar, n_threads,
-                          monitor, out, out_component);
+        status = one_step(shape, data, mode, seed, means, deviation, pooled ? 0 : reg_covar,
+                          n_threads, monitor, out, out_component);
         if (pooled && (status == FG_OK || status == FG_SINGULAR))
             status = pool(shape, means, reg_covar, out, out_component);
     }

@@ -144,6 +144,15 @@ static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, in
             out[i * b_rows + n] = x[n * stride + i];
 }
 
+/* float data for double arithmetic: rare, so any stride will do. */
+static void load_float(const fg_data *data, int64_t begin, int64_t rows, block *b) {
+    for (int64_t n = 0; n < rows; n++) {
+        const float *x = (const float *)data->x + (begin + n) * data->row_stride;
+        for (int64_t i = 0; i < b->p.d; i++)
+            b->samples[i * b->p.rows + n] = (real)x[i * data->feature_stride];
+    }
+}
+
 /* Loads rows [begin, begin + rows). The rows that fill up the last group repeat the first one,
  * with weight zero: finite, and without effect. Returns the number of rows, filled up. */
 static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, double weight_scale,
@@ -151,7 +160,9 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
     const int64_t d = b->p.d, b_rows = b->p.rows, padded = ROUND_UP(rows, GROUP_ROWS);
     const int64_t stride = data->row_stride, feature_stride = data->feature_stride;
     const real *x = (const real *)data->x + begin * stride;
-    if (d == 1 || feature_stride == 1)
+    if (data->real_type != FG_REAL_TYPE)
+        load_float(data, begin, rows, b);
+    else if (d == 1 || feature_stride == 1)
         switch (d) {
         case 1:
             if (stride == 1)
@@ -174,8 +185,11 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
     if (b->p.outer)
         for (int64_t n = 0; n < rows; n++) {
             real *to = b->rows + n * b->p.row_length;
-            for (int64_t i = 0; i < d; i++)
-                to[i] = x[n * stride + i * feature_stride];
+            if (data->real_type == FG_REAL_TYPE && feature_stride == 1)
+                memcpy(to, x + n * stride, (size_t)d * sizeof(real));
+            else
+                for (int64_t i = 0; i < d; i++)
+                    to[i] = b->samples[i * b_rows + n];
             for (int64_t i = d; i < b->p.row_length; i++)
                 to[i] = 0;
         }

@@ -303,8 +303,7 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
         }                                                                                          \
     }                                                                                              \
     UNROLL for (int i = 0; i < width; i++) {                                                       \
-        if (per_feature)                                                                           \
-            deposit(b, sx + i0 + i, first[i]);                                                     \
+        deposit(b, sx + i0 + i, first[i]);                                                         \
         deposit(b, per_feature ? sxx + i0 + i : sxx, second[i]);                                   \
     }
         switch (at_most(d - i0, WIDTH)) {
@@ -315,6 +314,14 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
         }
 #undef RUN
     }
+}
+
+/* Whether first moments are about the centre, for all components at once. That costs the digits of
+ * spread over deviation, which only second moments would miss: they have their own shift. */
+static int sums_are_centred(const fg_model *model) {
+    if (model->shape.covariance == FG_SPHERICAL)
+        return !model->recentred;
+    return model->shape.covariance == FG_TIED && model->common;
 }
 
 /* N_k and sum g (x - centre) of all components: a product of matrices. */
@@ -348,7 +355,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, int with_
         if (covariance == FG_SPHERICAL) {
             if (!with_moments)
                 continue;
-            if (model->recentred)
+            if (model->recentred) /* about the shift, not the mean: first moments too */
                 diagonal_moments(model, b, g, padded, k);
             else {
                 vec sum[2] = {vec_set(0), vec_set(0)};
@@ -367,7 +374,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, int with_
                               ((const real *)model->threshold)[k], padded, k,
                               covariance == FG_FULL ? k : 0);
     }
-    if (tied_common || covariance == FG_SPHERICAL)
+    if (sums_are_centred(model))
         centred_sums(b, padded);
     if (tied_common && with_moments)
         component_moments(b, model->centre, b->weights, 0, padded, -1, 0);
@@ -391,8 +398,7 @@ static void flush_sums(const fg_model *model, const block *b, int with_moments,
     const plan *p = &b->p;
     const int64_t d = p->d;
     const double back = 1 / model->weight_scale;
-    const fg_covariance covariance = model->shape.covariance;
-    const int centred = covariance == FG_SPHERICAL || (covariance == FG_TIED && model->common);
+    const int centred = sums_are_centred(model);
     if (b->lanes)
         for (int64_t slot = 0; slot < p->n_slots; slot++)
             b->slots[slot] = (double)vec_sum(vec_load(b->lanes + slot * FG_LANES));
