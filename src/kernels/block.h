@@ -8,13 +8,15 @@
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
+
 #define ROUND_UP(n, m) (((n) + (m) - 1) / (m) * (m))
 
 enum {
-    SMALL_FEATURES = 8,  /* up to here a component lives in registers, d known at compile time */
-    TILED_FEATURES = 16, /* up to here the scatter's lanes run over samples */
-    PANEL = 4,           /* columns of U at a time against a group of rows */
-    CACHE_BYTES = 32768, /* of the first level, for one block or buffer */
+    SMALL_FEATURES = 8, /* up to here a component lives in registers, d known at compile time */
+    TILED_FEATURES = 128 / sizeof(real), /* up to here the scatter's lanes run over samples */
+    PANEL = 4,                           /* columns of U at a time against a group of rows */
+    CACHE_BYTES = 32768,                 /* of the first level, for one block or buffer */
     KEPT_LANES_BYTES = 512 << 10 /* lane-wise sums are kept while they fit into the second level */
 };
 
@@ -25,6 +27,7 @@ enum {
  * the second moments where they are summed over samples in lanes. */
 typedef struct {
     int64_t k_count, d, rows;
+    int64_t stride;        /* elements from one feature or component to the next */
     int outer;             /* scatter by rank updates, lanes over features */
     int64_t row_length;    /* outer: elements of a row of samples, padded */
     int64_t update_length; /* outer: elements of a row of the update buffer */
@@ -44,8 +47,11 @@ static plan plan_for(const fg_shape *shape) {
     p.update_rows = fit < 32 ? 32 : fit;
     const int64_t row_bytes = (int64_t)sizeof(real) * (d + k);
     const int64_t rows = CACHE_BYTES / row_bytes / GROUP_ROWS * GROUP_ROWS;
-    const int64_t least = ROUND_UP(p.outer ? 128 : 256, GROUP_ROWS);
+    const int64_t least =
+        ROUND_UP(p.outer || (matrix && d > SMALL_FEATURES) ? 128 : 256, GROUP_ROWS);
     p.rows = rows < least ? least : rows > 512 ? 512 : rows;
+    /* One cache line more: at a power of two every feature would fall into the same few sets. */
+    p.stride = p.rows + 64 / (int64_t)sizeof(real);
     p.moment_slot = k * (d + 1);
     p.n_slots = p.moment_slot;
     if (p.outer)
@@ -61,19 +67,21 @@ static plan plan_for(const fg_shape *shape) {
 /* The working memory of one thread, cut from one allocation. */
 typedef struct {
     plan p;
-    real *samples;                         /* d x B */
-    real *centred;                         /* d x B: samples less the centre; tied, spherical */
-    real *difference;                      /* d x B: x - shift; tied: the samples' image */
-    real *weighted;                        /* d x B: g (x - shift) */
-    real *responsibilities;                /* K x B, log-densities first */
-    real *distances;                       /* K x B: spherical */
-    real *weights, *log_likelihood, *best; /* B */
-    real *rows;                            /* outer: B x row_length */
-    real *update;                          /* outer: update_rows x update_length */
-    real *matrices;                        /* outer: n_matrices x d x row_length, sums */
-    real *vectors;                         /* outer: K x row_length, sums */
-    real *lanes;                           /* n_slots x FG_LANES: sums by lane, or */
-    double *slots;                         /* n_slots: sums by block */
+    const char *next;       /* the next block's samples, in memory, */
+    int64_t next_bytes;     /* or none */
+    real *samples;          /* d x B */
+    real *centred;          /* d x B: samples less the centre; tied, spherical */
+    real *difference;       /* d x B: x - shift; tied: the samples' image */
+    real *scaled;           /* d x B: sqrt(g) (x - shift) */
+    real *responsibilities; /* K x B, log-densities first */
+    real *distances;        /* K x B: spherical */
+    real *weights, *log_likelihood, *best, *roots; /* B */
+    real *rows;                                    /* outer: B x row_length */
+    real *update;                                  /* outer: update_rows x update_length */
+    real *matrices;                                /* outer: n_matrices x d x row_length, sums */
+    real *vectors;                                 /* outer: K x row_length, sums */
+    real *lanes;                                   /* n_slots x FG_LANES: sums by lane, or */
+    double *slots;                                 /* n_slots: sums by block */
 } block;
 
 static size_t place(real **out, char *memory, size_t at, int64_t count) {
@@ -84,7 +92,7 @@ static size_t place(real **out, char *memory, size_t at, int64_t count) {
 /* Cuts the memory up; returns its size. */
 static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     const plan p = plan_for(shape);
-    const int64_t features = p.d * p.rows, components = p.k_count * p.rows;
+    const int64_t features = p.d * p.stride, components = p.k_count * p.stride;
     const int tied = shape->covariance == FG_TIED, spherical = shape->covariance == FG_SPHERICAL;
     const int small = shape->covariance == FG_DIAG || spherical || (!tied && p.d <= SMALL_FEATURES);
     char *m = scratch;
@@ -92,13 +100,14 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     out->p = p;
     at = place(&out->samples, m, at, features);
     at = place(&out->centred, m, at, tied || spherical ? features : 0);
-    at = place(&out->difference, m, at, small ? 0 : tied || !p.outer ? features : p.d * GROUP_ROWS);
-    at = place(&out->weighted, m, at, small || p.outer ? 0 : features);
+    at = place(&out->difference, m, at, small ? 0 : tied ? features : p.d * GROUP_ROWS);
+    at = place(&out->scaled, m, at, small || p.outer ? 0 : features);
     at = place(&out->responsibilities, m, at, components);
     at = place(&out->distances, m, at, spherical ? components : 0);
     at = place(&out->weights, m, at, p.rows);
     at = place(&out->log_likelihood, m, at, p.rows);
     at = place(&out->best, m, at, p.rows);
+    at = place(&out->roots, m, at, p.rows);
     at = place(&out->rows, m, at, p.outer ? p.rows * p.row_length : 0);
     /* a tile's last rows read past the update's own */
     at = place(&out->update, m, at, p.outer ? p.update_rows * p.update_length + 64 : 0);
@@ -113,21 +122,21 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
 }
 
 /* d known at compile time lets the compiler turn the strides into shuffles. */
-INLINE void load_narrow(const int d, const real *x, int64_t rows, int64_t stride, int64_t b_rows,
+INLINE void load_narrow(const int d, const real *x, int64_t rows, int64_t stride, int64_t to_stride,
                         real *out) {
     for (int64_t n = 0; n < rows; n++)
-        UNROLL for (int i = 0; i < d; i++) out[i * b_rows + n] = x[n * stride + i];
+        UNROLL for (int i = 0; i < d; i++) out[i * to_stride + n] = x[n * stride + i];
 }
 
 /* Squares of lanes by lanes, transposed in registers. */
-static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, int64_t b_rows,
+static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, int64_t to_stride,
                       real *out) {
     int64_t n = 0;
     for (; n + FG_LANES <= rows; n += FG_LANES)
         for (int64_t i = 0; i < d; i += FG_LANES) {
             const int64_t width = d - i < FG_LANES ? d - i : FG_LANES;
             const real *from = x + n * stride + i;
-            real *to = out + i * b_rows + n;
+            real *to = out + i * to_stride + n;
             vec square[FG_LANES];
             if (width == FG_LANES) {
                 UNROLL for (int r = 0; r < FG_LANES; r++) square[r] = vec_load(from + r * stride);
@@ -137,11 +146,11 @@ static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, in
             }
             vec_transpose(square);
             UNROLL for (int c = 0; c < FG_LANES; c++) if (c < width)
-                vec_store(to + c * b_rows, square[c]);
+                vec_store(to + c * to_stride, square[c]);
         }
     for (; n < rows; n++)
         for (int64_t i = 0; i < d; i++)
-            out[i * b_rows + n] = x[n * stride + i];
+            out[i * to_stride + n] = x[n * stride + i];
 }
 
 /* float data for double arithmetic: rare, so any stride will do. */
@@ -149,15 +158,22 @@ static void load_float(const fg_data *data, int64_t begin, int64_t rows, block *
     for (int64_t n = 0; n < rows; n++) {
         const float *x = (const float *)data->x + (begin + n) * data->row_stride;
         for (int64_t i = 0; i < b->p.d; i++)
-            b->samples[i * b->p.rows + n] = (real)x[i * data->feature_stride];
+            b->samples[i * b->p.stride + n] = (real)x[i * data->feature_stride];
     }
+}
+
+/* The next block is fetched while this one is worked on: part n of all. */
+INLINE void fetch_next(const block *b, int64_t n, int64_t rows, int64_t all) {
+    const int64_t end = b->next_bytes * (n + rows) / all;
+    for (int64_t at = b->next_bytes * n / all; at < end; at += 64)
+        __builtin_prefetch(b->next + at, 0, 2);
 }
 
 /* Loads rows [begin, begin + rows). The rows that fill up the last group repeat the first one,
  * with weight zero: finite, and without effect. Returns the number of rows, filled up. */
 static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, double weight_scale,
                           block *b) {
-    const int64_t d = b->p.d, b_rows = b->p.rows, padded = ROUND_UP(rows, GROUP_ROWS);
+    const int64_t d = b->p.d, to_stride = b->p.stride, padded = ROUND_UP(rows, GROUP_ROWS);
     const int64_t stride = data->row_stride, feature_stride = data->feature_stride;
     const real *x = (const real *)data->x + begin * stride;
     if (data->real_type != FG_REAL_TYPE)
@@ -168,20 +184,23 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
             if (stride == 1)
                 memcpy(b->samples, x, (size_t)rows * sizeof(real));
             else
-                load_narrow(1, x, rows, stride, b_rows, b->samples);
+                load_narrow(1, x, rows, stride, to_stride, b->samples);
             break;
-        case 2: load_narrow(2, x, rows, stride, b_rows, b->samples); break;
-        case 3: load_narrow(3, x, rows, stride, b_rows, b->samples); break;
-        case 4: load_narrow(4, x, rows, stride, b_rows, b->samples); break;
-        default: load_wide(x, rows, stride, d, b_rows, b->samples);
+        case 2: load_narrow(2, x, rows, stride, to_stride, b->samples); break;
+        case 3: load_narrow(3, x, rows, stride, to_stride, b->samples); break;
+        case 4: load_narrow(4, x, rows, stride, to_stride, b->samples); break;
+        default: load_wide(x, rows, stride, d, to_stride, b->samples);
         }
     else
         for (int64_t i = 0; i < d; i++)
             for (int64_t n = 0; n < rows; n++)
-                b->samples[i * b_rows + n] = x[n * stride + i * feature_stride];
+                b->samples[i * to_stride + n] = x[n * stride + i * feature_stride];
+    const int64_t after = at_most(data->n_rows - begin - rows, b->p.rows);
+    b->next = (const char *)(x + rows * stride);
+    b->next_bytes = feature_stride == 1 && stride == d ? after * d * (int64_t)sizeof(real) : 0;
     for (int64_t i = 0; i < d; i++)
         for (int64_t n = rows; n < padded; n++)
-            b->samples[i * b_rows + n] = b->samples[i * b_rows];
+            b->samples[i * to_stride + n] = b->samples[i * to_stride];
     if (b->p.outer)
         for (int64_t n = 0; n < rows; n++) {
             real *to = b->rows + n * b->p.row_length;
@@ -189,7 +208,7 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
                 memcpy(to, x + n * stride, (size_t)d * sizeof(real));
             else
                 for (int64_t i = 0; i < d; i++)
-                    to[i] = b->samples[i * b_rows + n];
+                    to[i] = b->samples[i * to_stride + n];
             for (int64_t i = d; i < b->p.row_length; i++)
                 to[i] = 0;
         }

@@ -5,20 +5,20 @@
  * a time. */
 INLINE void density_small(const int d, const fg_model *model, const block *b, int64_t padded) {
     enum { PAIR = 2 };
-    const int64_t b_rows = b->p.rows;
+    const int64_t stride = b->p.stride;
     for (int64_t k = 0; k < b->p.k_count; k++) {
         const real *shift = (const real *)model->shift + k * d;
         const real *offset = (const real *)model->offset + k * d;
         const real *factor = (const real *)model->factor + k * (d * (d + 1) / 2);
         const vec log_scale = vec_set(((const real *)model->log_scale)[k]);
-        real *out = b->responsibilities + k * b_rows;
+        real *out = b->responsibilities + k * stride;
         for (int64_t n = 0; n < padded; n += PAIR * FG_LANES) {
             vec t[SMALL_FEATURES][PAIR], distance[PAIR];
             UNROLL for (int v = 0; v < PAIR; v++) distance[v] = vec_set(0);
             UNROLL for (int i = 0; i < d; i++) {
                 const vec s = vec_set(shift[i]);
                 UNROLL for (int v = 0; v < PAIR; v++) t[i][v] =
-                    vec_sub(vec_load(b->samples + i * b_rows + n + v * FG_LANES), s);
+                    vec_sub(vec_load(b->samples + i * stride + n + v * FG_LANES), s);
             }
             UNROLL for (int j = 0; j < d; j++) {
                 vec y[PAIR];
@@ -38,7 +38,7 @@ INLINE void density_small(const int d, const fg_model *model, const block *b, in
 
 /* One panel of y = difference U + offset for one group of rows, in registers. The first panel
  * to run takes all the differences, and stores them for the others. Returns the next panel. */
-INLINE const real *panel(const int width, const int first, const real *samples, int64_t b_rows,
+INLINE const real *panel(const int width, const int first, const real *samples, int64_t stride,
                          const real *shift, real *difference, int64_t difference_rows,
                          const real *u, const real *offset, int64_t j0, vec y[PANEL][FG_GROUP]) {
     UNROLL for (int j = 0; j < width; j++) UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] =
@@ -47,7 +47,7 @@ INLINE const real *panel(const int width, const int first, const real *samples, 
         vec x[FG_GROUP];
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
             if (first) {
-                x[v] = vec_sub(vec_load(samples + i * b_rows + v * FG_LANES), vec_set(shift[i]));
+                x[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
                 vec_store(difference + i * difference_rows + v * FG_LANES, x[v]);
             } else
                 x[v] = vec_load(difference + i * difference_rows + v * FG_LANES);
@@ -62,7 +62,7 @@ INLINE const real *panel(const int width, const int first, const real *samples, 
         vec x[FG_GROUP];
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
             if (first) {
-                x[v] = vec_sub(vec_load(samples + i * b_rows + v * FG_LANES), vec_set(shift[i]));
+                x[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
                 vec_store(difference + i * difference_rows + v * FG_LANES, x[v]);
             } else
                 x[v] = vec_load(difference + i * difference_rows + v * FG_LANES);
@@ -76,13 +76,13 @@ INLINE const real *panel(const int width, const int first, const real *samples, 
 }
 
 /* |difference U + offset|^2 of one group of rows. */
-INLINE void distance_panels(int64_t d, const real *samples, int64_t b_rows, const real *shift,
+INLINE void distance_panels(int64_t d, const real *samples, int64_t stride, const real *shift,
                             real *difference, const real *u, const real *offset,
                             vec distance[FG_GROUP]) {
     int64_t j0 = (d - 1) / PANEL * PANEL;
     vec y[PANEL][FG_GROUP];
 #define RUN(width, first)                                                                          \
-    u = panel(width, first, samples, b_rows, shift, difference, GROUP_ROWS, u, offset, j0, y);     \
+    u = panel(width, first, samples, stride, shift, difference, GROUP_ROWS, u, offset, j0, y);     \
     UNROLL for (int j = 0; j < width; j++) UNROLL for (int v = 0; v < FG_GROUP; v++) distance[v] = \
         vec_fma(y[j][v], y[j][v], distance[v])
     switch (d - j0) {
@@ -98,17 +98,17 @@ INLINE void distance_panels(int64_t d, const real *samples, int64_t b_rows, cons
 }
 
 static void density_large(const fg_model *model, const block *b, int64_t padded) {
-    const int64_t d = b->p.d, b_rows = b->p.rows, triangle = d * (d + 1) / 2;
+    const int64_t d = b->p.d, stride = b->p.stride, triangle = d * (d + 1) / 2;
     for (int64_t k = 0; k < b->p.k_count; k++) {
         const vec log_scale = vec_set(((const real *)model->log_scale)[k]);
         for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
             vec distance[FG_GROUP];
             UNROLL for (int v = 0; v < FG_GROUP; v++) distance[v] = vec_set(0);
-            distance_panels(d, b->samples + n, b_rows, (const real *)model->shift + k * d,
+            distance_panels(d, b->samples + n, stride, (const real *)model->shift + k * d,
                             b->difference, (const real *)model->factor + k * triangle,
                             (const real *)model->offset + k * d, distance);
             UNROLL for (int v = 0; v < FG_GROUP; v++)
-                vec_store(b->responsibilities + k * b_rows + n + v * FG_LANES,
+                vec_store(b->responsibilities + k * stride + n + v * FG_LANES,
                           vec_fma(distance[v], vec_set((real)-0.5), log_scale));
         }
     }
@@ -116,7 +116,7 @@ static void density_large(const fg_model *model, const block *b, int64_t padded)
 
 /* Tied: the samples' image (x - centre) U, one transform for all components. */
 static void image_of_samples(const fg_model *model, const block *b, int64_t padded) {
-    const int64_t d = b->p.d, b_rows = b->p.rows;
+    const int64_t d = b->p.d, stride = b->p.stride;
     for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
         const real *u = model->factor, *x = b->centred + n;
         vec y[PANEL][FG_GROUP];
@@ -125,18 +125,18 @@ static void image_of_samples(const fg_model *model, const block *b, int64_t padd
                 UNROLL for (int v = 0; v < FG_GROUP; v++) y[0][v] = vec_set(0);
                 for (int64_t i = 0; i <= j; i++, u++)
                     UNROLL for (int v = 0; v < FG_GROUP; v++) y[0][v] =
-                        vec_fma(vec_load(x + i * b_rows + v * FG_LANES), vec_set(*u), y[0][v]);
+                        vec_fma(vec_load(x + i * stride + v * FG_LANES), vec_set(*u), y[0][v]);
                 UNROLL for (int v = 0; v < FG_GROUP; v++)
-                    vec_store(b->difference + j * b_rows + n + v * FG_LANES, y[0][v]);
+                    vec_store(b->difference + j * stride + n + v * FG_LANES, y[0][v]);
             }
             continue;
         }
         for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL) {
             const int width = (int)(d - j0 < PANEL ? d - j0 : PANEL);
 #define RUN(w)                                                                                     \
-    u = panel(w, 0, NULL, 0, NULL, (real *)x, b_rows, u, NULL, j0, y);                             \
+    u = panel(w, 0, NULL, 0, NULL, (real *)x, stride, u, NULL, j0, y);                             \
     UNROLL for (int j = 0; j < w; j++) UNROLL for (int v = 0; v < FG_GROUP; v++)                   \
-        vec_store(b->difference + (j0 + j) * b_rows + n + v * FG_LANES, y[j][v])
+        vec_store(b->difference + (j0 + j) * stride + n + v * FG_LANES, y[j][v])
             switch (width) {
             case 1: RUN(1); break;
             case 2: RUN(2); break;
@@ -153,14 +153,14 @@ static void image_of_samples(const fg_model *model, const block *b, int64_t padd
 INLINE void distance_tile(const int k_width, const fg_model *model, const block *b,
                           const real *points, const real *centres, const real *rest, int64_t k0,
                           int64_t n) {
-    const int64_t d = b->p.d, b_rows = b->p.rows;
+    const int64_t d = b->p.d, stride = b->p.stride;
     vec distance[4][FG_GROUP];
     UNROLL for (int k = 0; k < k_width; k++) UNROLL for (int v = 0; v < FG_GROUP; v++)
         distance[k][v] = vec_set(0);
     for (int64_t i = 0; i < d; i++) {
         vec x[FG_GROUP];
         UNROLL for (int v = 0; v < FG_GROUP; v++) x[v] =
-            vec_load(points + i * b_rows + n + v * FG_LANES);
+            vec_load(points + i * stride + n + v * FG_LANES);
         UNROLL for (int k = 0; k < k_width; k++) {
             const vec c = vec_set(centres[(k0 + k) * d + i]);
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
@@ -175,7 +175,7 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
         const vec scale = vec_set(((const real *)model->scale)[k0 + k]);
         const vec log_scale = vec_set(((const real *)model->log_scale)[k0 + k]);
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
-            const int64_t at = (k0 + k) * b_rows + n + v * FG_LANES;
+            const int64_t at = (k0 + k) * stride + n + v * FG_LANES;
             vec_store(b->responsibilities + at, vec_fma(distance[k][v], scale, log_scale));
             if (model->shape.covariance == FG_SPHERICAL)
                 vec_store(b->distances + at, distance[k][v]);
@@ -186,8 +186,8 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
 INLINE void density_distances(const fg_model *model, const block *b, const real *points,
                               const real *centres, const real *rest, int64_t padded) {
     const int64_t k_count = b->p.k_count;
-    for (int64_t k0 = 0; k0 < k_count; k0 += 4)
-        for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+    for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+        for (int64_t k0 = 0; k0 < k_count; k0 += 4)
             switch (k_count - k0) {
             case 1: distance_tile(1, model, b, points, centres, rest, k0, n); break;
             case 2: distance_tile(2, model, b, points, centres, rest, k0, n); break;
@@ -198,7 +198,7 @@ INLINE void density_distances(const fg_model *model, const block *b, const real 
 
 INLINE void diagonal_tile(const int k_width, const fg_model *model, const block *b, int64_t k0,
                           int64_t n) {
-    const int64_t d = b->p.d, b_rows = b->p.rows;
+    const int64_t d = b->p.d, stride = b->p.stride;
     const real *shift = (const real *)model->shift + k0 * d;
     const real *factor = (const real *)model->factor + k0 * d;
     const real *offset = (const real *)model->offset + k0 * d;
@@ -208,7 +208,7 @@ INLINE void diagonal_tile(const int k_width, const fg_model *model, const block 
     for (int64_t i = 0; i < d; i++) {
         vec x[FG_GROUP];
         UNROLL for (int v = 0; v < FG_GROUP; v++) x[v] =
-            vec_load(b->samples + i * b_rows + n + v * FG_LANES);
+            vec_load(b->samples + i * stride + n + v * FG_LANES);
         UNROLL for (int k = 0; k < k_width; k++) {
             const vec s = vec_set(shift[k * d + i]), f = vec_set(factor[k * d + i]),
                       o = vec_set(offset[k * d + i]);
@@ -221,15 +221,15 @@ INLINE void diagonal_tile(const int k_width, const fg_model *model, const block 
     UNROLL for (int k = 0; k < k_width; k++) {
         const vec log_scale = vec_set(((const real *)model->log_scale)[k0 + k]);
         UNROLL for (int v = 0; v < FG_GROUP; v++)
-            vec_store(b->responsibilities + (k0 + k) * b_rows + n + v * FG_LANES,
+            vec_store(b->responsibilities + (k0 + k) * stride + n + v * FG_LANES,
                       vec_fma(distance[k][v], vec_set((real)-0.5), log_scale));
     }
 }
 
 static void density_diagonal(const fg_model *model, const block *b, int64_t padded) {
     const int64_t k_count = b->p.k_count;
-    for (int64_t k0 = 0; k0 < k_count; k0 += 2)
-        for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+    for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+        for (int64_t k0 = 0; k0 < k_count; k0 += 2)
             if (k0 + 2 <= k_count)
                 diagonal_tile(2, model, b, k0, n);
             else
@@ -239,9 +239,9 @@ static void density_diagonal(const fg_model *model, const block *b, int64_t padd
 static void centre_samples(const fg_model *model, const block *b, int64_t padded) {
     for (int64_t i = 0; i < b->p.d; i++) {
         const vec c = vec_set(((const real *)model->centre)[i]);
-        const real *from = b->samples + i * b->p.rows;
+        const real *from = b->samples + i * b->p.stride;
         for (int64_t n = 0; n < padded; n += FG_LANES)
-            vec_store(b->centred + i * b->p.rows + n, vec_sub(vec_load(from + n), c));
+            vec_store(b->centred + i * b->p.stride + n, vec_sub(vec_load(from + n), c));
     }
 }
 

@@ -92,7 +92,7 @@ static void score(const fg_model *model, const fg_data *data, int64_t begin, int
         else
             for (int64_t i = 0; i < rows; i++)
                 for (int64_t k = 0; k < k_count; k++)
-                    ((real *)out)[(n + i) * k_count + k] = b.responsibilities[k * b.p.rows + i];
+                    ((real *)out)[(n + i) * k_count + k] = b.responsibilities[k * b.p.stride + i];
     }
 }
 

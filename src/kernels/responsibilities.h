@@ -2,21 +2,22 @@
 
 /* g_k = exp(l_k - log sum exp l), times the row's weight. */
 static void normalise(block *b, int64_t padded) {
-    const int64_t k_count = b->p.k_count, b_rows = b->p.rows;
+    const int64_t k_count = b->p.k_count, stride = b->p.stride;
     /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
     const vec lowest = vec_set((real)(sizeof(real) == 8 ? -1e300 : -1e37));
     const vec least = vec_set((real)(sizeof(real) == 8 ? 1e-300 : 1e-37));
     for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
+        fetch_next(b, n, GROUP_ROWS, padded);
         real *r = b->responsibilities + n;
         vec top[FG_GROUP], sum[FG_GROUP];
         UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] = lowest;
         for (int64_t k = 0; k < k_count; k++)
             UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] =
-                vec_max(vec_load(r + k * b_rows + v * FG_LANES), top[v]);
+                vec_max(vec_load(r + k * stride + v * FG_LANES), top[v]);
         UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = vec_set(0);
         for (int64_t k = 0; k < k_count; k++)
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
-                real *at = r + k * b_rows + v * FG_LANES;
+                real *at = r + k * stride + v * FG_LANES;
                 const vec e = vec_exp(vec_sub(vec_load(at), top[v]));
                 vec_store(at, e);
                 sum[v] = vec_add(sum[v], e);
@@ -28,7 +29,7 @@ static void normalise(block *b, int64_t padded) {
         }
         for (int64_t k = 0; k < k_count; k++)
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
-                real *at = r + k * b_rows + v * FG_LANES;
+                real *at = r + k * stride + v * FG_LANES;
                 vec_store(at, vec_mul(vec_load(at), sum[v]));
             }
     }
@@ -37,8 +38,9 @@ static void normalise(block *b, int64_t padded) {
 /* best: each row's most probable component, the first one where several are equal;
  * log_likelihood: its log-density. */
 static void choose_best(block *b, int64_t padded) {
-    const int64_t b_rows = b->p.rows;
+    const int64_t stride = b->p.stride;
     for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
+        fetch_next(b, n, GROUP_ROWS, padded);
         const real *r = b->responsibilities + n;
         vec top[FG_GROUP], best[FG_GROUP];
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
@@ -48,7 +50,7 @@ static void choose_best(block *b, int64_t padded) {
         for (int64_t k = 1; k < b->p.k_count; k++) {
             const vec index = vec_set((real)k);
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
-                const vec l = vec_load(r + k * b_rows + v * FG_LANES);
+                const vec l = vec_load(r + k * stride + v * FG_LANES);
                 best[v] = vec_select(vec_less(top[v], l), index, best[v]);
                 top[v] = vec_max(l, top[v]);
             }
@@ -69,14 +71,14 @@ static void choose_nearest(block *b, int64_t padded) {
             const vec off = vec_sub(vec_load(b->best + n), index); /* whole numbers */
             vec g = vec_select(vec_less(off, half), vec_load(b->weights + n), zero);
             g = vec_select(vec_less(vec_sub(zero, half), off), g, zero);
-            vec_store(b->responsibilities + k * b->p.rows + n, g);
+            vec_store(b->responsibilities + k * b->p.stride + n, g);
         }
     }
 }
 
 /* Counter-based (splitmix64's finaliser), so that a row's draw depends on its number alone. */
 static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed) {
-    const int64_t k_count = b->p.k_count, b_rows = b->p.rows;
+    const int64_t k_count = b->p.k_count, stride = b->p.stride;
     for (int64_t n = 0; n < padded; n++) {
         real sum = 0;
         for (int64_t k = 0; k < k_count; k++) {
@@ -84,11 +86,11 @@ static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed
             z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
             z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
             const real u = (real)(((z ^ (z >> 31)) >> 40) + 1) * (real)0x1p-24;
-            b->responsibilities[k * b_rows + n] = u;
+            b->responsibilities[k * stride + n] = u;
             sum += u;
         }
         for (int64_t k = 0; k < k_count; k++)
-            b->responsibilities[k * b_rows + n] *= b->weights[n] / sum;
+            b->responsibilities[k * stride + n] *= b->weights[n] / sum;
         b->log_likelihood[n] = 0;
     }
 }

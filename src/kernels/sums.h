@@ -28,7 +28,7 @@ INLINE vec rows_sum(const real *x, int64_t padded) {
 /* Rows i0 .. i1 - 1 of the triangle, d small: everything in registers. sx < 0: no first moments. */
 INLINE void small_rows(const int i0, const int i1, const block *b, const real *shift, const real *g,
                        int64_t padded, int64_t sx, int64_t sxx) {
-    const int64_t b_rows = b->p.rows;
+    const int64_t stride = b->p.stride;
     vec first[SMALL_FEATURES], second[SMALL_FEATURES][SMALL_FEATURES];
     UNROLL for (int i = i0; i < i1; i++) {
         first[i] = vec_set(0);
@@ -38,7 +38,7 @@ INLINE void small_rows(const int i0, const int i1, const block *b, const real *s
         const vec weight = vec_load(g + n);
         vec t[SMALL_FEATURES];
         UNROLL for (int j = 0; j < i1; j++) t[j] =
-            vec_sub(vec_load(b->samples + j * b_rows + n), vec_set(shift[j]));
+            vec_sub(vec_load(b->samples + j * stride + n), vec_set(shift[j]));
         UNROLL for (int i = i0; i < i1; i++) {
             const vec w = vec_mul(weight, t[i]);
             first[i] = vec_add(first[i], w);
@@ -94,14 +94,14 @@ static void small_moments(const block *b, const real *shift, const real *g, int6
 
 /* sum a_i b_j over the block, for height by width features or components. */
 INLINE void product_tile(const int height, const int width, const real *a, const real *x,
-                         int64_t b_rows, int64_t padded, vec sum[FG_TILE][FG_TILE]) {
+                         int64_t stride, int64_t padded, vec sum[FG_TILE][FG_TILE]) {
     UNROLL for (int i = 0; i < height; i++) UNROLL for (int j = 0; j < width; j++) sum[i][j] =
         vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES) {
         vec right[FG_TILE];
-        UNROLL for (int j = 0; j < width; j++) right[j] = vec_load(x + j * b_rows + n);
+        UNROLL for (int j = 0; j < width; j++) right[j] = vec_load(x + j * stride + n);
         UNROLL for (int i = 0; i < height; i++) {
-            const vec left = vec_load(a + i * b_rows + n);
+            const vec left = vec_load(a + i * stride + n);
             UNROLL for (int j = 0; j < width; j++) sum[i][j] = vec_fma(left, right[j], sum[i][j]);
         }
     }
@@ -133,33 +133,35 @@ INLINE void product_tile(const int height, const int width, const real *a, const
     case 3: EACH_WIDTH(w, 3) break; LAST_HEIGHT(w)                                                 \
     }
 
-static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
-
+/* z = sqrt(g) (x - shift): one buffer serves both sides of the product. */
 static void tiled_moments(const block *b, const real *shift, const real *g, int64_t padded,
                           int64_t sx, int64_t sxx) {
-    const int64_t d = b->p.d, b_rows = b->p.rows;
+    const int64_t d = b->p.d, stride = b->p.stride;
+    const real *samples = b->samples, *roots = b->roots;
+    real *scaled = b->scaled;
+    for (int64_t n = 0; n < padded; n += FG_LANES)
+        vec_store(b->roots + n, vec_sqrt(vec_load(g + n)));
     for (int64_t i = 0; i < d; i++) {
         const vec s = vec_set(shift[i]);
         vec first[2] = {vec_set(0), vec_set(0)};
         for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
             UNROLL for (int v = 0; v < 2; v++) {
-                const int64_t at = i * b_rows + n + v * FG_LANES;
-                const vec t = vec_sub(vec_load(b->samples + at), s);
-                const vec w = vec_mul(vec_load(g + n + v * FG_LANES), t);
-                vec_store(b->difference + at, t);
-                vec_store(b->weighted + at, w);
-                first[v] = vec_add(first[v], w);
+                const int64_t at = i * stride + n + v * FG_LANES;
+                const vec root = vec_load(roots + n + v * FG_LANES);
+                const vec z = vec_mul(root, vec_sub(vec_load(samples + at), s));
+                vec_store(scaled + at, z);
+                first[v] = vec_fma(root, z, first[v]);
             }
         if (sx >= 0)
             deposit(b, sx + i, vec_add(first[0], first[1]));
     }
     for (int64_t i0 = 0; i0 < d; i0 += FG_TILE)
         for (int64_t j0 = 0; j0 <= i0; j0 += FG_TILE) {
-            const real *left = b->weighted + i0 * b_rows, *right = b->difference + j0 * b_rows;
+            const real *left = scaled + i0 * stride, *right = scaled + j0 * stride;
 #define CASE(h, w)                                                                                 \
     do {                                                                                           \
         vec sum[FG_TILE][FG_TILE];                                                                 \
-        product_tile(h, w, left, right, b_rows, padded, sum);                                      \
+        product_tile(h, w, left, right, stride, padded, sum);                                      \
         UNROLL for (int i = 0; i < h; i++)                                                         \
             UNROLL for (int j = 0; j < w; j++) if (j0 + j <= i0 + i)                               \
                 deposit(b, sxx + (i0 + i) * (i0 + i + 1) / 2 + j0 + j, sum[i][j]);                 \
@@ -237,11 +239,17 @@ static void rank_update(const block *b, int64_t count, real *matrix, real *vecto
 static void outer_moments(const block *b, const real *shift, const real *g, real threshold,
                           int64_t padded, real *matrix, real *vector) {
     const int64_t d = b->p.d, length = b->p.update_length, row_length = b->p.row_length;
+    const vec least = vec_set(threshold), zero = vec_set(0);
+    for (int64_t n = 0; n < padded; n += FG_LANES) {
+        const vec weight = vec_load(g + n);
+        const mask matters = vec_less(vec_mul(least, vec_load(b->weights + n)), weight);
+        vec_store(b->roots + n, vec_select(matters, vec_sqrt(weight), zero));
+    }
     int64_t count = 0;
     for (int64_t n = 0; n < padded; n++) {
-        if (!(g[n] > threshold * b->weights[n]))
+        const real root = b->roots[n];
+        if (root == 0)
             continue;
-        const real root = (real)sqrt((double)g[n]);
         const vec scale = vec_set(root);
         const real *row = b->rows + n * row_length;
         real *z = b->update + count * length;
@@ -280,15 +288,23 @@ static void component_moments(const block *b, const real *shift, const real *g, 
         tiled_moments(b, shift, g, padded, sx, sxx);
 }
 
+/* So many features of a block stay in the first level while all components pass over them; a
+ * multiple of every tile's width. */
+static int64_t cached_features(int64_t padded) {
+    const int64_t fit = CACHE_BYTES * 3 / 4 / (padded * (int64_t)sizeof(real)) / 12 * 12;
+    return fit < 12 ? 12 : fit;
+}
+
+/* Features i_begin .. i_end - 1 of one component. */
 static void diagonal_moments(const fg_model *model, const block *b, const real *g, int64_t padded,
-                             int64_t k) {
-    const int64_t d = b->p.d, b_rows = b->p.rows;
+                             int64_t k, int64_t i_begin, int64_t i_end) {
+    const int64_t d = b->p.d, stride = b->p.stride;
     const real *shift = (const real *)model->shift + k * d;
     const int64_t sx = first_slot(b, k) + 1;
     const int per_feature = model->shape.covariance == FG_DIAG;
     const int64_t sxx = b->p.moment_slot + (per_feature ? k * d : k);
     enum { WIDTH = 4 };
-    for (int64_t i0 = 0; i0 < d; i0 += WIDTH) {
+    for (int64_t i0 = i_begin; i0 < i_end; i0 += WIDTH) {
         vec first[WIDTH], second[WIDTH];
 #define RUN(width)                                                                                 \
     UNROLL for (int i = 0; i < width; i++) first[i] = second[i] = vec_set(0);                      \
@@ -296,7 +312,7 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
         const vec weight = vec_load(g + n);                                                        \
         UNROLL for (int i = 0; i < width; i++) {                                                   \
             const vec t =                                                                          \
-                vec_sub(vec_load(b->samples + (i0 + i) * b_rows + n), vec_set(shift[i0 + i]));     \
+                vec_sub(vec_load(b->samples + (i0 + i) * stride + n), vec_set(shift[i0 + i]));     \
             const vec w = vec_mul(weight, t);                                                      \
             first[i] = vec_add(first[i], w);                                                       \
             second[i] = vec_fma(w, t, second[i]);                                                  \
@@ -306,7 +322,7 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
         deposit(b, sx + i0 + i, first[i]);                                                         \
         deposit(b, per_feature ? sxx + i0 + i : sxx, second[i]);                                   \
     }
-        switch (at_most(d - i0, WIDTH)) {
+        switch (at_most(i_end - i0, WIDTH)) {
         case 1: RUN(1) break;
         case 2: RUN(2) break;
         case 3: RUN(3) break;
@@ -326,58 +342,65 @@ static int sums_are_centred(const fg_model *model) {
 
 /* N_k and sum g (x - centre) of all components: a product of matrices. */
 static void centred_sums(const block *b, int64_t padded) {
-    const int64_t d = b->p.d, k_count = b->p.k_count, b_rows = b->p.rows;
-    for (int64_t k0 = 0; k0 < k_count; k0 += FG_TILE)
-        for (int64_t i0 = 0; i0 < d; i0 += FG_TILE) {
-            const real *left = b->responsibilities + k0 * b_rows, *right = b->centred + i0 * b_rows;
+    const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
+    const int64_t chunk = cached_features(padded);
+    for (int64_t c0 = 0; c0 < d; c0 += chunk)
+        for (int64_t k0 = 0; k0 < k_count; k0 += FG_TILE)
+            for (int64_t i0 = c0; i0 < at_most(d, c0 + chunk); i0 += FG_TILE) {
+                const real *left = b->responsibilities + k0 * stride,
+                           *right = b->centred + i0 * stride;
 #define CASE(h, w)                                                                                 \
     do {                                                                                           \
         vec sum[FG_TILE][FG_TILE];                                                                 \
-        product_tile(h, w, left, right, b_rows, padded, sum);                                      \
+        product_tile(h, w, left, right, stride, padded, sum);                                      \
         UNROLL for (int k = 0; k < h; k++) UNROLL for (int i = 0; i < w; i++)                      \
             deposit(b, first_slot(b, k0 + k) + 1 + i0 + i, sum[k][i]);                             \
     } while (0)
-            EACH_SIZE(at_most(k_count - k0, FG_TILE), at_most(d - i0, FG_TILE))
+                EACH_SIZE(at_most(k_count - k0, FG_TILE), at_most(d - i0, FG_TILE))
 #undef CASE
+            }
+}
+
+/* Spherical, about the mean: the squared distances are at hand. */
+static void distance_moments(const block *b, const real *g, int64_t padded, int64_t k) {
+    const real *distance = b->distances + k * b->p.stride;
+    vec sum[2] = {vec_set(0), vec_set(0)};
+    for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
+        UNROLL for (int v = 0; v < 2; v++) {
+            const int64_t at = n + v * FG_LANES;
+            sum[v] = vec_fma(vec_load(g + at), vec_load(distance + at), sum[v]);
         }
+    deposit(b, b->p.moment_slot + k, vec_add(sum[0], sum[1]));
 }
 
 static void add_block(const fg_model *model, block *b, int64_t padded, int with_moments) {
-    const int64_t d = b->p.d, k_count = b->p.k_count, b_rows = b->p.rows;
+    const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
     const fg_covariance covariance = model->shape.covariance;
-    const int tied_common = covariance == FG_TIED && model->common;
+    const int centred = sums_are_centred(model);
+    const int by_feature =
+        covariance == FG_DIAG || (covariance == FG_SPHERICAL && model->recentred);
     for (int64_t k = 0; k < k_count; k++) {
-        const real *g = b->responsibilities + k * b_rows;
+        const real *g = b->responsibilities + k * stride;
         const vec nk = rows_sum(g, padded);
         deposit(b, first_slot(b, k), nk);
-        if (tied_common || !(vec_sum(nk) > 0))
+        if (by_feature || !(vec_sum(nk) > 0))
             continue;
-        if (covariance == FG_SPHERICAL) {
-            if (!with_moments)
-                continue;
-            if (model->recentred) /* about the shift, not the mean: first moments too */
-                diagonal_moments(model, b, g, padded, k);
-            else {
-                vec sum[2] = {vec_set(0), vec_set(0)};
-                for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
-                    UNROLL for (int v = 0; v < 2; v++) {
-                        const int64_t at = n + v * FG_LANES;
-                        sum[v] = vec_fma(vec_load(g + at), vec_load(b->distances + k * b_rows + at),
-                                         sum[v]);
-                    }
-                deposit(b, b->p.moment_slot + k, vec_add(sum[0], sum[1]));
-            }
-        } else if (covariance == FG_DIAG)
-            diagonal_moments(model, b, g, padded, k);
-        else
+        if (covariance == FG_SPHERICAL)
+            distance_moments(b, g, padded, k);
+        else if (!centred)
             component_moments(b, (const real *)model->shift + k * d, g,
                               ((const real *)model->threshold)[k], padded, k,
                               covariance == FG_FULL ? k : 0);
     }
-    if (sums_are_centred(model))
+    if (centred)
         centred_sums(b, padded);
-    if (tied_common && with_moments)
+    if (centred && covariance == FG_TIED && with_moments)
         component_moments(b, model->centre, b->weights, 0, padded, -1, 0);
+    const int64_t chunk = cached_features(padded);
+    for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
+        for (int64_t k = 0; k < k_count; k++)
+            diagonal_moments(model, b, b->responsibilities + k * stride, padded, k, c0,
+                             at_most(d, c0 + chunk));
 }
 
 static void reset_sums(block *b) {
