@@ -1,20 +1,27 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The door to the C core: check shapes, release the GIL, call, turn a status into an exception."""
+"""The door to the C core: check shapes, release the GIL, call, turn a status into an exception.
+
+Arrays in: X is 2-D, aligned, native, float32 or float64, of any strides; sample_weight None or
+contiguous float64 (N,); parameters array-like. Arrays out are new, and float64 unless said."""
 
 import os
 
 import numpy as np
 
 from core cimport *
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t
 
 COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
           "random_from_data": FG_START_DATA}
 WANTS = {"labels": FG_WANT_LABELS, "responsibilities": FG_WANT_RESPONSIBILITIES,
          "log_likelihood": FG_WANT_LOG_LIKELIHOOD}
+
+
+# ---- the build and the machine ----
 
 def _usable():
     names, i = [], 0
@@ -45,6 +52,8 @@ def config():
         "openmp": fg_openmp_version() or None,
     }
 
+
+# ---- the user's interrupt, and his reports ----
 
 cdef class _Monitor:
     """Signals and reports, asked for by the C loop on the calling thread."""
@@ -81,9 +90,7 @@ cdef int _report(void *context, int64_t iteration, double bound, double change) 
     return 0
 
 
-cdef _check(fg_status status, int64_t component, _Monitor monitor):
-    if status == FG_OK:
-        return
+cdef _raise(fg_status status, int64_t component, _Monitor monitor, X):
     if status == FG_INTERRUPTED:
         raise monitor.error
     if status == FG_NO_MEMORY:
@@ -93,33 +100,43 @@ cdef _check(fg_status status, int64_t component, _Monitor monitor):
         raise ValueError(
             "Fitting the mixture model failed because some components have ill-defined empirical "
             "covariance (for instance caused by singleton or collapsed samples). Try to decrease "
-            f"the number of components, increase reg_covar, or scale the input data. (Found at: {where}.)"
+            "the number of components, increase reg_covar, or scale the input data. "
+            f"(Found at: {where}.)"
         )
+    from fusedgmm._validation import check_finite
+
+    check_finite(X)
     raise ValueError(
         "the log-likelihood is not finite: some rows are beyond the reach of every component; "
         "scale the input data or give better starting values"
     )
 
 
-cdef class _Doubles:
-    """A contiguous float64 array and its address."""
+# ---- arrays ----
 
-    cdef object array
-    cdef double *p
+cdef void *_address(array) except NULL:
+    """Where a contiguous array begins; the caller keeps the array."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    PyBuffer_Release(&view)
+    return view.buf
 
-    def __cinit__(self, array, shape=None, bint fresh=False):
-        if fresh:
-            self.array = np.empty(shape)
-        else:
-            self.array = np.ascontiguousarray(array, dtype=np.float64)
-            if shape is not None and self.array.shape != tuple(shape):
-                raise ValueError(f"expected shape {tuple(shape)}, found {self.array.shape}")
-        self.p = <double *><uintptr_t>self.array.ctypes.data
+
+cdef _doubles(array, tuple shape):
+    """The array as contiguous float64 of that shape."""
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"expected an array of shape {shape}, found {array.shape}")
+    return array
 
 
 def covariance_shape(covariance_type, n_components, n_features):
-    return {"full": (n_components, n_features, n_features), "tied": (n_features, n_features),
-            "diag": (n_components, n_features), "spherical": (n_components,)}[covariance_type]
+    """The shape of covariances, precisions and their factors."""
+    if covariance_type == "full":
+        return (n_components, n_features, n_features)
+    if covariance_type == "tied":
+        return (n_features, n_features)
+    return (n_components, n_features) if covariance_type == "diag" else (n_components,)
 
 
 cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
@@ -130,56 +147,78 @@ cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
     return shape
 
 
-cdef fg_data _data(X, _Doubles sample_weight):
-    """X must be 2-D, aligned, native, float32 or float64; any strides."""
-    if X.ndim != 2 or not X.flags.aligned or X.dtype not in (np.float32, np.float64):
-        raise TypeError("the core takes aligned two-dimensional float32 or float64 arrays")
-    cdef fg_data data
-    data.x = <const void *><uintptr_t>X.ctypes.data
-    data.real_type = FG_FLOAT32 if X.dtype == np.float32 else FG_FLOAT64
-    data.n_rows = X.shape[0]
-    # a single row or column may carry any stride
-    data.row_stride = X.strides[0] // X.itemsize if X.shape[0] > 1 else 0
-    data.feature_stride = X.strides[1] // X.itemsize if X.shape[1] > 1 else 0
-    data.sample_weight = NULL
-    if sample_weight is not None:
-        data.sample_weight = sample_weight.p
-    return data
+cdef class _Data:
+    """Rows of samples, in place; holds what it points into."""
 
+    cdef fg_data c
+    cdef object x, weight
 
-cdef _weights_of(sample_weight, n_rows):
-    return None if sample_weight is None else _Doubles(sample_weight, (n_rows,))
+    def __cinit__(self, x, sample_weight):
+        cdef Py_buffer view
+        self.x = x
+        dtype = x.dtype
+        if x.ndim != 2 or not x.flags.aligned or dtype not in (np.float64, np.float32):
+            raise TypeError("the core takes aligned two-dimensional float32 or float64 arrays")
+        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
+        self.c.x = view.buf
+        self.c.real_type = FG_FLOAT64 if view.itemsize == 8 else FG_FLOAT32
+        self.c.n_rows = view.shape[0]
+        # a single row or column may carry any stride
+        self.c.row_stride = view.strides[0] // view.itemsize if view.shape[0] > 1 else 0
+        self.c.feature_stride = view.strides[1] // view.itemsize if view.shape[1] > 1 else 0
+        PyBuffer_Release(&view)
+        self.c.sample_weight = NULL
+        if sample_weight is not None:
+            self.weight = _doubles(sample_weight, (x.shape[0],))
+            self.c.sample_weight = <const double *>_address(self.weight)
 
 
 cdef class _Parameters:
+    """Parameters of a mixture; holds what it points into."""
+
     cdef fg_parameters c
-    cdef object arrays
+    cdef readonly tuple arrays
 
-    def __cinit__(self, covariance_type, k, d, given=None):
-        shapes = [(k,), (k, d), covariance_shape(covariance_type, k, d),
-                  covariance_shape(covariance_type, k, d)]
-        cdef list held = []
-        for i, shape in enumerate(shapes):
-            one = _Doubles(None, shape, True)
-            if given is not None and given[i] is not None:
-                one.array[...] = _Doubles(given[i], shape).array
-            held.append(one)
-        self.arrays = held
-        self.c.weights = (<_Doubles>held[0]).p
-        self.c.means = (<_Doubles>held[1]).p
-        self.c.covariances = (<_Doubles>held[2]).p
-        self.c.precisions_cholesky = (<_Doubles>held[3]).p
+    cdef _point(self, weights, means, covariances, precisions_cholesky):
+        self.arrays = (weights, means, covariances, precisions_cholesky)
+        self.c.weights = <double *>_address(weights)
+        self.c.means = <double *>_address(means)
+        self.c.covariances = NULL if covariances is None else <double *>_address(covariances)
+        self.c.precisions_cholesky = <double *>_address(precisions_cholesky)
 
-    def result(self):
-        return tuple((<_Doubles>one).array for one in self.arrays)
+
+cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, covariances=None):
+    """To read only: no copy where the arrays are float64 and contiguous."""
+    cdef _Parameters p = _Parameters()
+    k, d = np.shape(means)
+    shape = covariance_shape(covariance_type, k, d)
+    p._point(_doubles(weights, (k,)), _doubles(means, (k, d)),
+             None if covariances is None else _doubles(covariances, shape),
+             _doubles(precisions_cholesky, shape))
+    return p
+
+
+cdef _Parameters _fresh(covariance_type, k, d):
+    """To write into."""
+    cdef _Parameters p = _Parameters()
+    shape = covariance_shape(covariance_type, k, d)
+    p._point(np.empty(k), np.empty((k, d)), np.empty(shape), np.empty(shape))
+    return p
+
+
+# ---- the calls ----
+
+def n_tasks(covariance_type, n_samples, n_components, n_features):
+    """Into how many tasks a pass is cut: more threads find no work."""
+    cdef fg_shape shape = _shape(covariance_type, n_components, n_features)
+    return fg_task_count(&shape, n_samples)
 
 
 def start(X, sample_weight, covariance_type, n_components, init_params, seed, reg_covar, n_threads):
-    """Starting parameters from the data."""
+    """Starting parameters from the data: weights, means, covariances, precisions_cholesky."""
     cdef fg_shape shape = _shape(covariance_type, n_components, X.shape[1])
-    cdef _Doubles w = _weights_of(sample_weight, X.shape[0])
-    cdef fg_data data = _data(X, w)
-    cdef _Parameters out = _Parameters(covariance_type, n_components, X.shape[1])
+    cdef _Data data = _Data(X, sample_weight)
+    cdef _Parameters out = _fresh(covariance_type, n_components, X.shape[1])
     cdef _Monitor monitor = _Monitor()
     cdef fg_start how = STARTS[init_params]
     cdef uint64_t c_seed = seed
@@ -188,65 +227,69 @@ def start(X, sample_weight, covariance_type, n_components, init_params, seed, re
     cdef int64_t component = -1
     cdef fg_status status
     with nogil:
-        status = fg_start_parameters(&shape, &data, how, c_seed, c_reg, threads, &monitor.c,
+        status = fg_start_parameters(&shape, &data.c, how, c_seed, c_reg, threads, &monitor.c,
                                      &out.c, &component)
-    _check(status, component, monitor)
-    return out.result()
+    if status != FG_OK:
+        _raise(status, component, monitor, X)
+    return out.arrays
 
 
 def em(X, sample_weight, covariance_type, weights, means, covariances, precisions_cholesky, tol,
        reg_covar, max_iter, lower_bound, n_threads, report):
-    """The loop of passes: parameters, lower bounds, converged."""
-    cdef _Parameters p = _Parameters(covariance_type, len(weights), X.shape[1],
-                                     (weights, means, covariances, precisions_cholesky))
-    cdef fg_shape shape = _shape(covariance_type, len(weights), X.shape[1])
-    cdef _Doubles w = _weights_of(sample_weight, X.shape[0])
-    cdef fg_data data = _data(X, w)
+    """The loop of passes from given parameters: the new ones, the list of lower bounds, converged.
+    report, where given, is called with (iteration, lower bound, change)."""
+    k, d = len(weights), X.shape[1]
+    cdef _Parameters p = _fresh(covariance_type, k, d)
+    for own, given in zip(p.arrays, (weights, means, covariances, precisions_cholesky)):
+        own[...] = _doubles(given, own.shape)
+    cdef fg_shape shape = _shape(covariance_type, k, d)
+    cdef _Data data = _Data(X, sample_weight)
     cdef _Monitor monitor = _Monitor(report)
     cdef double c_tol = tol, c_reg = reg_covar, previous = lower_bound
     cdef int64_t c_max_iter = max_iter, n_iter = 0, component = -1
     cdef int threads = n_threads, converged = 0
-    cdef _Doubles bounds = _Doubles(None, (max(max_iter, 1),), True)
+    bounds = np.empty(max(max_iter, 1))
+    cdef double *c_bounds = <double *>_address(bounds)
     cdef fg_status status
     with nogil:
-        status = fg_em(&shape, &data, &p.c, c_tol, c_reg, c_max_iter, previous, threads,
-                       &monitor.c, bounds.p, &n_iter, &converged, &component)
-    _check(status, component, monitor)
-    return (*p.result(), bounds.array[:n_iter].tolist(), bool(converged))
+        status = fg_em(&shape, &data.c, &p.c, c_tol, c_reg, c_max_iter, previous, threads,
+                       &monitor.c, c_bounds, &n_iter, &converged, &component)
+    if status != FG_OK:
+        _raise(status, component, monitor, X)
+    return (*p.arrays, bounds[:n_iter].tolist(), bool(converged))
 
 
-def accumulate(X, sample_weight, covariance_type, weights, means, precisions_cholesky, n_threads):
-    """One pass: the sums about each component's shift."""
-    k, d = len(weights), X.shape[1]
-    cdef _Parameters p = _Parameters(covariance_type, k, d,
-                                     (weights, means, None, precisions_cholesky))
+def accumulate(X, sample_weight, covariance_type, weights, means, covariances, precisions_cholesky,
+               n_threads):
+    """One pass: the sums about each component's shift. Tied's sxx is summed over the components;
+    where all rows of its shift are one point, that is the data's scatter."""
+    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
+    k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Doubles w = _weights_of(sample_weight, X.shape[0])
-    cdef fg_data data = _data(X, w)
+    cdef _Data data = _Data(X, sample_weight)
     cdef _Monitor monitor = _Monitor()
     cdef int threads = n_threads
-    cdef _Doubles nk = _Doubles(None, (k,), True), shift = _Doubles(None, (k, d), True)
-    cdef _Doubles sx = _Doubles(None, (k, d), True)
-    cdef _Doubles sxx = _Doubles(None, (fg_moment_count(&shape),), True)
+    nk, shift, sx, moments = (
+        np.empty(k), np.empty((k, d)), np.empty((k, d)), np.empty(fg_moment_count(&shape))
+    )
     cdef fg_statistics s
-    s.nk, s.shift, s.sx, s.sxx = nk.p, shift.p, sx.p, sxx.p
+    s.nk, s.shift = <double *>_address(nk), <double *>_address(shift)
+    s.sx, s.sxx = <double *>_address(sx), <double *>_address(moments)
     s.log_likelihood = s.weight_sum = 0
     s.n_rows = 0
     cdef fg_status status
     with nogil:
-        status = fg_accumulate(&shape, &data, &p.c, threads, &monitor.c, &s)
-    _check(status, -1, monitor)
-    moments = sxx.array
+        status = fg_accumulate(&shape, &data.c, &p.c, threads, &monitor.c, &s)
+    if status != FG_OK:
+        _raise(status, -1, monitor, X)
     if covariance_type in ("full", "tied"):
         rows, columns = np.tril_indices(d)
         packed = moments.reshape(-1, d * (d + 1) // 2)
         moments = np.empty((len(packed), d, d))
         moments[:, rows, columns] = packed
         moments[:, columns, rows] = packed
-        moments = moments if covariance_type == "full" else moments[0]
-    elif covariance_type == "diag":
-        moments = moments.reshape(k, d)
-    return {"nk": nk.array, "shift": shift.array, "sx": sx.array, "sxx": moments,
+    return {"nk": nk, "shift": shift, "sx": sx,
+            "sxx": moments.reshape(covariance_shape(covariance_type, k, d)),
             "log_likelihood": s.log_likelihood, "weight_sum": s.weight_sum,
             "n_samples": s.n_rows}
 
@@ -254,72 +297,76 @@ def accumulate(X, sample_weight, covariance_type, weights, means, precisions_cho
 def maximize(covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_samples):
     """The M step: weights, means, covariances, precisions_cholesky."""
     k, d = np.shape(sx)
-    moments = np.asarray(sxx, dtype=np.float64)
-    expected = covariance_shape(covariance_type, k, d)
-    if moments.shape != expected:
-        raise ValueError(f"sxx should have the shape {expected}, but has {moments.shape}")
+    nk, shift, sx = _doubles(nk, (k,)), _doubles(shift, (k, d)), _doubles(sx, (k, d))
+    moments = _doubles(sxx, covariance_shape(covariance_type, k, d))
     if covariance_type in ("full", "tied"):
         rows, columns = np.tril_indices(d)
-        moments = moments[..., rows, columns]
+        moments = np.ascontiguousarray(moments[..., rows, columns])
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Parameters out = _Parameters(covariance_type, k, d)
-    cdef _Doubles c_nk = _Doubles(nk, (k,)), c_shift = _Doubles(shift, (k, d))
-    cdef _Doubles c_sx = _Doubles(sx, (k, d)), c_sxx = _Doubles(moments.ravel())
+    cdef _Parameters out = _fresh(covariance_type, k, d)
     cdef fg_statistics s
-    s.nk, s.shift, s.sx, s.sxx = c_nk.p, c_shift.p, c_sx.p, c_sxx.p
+    s.nk, s.shift = <double *>_address(nk), <double *>_address(shift)
+    s.sx, s.sxx = <double *>_address(sx), <double *>_address(moments)
     s.weight_sum = weight_sum
     s.log_likelihood = 0
     s.n_rows = n_samples
     cdef int64_t component = -1
-    _check(fg_maximize(&shape, &s, reg_covar, &out.c, &component), component, None)
-    return out.result()
+    cdef fg_status status = fg_maximize(&shape, &s, reg_covar, &out.c, &component)
+    if status != FG_OK:
+        _raise(status, component, None, None)
+    return out.arrays
 
 
 def precision_cholesky(covariance_type, covariances):
     """Upper U with precision = U U^T; covariances in the shape of their type."""
-    given = np.asarray(covariances, dtype=np.float64)
+    given = np.ascontiguousarray(covariances, dtype=np.float64)
     k = 1 if covariance_type == "tied" else given.shape[0]
     d = 1 if covariance_type == "spherical" else given.shape[given.ndim - 1]
+    given = _doubles(given, covariance_shape(covariance_type, k, d))
+    out = np.empty(given.shape)
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Doubles c = _Doubles(given), out = _Doubles(None, given.shape, True)
     cdef int64_t component = -1
-    _check(fg_precision_cholesky(&shape, c.p, out.p, &component), component, None)
-    return out.array
+    cdef fg_status status = fg_precision_cholesky(
+        &shape, <double *>_address(given), <double *>_address(out), &component)
+    if status != FG_OK:
+        _raise(status, component, None, None)
+    return out
 
 
 def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, want):
     """labels (N,) int64, responsibilities (N, K) or log_likelihood (N,) in X's dtype."""
-    k, d = len(weights), X.shape[1]
-    cdef _Parameters p = _Parameters(covariance_type, k, d,
-                                     (weights, means, None, precisions_cholesky))
+    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky)
+    k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef fg_data data = _data(X, None)
+    cdef _Data data = _Data(X, None)
     cdef _Monitor monitor = _Monitor()
     out = np.empty((X.shape[0], k) if want == "responsibilities" else X.shape[0],
                    np.int64 if want == "labels" else X.dtype)
-    cdef void *c_out = <void *><uintptr_t>out.ctypes.data
+    cdef void *c_out = _address(out)
     cdef fg_want c_want = WANTS[want]
     cdef int threads = n_threads
     cdef fg_status status
     with nogil:
-        status = fg_score(&shape, &data, &p.c, c_want, threads, &monitor.c, c_out)
-    _check(status, -1, monitor)
+        status = fg_score(&shape, &data.c, &p.c, c_want, threads, &monitor.c, c_out)
+    if status != FG_OK:
+        _raise(status, -1, monitor, X)
     return out
 
 
+# ---- for the tests ----
+
 def vector_exp(x):
-    """The kernels' own exp of a contiguous float32 or float64 array; for the tests."""
+    """The kernels' own exp of a contiguous float32 or float64 array."""
     return _vector(x, 0)
 
 
 def vector_log(x):
-    """The kernels' own log of a contiguous float32 or float64 array; for the tests."""
+    """The kernels' own log of a contiguous float32 or float64 array."""
     return _vector(x, 1)
 
 
 cdef _vector(x, int want_log):
     out = np.empty_like(x)
-    fg_vector_exp_log(FG_FLOAT32 if x.dtype == np.float32 else FG_FLOAT64,
-                      <const void *><uintptr_t>x.ctypes.data, x.size, want_log,
-                      <void *><uintptr_t>out.ctypes.data)
+    fg_vector_exp_log(FG_FLOAT32 if x.dtype == np.float32 else FG_FLOAT64, _address(x), x.size,
+                      want_log, _address(out))
     return out

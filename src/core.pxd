@@ -42,6 +42,7 @@ cdef extern from "fusedgmm.h" nogil:
     const char *fg_isa_usable(int)
     int fg_isa_choose(const char *name)
     void fg_vector_exp_log(fg_real_type, const void *, int64_t, int, void *)
+    int64_t fg_task_count(const fg_shape *, int64_t)
     int fg_openmp_max_threads()
     int fg_openmp_version()
     int fg_parallel_install_fork_guard()

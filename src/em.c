@@ -5,6 +5,7 @@
 #include "em.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,11 @@ static int64_t choose_task_rows(const fg_shape *shape) {
     const double per_row = shape->covariance == FG_FULL ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
     const int64_t rows = (int64_t)(16e6 / per_row) / 512 * 512;
     return rows < 512 ? 512 : rows > 16384 ? 16384 : rows;
+}
+
+int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
+    const int64_t rows = choose_task_rows(shape);
+    return (n_rows + rows - 1) / rows;
 }
 
 /* float has not the range of double, and only the weights' ratios matter. */
@@ -37,7 +43,7 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
     p.arithmetic = arithmetic;
     p.kernels = fg_kernels_for(arithmetic);
     p.task_rows = choose_task_rows(shape);
-    p.n_tasks = (data->n_rows + p.task_rows - 1) / p.task_rows;
+    p.n_tasks = fg_task_count(shape, data->n_rows);
     p.n_threads = n_threads < p.n_tasks ? n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
     p.weight_scale = choose_weight_scale(data);
     p.model_bytes = ALIGNED(p.kernels->model_bytes(shape));
@@ -66,6 +72,7 @@ typedef struct {
     fg_statistics *total;
     fg_want want;
     void *out;
+    atomic_int *bad;
 } job;
 
 static int64_t task_end(const fg_pass *pass, int64_t task) {
@@ -106,8 +113,9 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
 static void score_task(int64_t task, int thread, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
-    p->kernels->score(&p->model, p->data, task * p->task_rows, task_end(p, task), j->want,
-                      thread_memory(p, thread), j->out);
+    if (p->kernels->score(&p->model, p->data, task * p->task_rows, task_end(p, task), j->want,
+                          thread_memory(p, thread), j->out))
+        atomic_store_explicit(j->bad, 1, memory_order_relaxed);
 }
 
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
@@ -120,8 +128,11 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
         fg_statistics s = fg_statistics_in(shape, (double *)memory);
         pass.kernels->prepare(shape, parameters, FG_SOFT, &means, pass.memory, s.shift,
                               &pass.model);
-        job j = {.pass = &pass, .want = want, .out = out};
+        atomic_int bad = 0;
+        job j = {.pass = &pass, .want = want, .out = out, .bad = &bad};
         status = fg_parallel_run(pass.n_tasks, pass.n_threads, monitor, score_task, NULL, &j);
+        if (status == FG_OK && bad)
+            status = FG_NOT_FINITE;
     }
     fg_pass_close(&pass);
     return status;

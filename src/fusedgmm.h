@@ -17,7 +17,7 @@ typedef enum {
     FG_NO_MEMORY,
     FG_INTERRUPTED,
     FG_SINGULAR,   /* a covariance is not positive definite; the component is reported */
-    FG_NOT_FINITE, /* the log-likelihood overflowed */
+    FG_NOT_FINITE, /* the data, or the log-likelihood */
 } fg_status;
 
 /* The sizes of one mixture. */
@@ -84,6 +84,7 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
                                 double *out_precisions_cholesky, int64_t *out_component);
 
 /* em: one pass, and the loop of passes */
+int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads find no work */
 fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
                         int n_threads, fg_monitor *monitor, fg_statistics *out_statistics);
 fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,

@@ -101,7 +101,9 @@ def test_threads_do_not_change_a_bit(covariance_type, dtype):
         return b"".join(np.asarray(a).tobytes() for a in (s.nk, s.sx, s.sxx, s.log_likelihood))
 
     raw = [
-        _core.accumulate(X, None, covariance_type, p.weights, p.means, p.precisions_cholesky, n)
+        _core.accumulate(
+            X, None, covariance_type, p.weights, p.means, p.covariances, p.precisions_cholesky, n
+        )
         for n in (1, 2, 3, 8)
     ]
     for other in raw[1:]:

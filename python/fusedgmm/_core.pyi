@@ -28,6 +28,7 @@ def config() -> _Config: ...
 def covariance_shape(
     covariance_type: str, n_components: int, n_features: int
 ) -> tuple[int, ...]: ...
+def n_tasks(covariance_type: str, n_samples: int, n_components: int, n_features: int) -> int: ...
 def start(
     X: Reals,
     sample_weight: Floats | None,
@@ -44,8 +45,8 @@ def em(
     covariance_type: str,
     weights: Floats,
     means: Floats,
-    covariances: Floats | None,
-    precisions_cholesky: Floats | None,
+    covariances: Floats,
+    precisions_cholesky: Floats,
     tol: float,
     reg_covar: float,
     max_iter: int,
@@ -59,6 +60,7 @@ def accumulate(
     covariance_type: str,
     weights: Floats,
     means: Floats,
+    covariances: Floats,
     precisions_cholesky: Floats,
     n_threads: int,
 ) -> _Sums: ...

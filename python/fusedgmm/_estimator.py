@@ -64,6 +64,8 @@ def feature_attributes(X: ArrayLike, n_features: int) -> dict[str, object]:
 
 def check_feature_names(estimator: BaseEstimator, X: ArrayLike) -> None:
     """Raise or warn as scikit-learn does when names differ from those of the fit."""
+    if type(X) is np.ndarray and not hasattr(estimator, "feature_names_in_"):
+        return  # no names on either side
     check_names(estimator, X, reset=False)
 
 

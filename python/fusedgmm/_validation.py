@@ -151,7 +151,7 @@ def as_data(
     n_features: int | None = None,
     estimator: str = "GaussianMixture",
 ) -> Reals:
-    """Convert `X` to a finite (n_samples, n_features) float32 or float64 array.
+    """Convert `X` to a (n_samples, n_features) float32 or float64 array.
 
     Parameters
     ----------
@@ -166,7 +166,11 @@ def as_data(
     Raises
     ------
     TypeError, ValueError
-        As `as_floating`; also not 2-D, too few rows, no or other columns, NaN or infinity.
+        As `as_floating`; also not 2-D, too few rows, no or other columns.
+
+    Notes
+    -----
+    NaN and infinity are found by the core as it reads the rows; `check_finite` then names them.
     """
     X = as_floating(X)
     if X.ndim != 2:
@@ -189,7 +193,6 @@ def as_data(
         )
     if n_features is not None:
         check_n_features(X, n_features, estimator)
-    check_finite(X)
     return X
 
 

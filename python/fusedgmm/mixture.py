@@ -34,6 +34,7 @@ from ._validation import (
     as_precisions,
     as_sample_weight,
     as_weights,
+    check_finite,
     check_n_features,
     check_shape,
     covariance_shape,
@@ -394,7 +395,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             self._public("weights_"),
             self._public("means_"),
             self._public("precisions_cholesky_"),
-            threads.resolve(self.n_threads),
+            threads.for_pass(self.n_threads, self.covariance_type, len(X), *np.shape(self.means_)),
             want,
         )
 
@@ -465,7 +466,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
         """Fit, set the attributes, and return the converted rows."""
         self._options()
-        n_threads = threads.resolve(self.n_threads)
         original, X = X, as_data(X, min_samples=2)
         features = feature_attributes(original, X.shape[1])
         if len(X) < self.n_components:
@@ -473,6 +473,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 "Expected n_samples >= n_components but got n_components = "
                 f"{self.n_components}, n_samples = {len(X)}"
             )
+        n_threads = threads.for_pass(
+            self.n_threads, self.covariance_type, len(X), self.n_components, X.shape[1]
+        )
         weight = as_sample_weight(sample_weight, len(X))
         given = self._given(X.shape[1])
         resume = self.warm_start and hasattr(self, "converged_")
@@ -489,6 +492,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 parameters = self._start(X, weight, given, random, n_threads)
                 bound = -math.inf
             if self.max_iter == 0:
+                check_finite(X)  # no pass may have read it
                 best = parameters
                 continue
             result = _core.em(

@@ -176,8 +176,9 @@ def accumulate(
         params.covariance_type,
         params.weights,
         params.means,
+        params.covariances,
         params.precisions_cholesky,
-        threads.resolve(n_threads),
+        threads.for_pass(n_threads, params.covariance_type, len(X), *params.means.shape),
     )
     return SufficientStatistics(
         params.covariance_type,

@@ -63,7 +63,7 @@ def cpu_quota() -> int | None:
     return None if math.isinf(quota) else max(1, math.ceil(quota))
 
 
-def resolve(n_threads: int | None = None) -> int:
+def resolve(n_threads: int | None = None, n_tasks: int | None = None) -> int:
     """Return the number of threads to use.
 
     Parameters
@@ -71,14 +71,28 @@ def resolve(n_threads: int | None = None) -> int:
     n_threads : int or None
         None: the fewest of OMP_NUM_THREADS or an active threadpoolctl limit, the CPU affinity
         and the cgroup quota. An int is clamped to the CPUs of the affinity.
+    n_tasks : int or None
+        How many tasks the work is cut into. For a single one nothing needs to be asked of the
+        system, which would take longer than the work itself.
 
     Raises
     ------
     ValueError
         `n_threads` is neither None nor an int >= 1.
     """
+    if n_threads is not None:
+        n_threads = as_integer(n_threads, "n_threads", 1)
+    if n_tasks is not None and n_tasks <= 1:
+        return 1
     cpus = available_cpus()
     if n_threads is not None:
-        return min(as_integer(n_threads, "n_threads", 1), cpus)
+        return min(n_threads, cpus)
     # asked in this thread: an OpenMP limit belongs to the thread that set it
     return max(1, min(_core.omp_max_threads(), cpus, cpu_quota() or cpus))
+
+
+def for_pass(
+    n_threads: int | None, covariance_type: str, n_samples: int, n_components: int, n_features: int
+) -> int:
+    """Return the number of threads for passes over data of this shape."""
+    return resolve(n_threads, _core.n_tasks(covariance_type, n_samples, n_components, n_features))

@@ -67,6 +67,7 @@ static plan plan_for(const fg_shape *shape) {
 /* The working memory of one thread, cut from one allocation. */
 typedef struct {
     plan p;
+    double poison;          /* 0, or NaN where a sample of the block is NaN or infinite */
     const char *next;       /* the next block's samples, in memory, */
     int64_t next_bytes;     /* or none */
     real *samples;          /* d x B */
@@ -201,6 +202,14 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
     for (int64_t i = 0; i < d; i++)
         for (int64_t n = rows; n < padded; n++)
             b->samples[i * to_stride + n] = b->samples[i * to_stride];
+    vec poison[2] = {vec_set(0), vec_set(0)};
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
+            UNROLL for (int v = 0; v < 2; v++) {
+                const vec sample = vec_load(b->samples + i * to_stride + n + v * FG_LANES);
+                poison[v] = vec_add(poison[v], vec_sub(sample, sample));
+            }
+    b->poison = (double)vec_sum(vec_add(poison[0], poison[1]));
     if (b->p.outer)
         for (int64_t n = 0; n < rows; n++) {
             real *to = b->rows + n * b->p.row_length;

@@ -57,7 +57,7 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             const vec l = vec_mul(w, vec_load(b.log_likelihood + i));
             sum = vec_add(sum, vec_select(vec_less(vec_set(0), w), l, vec_set(0)));
         }
-        out_statistics->log_likelihood += (double)vec_sum(sum) / model->weight_scale;
+        out_statistics->log_likelihood += (double)vec_sum(sum) / model->weight_scale + b.poison;
         out_statistics->weight_sum +=
             (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
         since_flush += b.p.rows;
@@ -71,14 +71,16 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
     out_statistics->n_rows += end - begin;
 }
 
-static void score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                  fg_want want, void *scratch, void *out) {
+static int score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+                 fg_want want, void *scratch, void *out) {
     block b;
     block_in(&model->shape, scratch, &b);
+    double poison = 0;
     const int64_t k_count = b.p.k_count;
     for (int64_t n = begin; n < end; n += b.p.rows) {
         const int64_t rows = at_most(end - n, b.p.rows);
         const int64_t padded = load_block(data, n, rows, 1, &b);
+        poison += b.poison;
         log_densities(model, &b, padded);
         if (want == FG_WANT_LABELS) {
             choose_best(&b, padded);
@@ -94,6 +96,7 @@ static void score(const fg_model *model, const fg_data *data, int64_t begin, int
                 for (int64_t k = 0; k < k_count; k++)
                     ((real *)out)[(n + i) * k_count + k] = b.responsibilities[k * b.p.stride + i];
     }
+    return !(poison == 0);
 }
 
 static void exp_log(const void *x, int64_t n, int want_log, void *out) {

@@ -51,8 +51,9 @@ typedef struct {
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                        uint64_t seed, int with_moments, void *scratch,
                        fg_statistics *out_statistics);
-    void (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                  fg_want want, void *scratch, void *out);
+    /* Non-zero where a sample is NaN or infinite. */
+    int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+                 fg_want want, void *scratch, void *out);
     void (*exp_log)(const void *x, int64_t n, int want_log, void *out); /* for the tests */
 } fg_kernels;
 
