@@ -50,6 +50,7 @@ def config():
         "instruction_set": fg_isa_name().decode(),
         "usable_instruction_sets": _usable(),
         "openmp": fg_openmp_version() or None,
+        "build": fg_build().decode(),
     }
 
 

@@ -38,6 +38,7 @@ cdef extern from "fusedgmm.h" nogil:
         void *context
         double last_poll
 
+    const char *fg_build()
     const char *fg_isa_name()
     const char *fg_isa_usable(int)
     int fg_isa_choose(const char *name)

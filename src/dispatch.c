@@ -54,6 +54,11 @@ const char *fg_isa_usable(int i) {
     return i < usable(all, 4) ? all[i].f64->isa : NULL;
 }
 
+#ifndef FG_BUILD
+#define FG_BUILD "unknown"
+#endif
+const char *fg_build(void) { return FG_BUILD; }
+
 const char *fg_isa_name(void) { return chosen.f64->isa; }
 
 const fg_kernels *fg_kernels_for(fg_real_type real_type) {

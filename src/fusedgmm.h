@@ -62,6 +62,7 @@ typedef struct {
 typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD } fg_want;
 
 /* dispatch */
+const char *fg_build(void); /* compiler and build type */
 const char *fg_isa_name(void);
 const char *fg_isa_usable(int i);    /* the i-th in rising order; NULL behind the last */
 int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not usable here */

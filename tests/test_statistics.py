@@ -204,8 +204,9 @@ def test_parameters_that_do_not_fit_together(change, message):
 
 def test_show_config(capsys):
     fusedgmm.show_config()
-    rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    rows = {name.strip(): value.strip() for name, value in rows.items()}
     assert rows["fusedgmm"] == fusedgmm.__version__
-    assert rows["instruction_set"] in rows["usable_instruction_sets"]
-    assert int(rows["threads"]) >= 1 and int(rows["cpus"]) >= 1
-    assert {"openmp", "cpu_quota"} <= set(rows)
+    assert rows["instruction set"] in rows["usable here"].split(", ")
+    assert int(rows["threads"]) >= 1 and int(rows["CPUs"]) >= 1
+    assert {"OpenMP", "CPU quota", "built by"} <= set(rows)

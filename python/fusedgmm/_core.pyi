@@ -13,6 +13,7 @@ class _Config(TypedDict):
     instruction_set: str
     usable_instruction_sets: list[str]
     openmp: int | None
+    build: str
 
 class _Sums(TypedDict):
     nk: Floats

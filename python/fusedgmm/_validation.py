@@ -13,6 +13,7 @@ COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 _CHUNK_ELEMENTS = 1 << 18
+_KEPT = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 def as_option(value: object, name: str, known: tuple[str, ...]) -> str:
@@ -85,6 +86,8 @@ def as_floating(X: ArrayLike, name: str = "X") -> Reals:
     ValueError
         String, complex or other non-real dtype, a string among objects; masked values.
     """
+    if type(X) is np.ndarray and X.dtype in _KEPT and X.flags.aligned and X.dtype.isnative:
+        return X  # the usual case, and the one where microseconds count
     # duck-typed, so that SciPy need not be installed
     if hasattr(X, "tocsr") or hasattr(X, "tocoo"):
         raise TypeError(

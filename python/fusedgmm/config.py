@@ -13,13 +13,19 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 
 
 def show_config() -> None:
-    """Print the version, instruction set, OpenMP runtime, build flags and threads."""
-    rows: dict[str, object] = {
+    """Print the version, instruction set, OpenMP, compiler and threads, a line each."""
+    core = _core.config()
+    openmp = core["openmp"]
+    rows = {
         "fusedgmm": __version__,
-        **_core.config(),
+        "instruction set": core["instruction_set"],
+        "usable here": ", ".join(core["usable_instruction_sets"]),
+        "OpenMP": f"version {openmp}" if openmp else "none in this build: one thread only",
+        "built by": core["build"],
         "threads": threads.resolve(),
+        "CPUs": threads.available_cpus(),
+        "CPU quota": threads.cpu_quota() or "none",
     }
-    rows |= {"cpus": threads.available_cpus(), "cpu_quota": threads.cpu_quota()}
     width = max(map(len, rows))
     for name, value in rows.items():
         print(f"{name:<{width}}  {value}")
