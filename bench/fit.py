@@ -1,24 +1,24 @@
-"""Time of one EM iteration: ours, scikit-learn, the NumPy reference; same start, same run.
+"""Time of one EM iteration: ours, scikit-learn, daal4py, the NumPy reference; same start, same run.
 
-    python bench/fit.py [--repeats 3] [--threads 2] [--reference]
+    python bench/fit.py [--only TEXT] [--repeats 5] [--json results.json] [--reference]
 
-An iteration is the difference of two fits of different max_iter, divided by the difference, so
-that start and final scoring cancel. The contestants take turns; medians are printed. These
-machines are noisy: read the ratios, not the milliseconds.
+An iteration is the difference of two fits of different max_iter, so that start and final scoring
+cancel. The contestants take turns; medians are printed, and their ratio to the machine's floor,
+measured in the same run. README.md says how to read the columns.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
-import warnings
+from pathlib import Path
 
+import contestants
+import machine
 import numpy as np
 from workloads import WORKLOADS
-
-import fusedgmm
-from fusedgmm import reference
 
 
 def seconds(call) -> float:
@@ -27,71 +27,85 @@ def seconds(call) -> float:
     return time.perf_counter() - begin
 
 
-def per_iteration(fit, few: int, many: int) -> float:
-    return (seconds(lambda: fit(many)) - seconds(lambda: fit(few))) / (many - few)
+def per_iteration(run, span: int) -> float:
+    return (seconds(lambda: run(1 + span)) - seconds(lambda: run(1))) / span
+
+
+def take_turns(runs: dict, repeats: int) -> dict[str, list[float]]:
+    """Seconds per iteration, `repeats` of them for each contestant, interleaved."""
+    spans = {}
+    for name, run in runs.items():
+        once = max(seconds(lambda run=run: run(2)) / 2, 1e-4)
+        spans[name] = max(1, min(20, int(0.3 / once)))
+    return {
+        name: [row[i] for row in rows]
+        for rows in [[[per_iteration(r, spans[n]) for n, r in runs.items()]
+                      for _ in range(repeats)]]
+        for i, name in enumerate(runs)
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="workloads whose name holds this text")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--reference", action="store_true", help="time the slow NumPy reference too"
-    )
+    parser.add_argument("--reference", action="store_true", help="the slow NumPy reference too")
+    parser.add_argument("--json", type=Path, help="write every figure there")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    from sklearn.mixture import GaussianMixture as Theirs
 
-    print(f"{'workload':28s} {'ours ms':>9s} {'sklearn':>9s} {'numpy':>9s}  ratio to each")
+    limits = {(real, n): machine.measure(n, real)
+              for real in ("f64", "f32") for n in sorted({1, args.threads})}  # fmt: skip
+    for (real, n), limit in limits.items():
+        print(f"{real}, {n} thread(s): {limit['fma'] / 1e9:.0f} G FMA/s, "
+              f"{limit['bytes'] / 1e9:.0f} GB/s, {limit['exp'] / 1e9:.1f} G exp/s")  # fmt: skip
+    print("\nmilliseconds per iteration, f64; x floor, and ratios of the others to ours")
+    print(f"{'workload':20s} {'floor':>7s} {'ours':>7s} {'x':>5s} {'1 thr':>6s} {'f32':>6s}"
+          f" {'daal4py':>8s} {'sklearn':>8s} {'numpy':>8s}")  # fmt: skip
+    results = []
     for workload in WORKLOADS.values():
+        if args.only not in workload.name:
+            continue
         X, start = workload.make()
-        options = dict(
-            n_components=workload.n_components,
-            covariance_type=workload.covariance_type,
-            tol=0,
-            **start,
+        X32 = X.astype(np.float32)
+        runs = {
+            "ours": contestants.ours(workload, X, start, args.threads),
+            "ours, 1 thread": contestants.ours(workload, X, start, 1),
+            "ours, float32": contestants.ours(workload, X32, start, args.threads),
+            "daal4py": contestants.daal4py(workload, X, start),
+            "scikit-learn": contestants.scikit_learn(workload, X, start),
+        }
+        if args.reference:
+            runs["numpy"] = contestants.numpy_reference(workload, X, start)
+        times = take_turns({n: r for n, r in runs.items() if r is not None}, args.repeats)
+        median = {name: statistics.median(t) for name, t in times.items()}
+        floor = workload.floor(limits["f64", args.threads])
+        mine = median["ours"]
+
+        def ratio(name: str, width: int, median=median, mine=mine) -> str:
+            value = f"{median[name] / mine:.1f}x" if name in median else "-"
+            return f"{value:>{width}s}"
+
+        print(f"{workload.name:20s} {1e3 * floor:7.2f} {1e3 * mine:7.2f} {mine / floor:5.2f}"
+              f" {ratio('ours, 1 thread', 6)} {1 / (median['ours, float32'] / mine):5.2f}x"
+              f" {ratio('daal4py', 8)} {ratio('scikit-learn', 8)} {ratio('numpy', 8)}",
+              flush=True)  # fmt: skip
+        results.append(
+            {
+                "workload": workload.name,
+                "floor": floor,
+                "seconds": times,
+                "floor float32": workload.floor(limits["f32", args.threads], 4),
+            }
         )
-
-        def ours(n, X=X, options=options):
-            fusedgmm.GaussianMixture(max_iter=n, n_threads=args.threads, **options).fit(X)
-
-        def sklearn(n, X=X, options=options):
-            Theirs(max_iter=n, **options).fit(X)
-
-        def numpy(n, X=X, start=start, workload=workload):
-            p = start["precisions_init"]
-            covariances = (
-                np.linalg.inv(p)
-                if p.ndim >= 2
-                and p.shape[-1] == p.shape[-2]
-                and (workload.covariance_type in ("full", "tied"))
-                else 1 / p
-            )
-            reference.fit(
-                X,
-                start["weights_init"],
-                start["means_init"],
-                covariances,
-                workload.covariance_type,
-                0,
-                1e-6,
-                n,
-            )
-
-        ours(1)
-        times = [
-            (
-                per_iteration(ours, 1, 11),
-                per_iteration(sklearn, 1, 3),
-                per_iteration(numpy, 1, 2) if args.reference else float("nan"),
-            )
-            for _ in range(args.repeats)
-        ]
-        a, b, c = (1e3 * statistics.median(column) for column in zip(*times, strict=True))
-        print(
-            f"{workload.name:28s} {a:9.2f} {b:9.1f} {c:9.1f}  {b / a:6.1f}x {c / a:6.1f}x",
-            flush=True,
-        )
+    if args.json:
+        report = {
+            "machine": machine.describe(),
+            "threads": args.threads,
+            "limits": {f"{r} {n}": v for (r, n), v in limits.items()},
+            "results": results,
+        }
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
