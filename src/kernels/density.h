@@ -36,37 +36,38 @@ INLINE void density_small(const int d, const fg_model *model, const block *b, in
     }
 }
 
+/* Feature i of one group's differences: from the samples, and stored for the panels to follow, or
+ * as stored. */
+INLINE void group_difference(const int first, const real *samples, int64_t stride,
+                             const real *shift, real *difference, int64_t difference_stride,
+                             int64_t i, vec out[FG_GROUP]) {
+    UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        real *at = difference + i * difference_stride + v * FG_LANES;
+        if (first) {
+            out[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
+            vec_store(at, out[v]);
+        } else
+            out[v] = vec_load(at);
+    }
+}
+
 /* One panel of y = difference U + offset for one group of rows, in registers. The first panel
- * to run takes all the differences, and stores them for the others. Returns the next panel. */
+ * to run takes all the differences. Returns the next panel. */
 INLINE const real *panel(const int width, const int first, const real *samples, int64_t stride,
-                         const real *shift, real *difference, int64_t difference_rows,
+                         const real *shift, real *difference, int64_t difference_stride,
                          const real *u, const real *offset, int64_t j0, vec y[PANEL][FG_GROUP]) {
+    vec x[FG_GROUP];
     UNROLL for (int j = 0; j < width; j++) UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] =
         vec_set(offset ? offset[j0 + j] : 0);
     for (int64_t i = 0; i < j0; i++, u += width) {
-        vec x[FG_GROUP];
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
-            if (first) {
-                x[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
-                vec_store(difference + i * difference_rows + v * FG_LANES, x[v]);
-            } else
-                x[v] = vec_load(difference + i * difference_rows + v * FG_LANES);
-        }
+        group_difference(first, samples, stride, shift, difference, difference_stride, i, x);
         UNROLL for (int j = 0; j < width; j++) {
             const vec factor = vec_set(u[j]);
             UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] = vec_fma(x[v], factor, y[j][v]);
         }
     }
     UNROLL for (int a = 0; a < width; a++) {
-        const int64_t i = j0 + a;
-        vec x[FG_GROUP];
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
-            if (first) {
-                x[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
-                vec_store(difference + i * difference_rows + v * FG_LANES, x[v]);
-            } else
-                x[v] = vec_load(difference + i * difference_rows + v * FG_LANES);
-        }
+        group_difference(first, samples, stride, shift, difference, difference_stride, j0 + a, x);
         UNROLL for (int j = a; j < width; j++) {
             const vec factor = vec_set(*u++);
             UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] = vec_fma(x[v], factor, y[j][v]);
