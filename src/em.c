@@ -13,16 +13,20 @@
 
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
-/* Enough work per task to pay for its merge, few enough rows to share out among many cores. */
-static int64_t choose_task_rows(const fg_shape *shape) {
+/* Rows per task. Handing over its sums costs a task about as much as fifty rows: a thousand rows
+ * pay for it, as long as they leave tasks enough to share out and are done within the time that a
+ * user waits for an interrupt. */
+static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
     const double d = (double)shape->n_features, k = (double)shape->n_components;
     const double per_row = shape->covariance == FG_FULL ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
-    const int64_t rows = (int64_t)(16e6 / per_row) / 512 * 512;
-    return rows < 512 ? 512 : rows > 16384 ? 16384 : rows;
+    double rows = fmin(fmax(16e6 / per_row, 1024), 16384);
+    rows = fmin(rows, fmax((double)n_rows / 16, 512));
+    rows = fmin(rows, fmax(1e9 / per_row, 128));
+    return (int64_t)rows / 128 * 128;
 }
 
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
-    const int64_t rows = choose_task_rows(shape);
+    const int64_t rows = choose_task_rows(shape, n_rows);
     return (n_rows + rows - 1) / rows;
 }
 
@@ -42,7 +46,7 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
     fg_pass p = {.shape = shape, .data = data, .monitor = monitor};
     p.arithmetic = arithmetic;
     p.kernels = fg_kernels_for(arithmetic);
-    p.task_rows = choose_task_rows(shape);
+    p.task_rows = choose_task_rows(shape, data->n_rows);
     p.n_tasks = fg_task_count(shape, data->n_rows);
     p.n_threads = n_threads < p.n_tasks ? n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
     p.weight_scale = choose_weight_scale(data);

@@ -5,34 +5,41 @@
 
 #include "fusedgmm.h"
 
-/* Upper U with A^-1 = U U^T, from A = L L^T: U = L^-T. Returns 0 where A is not positive
- * definite. Rows of L, and then of its inverse, are kept in the transpose of out. */
+/* to -= factor from, n numbers in a row: what both halves of the factorisation consist of. */
+static void subtract_multiple(double factor, const double *restrict from, int64_t n,
+                              double *restrict to) {
+    for (int64_t i = 0; i < n; i++)
+        to[i] -= factor * from[i];
+}
+
+/* Upper U with A^-1 = U U^T: A = R^T R, U = R^-1, both by rows and in place. Returns 0 where A is
+ * not positive definite. */
 static int invert_cholesky(const double *a, int64_t d, double *out) {
-    /* L, by rows, into the lower triangle of out */
     for (int64_t i = 0; i < d; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            double sum = a[i * d + j];
-            for (int64_t l = 0; l < j; l++)
-                sum -= out[i * d + l] * out[j * d + l];
-            if (i != j)
-                out[i * d + j] = sum / out[j * d + j];
-            else if (!(sum > 0) || !isfinite(sum))
-                return 0;
-            else
-                out[i * d + i] = sqrt(sum);
-        }
-    /* column j of L^-1 is row j of U: U[j][i] = -(sum_{l=j}^{i-1} L[i][l] U[j][l]) / L[i][i] */
-    for (int64_t j = 0; j < d; j++)
-        for (int64_t i = j + 1; i < d; i++) {
-            double sum = out[i * d + j] / out[j * d + j];
-            for (int64_t l = j + 1; l < i; l++)
-                sum += out[i * d + l] * out[j * d + l];
-            out[j * d + i] = -sum / out[i * d + i];
-        }
+        for (int64_t j = 0; j < d; j++)
+            out[i * d + j] = j < i ? 0 : a[i * d + j];
     for (int64_t i = 0; i < d; i++) {
-        out[i * d + i] = 1 / out[i * d + i];
-        for (int64_t j = 0; j < i; j++)
-            out[i * d + j] = 0;
+        double *row = out + i * d;
+        if (!(row[i] > 0) || !isfinite(row[i]))
+            return 0;
+        const double root = sqrt(row[i]);
+        row[i] = root;
+        for (int64_t j = i + 1; j < d; j++)
+            row[j] /= root;
+        for (int64_t j = i + 1; j < d; j++)
+            subtract_multiple(row[j], row + j, d - j, out + j * d + j);
+    }
+    for (int64_t i = d - 1; i >= 0; i--) {
+        double *row = out + i * d;
+        const double scale = 1 / row[i];
+        for (int64_t l = d - 1; l > i; l--) { /* from the end: row[l] must still be R's */
+            const double factor = row[l];
+            row[l] = 0;
+            subtract_multiple(factor, out + l * d + l, d - l, row + l);
+        }
+        row[i] = 1;
+        for (int64_t j = i; j < d; j++)
+            row[j] *= scale;
     }
     return 1;
 }

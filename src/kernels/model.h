@@ -45,6 +45,33 @@ static size_t model_bytes(const fg_shape *shape) {
     return model_parts(shape, at);
 }
 
+/* log of a product of positive numbers, with one log for all of them. */
+static double log_product(const double *x, int64_t n, int64_t step) {
+    double mantissa = 1;
+    int64_t exponents = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int of_factor, of_product;
+        mantissa = frexp(mantissa * frexp(x[i * step], &of_factor), &of_product);
+        exponents += of_factor + of_product;
+    }
+    return log(mantissa) + (double)exponents * 0.69314718055994531;
+}
+
+/* out = sign (mean - from) U. In double the means are their own shift, and there is nothing to do.
+ */
+static void multiply_upper(const double *mean, const real *from, const double *u, int64_t d,
+                           double sign, real *out) {
+    int apart = 0;
+    for (int64_t i = 0; i < d; i++)
+        apart |= mean[i] != (double)from[i];
+    for (int64_t j = 0; j < d; j++) {
+        double along = 0;
+        for (int64_t i = 0; apart && i <= j; i++)
+            along += (mean[i] - (double)from[i]) * u[i * d + j];
+        out[j] = (real)(sign * along);
+    }
+}
+
 /* Responsibilities below the component's weight times this cannot change its sums. */
 #define NEGLIGIBLE (sizeof(real) == 8 ? 0x1p-64 : 0x1p-36)
 /* An offset below so many standard deviations cannot change a density. */
@@ -69,33 +96,31 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
             mean += parameters->weights[k] * parameters->means[k * d + i];
         centre[i] = (real)(common ? about->shift[i] : mean);
     }
-    double largest_rest = 0;
+    double largest_rest = 0, log_det = 0;
     for (int64_t k = 0; k < k_count; k++) {
         const double *mean = parameters->means + k * d;
-        double *s = out_shift + k * d, log_det = 0;
+        double *s = out_shift + k * d;
         for (int64_t i = 0; i < d; i++) {
             shift[k * d + i] = (real)(about->shift ? about->shift[k * d + i] : mean[i]);
             s[i] = (double)shift[k * d + i];
         }
-        for (int64_t j = 0; j < d; j++) {
-            if (covariance == FG_FULL || covariance == FG_TIED) {
-                const double *uk = covariance == FG_FULL ? u + k * d * d : u;
-                double along = 0;
-                for (int64_t i = 0; i <= j; i++)
-                    along += (mean[i] - (covariance == FG_FULL ? s[i] : (double)centre[i])) *
-                             uk[i * d + j];
-                (covariance == FG_FULL ? offset : image)[k * d + j] =
-                    (real)(covariance == FG_FULL ? -along : along);
-                log_det += log(uk[j * d + j]);
-            } else {
+        if (covariance == FG_FULL) {
+            multiply_upper(mean, shift + k * d, u + k * d * d, d, -1, offset + k * d);
+            log_det = log_product(u + k * d * d, d, d + 1);
+        } else if (covariance == FG_TIED) {
+            multiply_upper(mean, centre, u, d, 1, image + k * d);
+            log_det = k ? log_det : log_product(u, d, d + 1);
+        } else {
+            for (int64_t j = 0; j < d; j++) {
                 const double precision = covariance == FG_DIAG ? u[k * d + j] : u[k];
-                rest[k * d + j] = (real)(mean[j] - s[j]);
-                offset[k * d + j] = (real) - ((mean[j] - s[j]) * precision);
+                const double beside = mean[j] - s[j];
+                rest[k * d + j] = (real)beside;
+                offset[k * d + j] = (real)(-beside * precision);
                 if (covariance == FG_DIAG)
                     factor[k * d + j] = (real)precision;
-                largest_rest = fmax(largest_rest, fabs(mean[j] - s[j]) * precision);
-                log_det += log(precision);
+                largest_rest = fmax(largest_rest, fabs(beside) * precision);
             }
+            log_det = covariance == FG_DIAG ? log_product(u + k * d, d, 1) : (double)d * log(u[k]);
         }
         if (covariance == FG_FULL)
             pack_factor(u + k * d * d, d, factor + k * (d * (d + 1) / 2));
