@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
 from ._typing import CovarianceType, Floats
-from ._validation import as_floating, as_weights, check_finite, check_shape, covariance_shape
+from ._validation import (
+    as_floating,
+    as_means,
+    as_precisions,
+    as_weights,
+    check_finite,
+    check_shape,
+    covariance_shape,
+)
 
 
 def frozen(value: ArrayLike, name: str) -> Floats:
@@ -44,6 +52,30 @@ def factor_precisions(precisions: Floats, covariance_type: str) -> Floats:
     # reversing both axes turns NumPy's lower factor into the upper one
     lower = np.linalg.cholesky(precisions[..., ::-1, ::-1])
     return np.ascontiguousarray(lower[..., ::-1, ::-1])
+
+
+# weights, means, covariances and factors of precisions to start from; None where not given
+Given: TypeAlias = tuple[Floats | None, Floats | None, Floats | None, Floats | None]
+
+
+def as_given(
+    weights: ArrayLike | None,
+    means: ArrayLike | None,
+    precisions: ArrayLike | None,
+    covariance_type: str,
+    n_components: int,
+    n_features: int,
+) -> Given:
+    """Return a user's starting values as the core takes them, checked; precisions come with their
+    covariances."""
+    weights = None if weights is None else as_weights(weights, n_components)
+    means = None if means is None else as_means(means, n_components, n_features)
+    if precisions is None:
+        return weights, means, None, None
+    precisions = as_precisions(precisions, covariance_type, n_components, n_features)
+    factors = factor_precisions(precisions, covariance_type)
+    covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))
+    return weights, means, covariances, factors
 
 
 @dataclass(frozen=True, eq=False)
