@@ -419,10 +419,21 @@ cdef class Problems:
         return self.c.n_problems
 
 
+def seeds(seed, n):
+    """A seed for each of n problems, uint32."""
+    cdef uint64_t c_seed = seed
+    cdef int64_t i, count = n
+    out = np.empty(n, np.uint32)
+    cdef uint32_t *c_out = <uint32_t *>_address(out)
+    for i in range(count):
+        c_out[i] = <uint32_t>(fg_random(c_seed, i) >> 32)
+    return out
+
+
 def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_params, n_init, seeds,
               given, given_each, tol, reg_covar, max_iter, n_threads, progress, result):
     """Fit every problem with each number of components; the results are written into result, whose
-    arrays are named as the fields of fg_batch_result. True, or the exception that stopped it.
+    arrays are named as the fields of fg_batch_result. Returns the exception that stopped it, or None.
 
     given as in fit; given_each: which of (weights, means, precisions) have a row per problem."""
     cdef fg_batch_options options
@@ -452,9 +463,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
         status = fg_fit_batch(&problems.c, &options, threads, &monitor.c, &out)
     if progress is not None and status == FG_OK:
         progress(monitor.c.done)
-    if status == FG_INTERRUPTED:
-        return monitor.error
-    return True
+    return monitor.error if status == FG_INTERRUPTED else None
 
 
 def score_batch(Problems problems, covariance_type, n_components, weights, means,

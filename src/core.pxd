@@ -96,6 +96,7 @@ cdef extern from "fusedgmm.h" nogil:
                             fg_monitor *, fg_statistics *)
     fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_want, int,
                        fg_monitor *, void *)
+    uint64_t fg_random(uint64_t, uint64_t)
     fg_status fg_fit(const fg_shape *, const fg_data *, const fg_fit_options *,
                      const fg_parameters *, uint64_t, int, fg_monitor *, fg_parameters *,
                      fg_bounds *, fg_fit_result *)

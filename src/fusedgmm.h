@@ -97,6 +97,9 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
                    fg_want want, int n_threads, fg_monitor *monitor, void *out);
 
+/* Number n of the random numbers that follow from a seed (splitmix64). */
+uint64_t fg_random(uint64_t seed, uint64_t n);
+
 /* fit: a start, passes until they converge, and the best of several */
 
 /* What a fit does, whatever the data. */

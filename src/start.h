@@ -7,7 +7,4 @@
 fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
                               uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
                               fg_parameters *out_parameters, int64_t *out_component);
-/* Number n of the random numbers that follow from a seed (splitmix64). */
-uint64_t fg_random(uint64_t seed, uint64_t n);
-
 #endif

@@ -115,6 +115,7 @@ class Problems:
     ) -> None: ...
     def __len__(self) -> int: ...
 
+def seeds(seed: int, n: int) -> NDArray[np.uint32]: ...
 def fit_batch(
     problems: Problems,
     covariance_type: str,
@@ -131,7 +132,7 @@ def fit_batch(
     n_threads: int,
     progress: Callable[[int], object] | None,
     result: Mapping[str, NDArray[np.generic]],
-) -> Literal[True] | BaseException: ...
+) -> BaseException | None: ...
 def score_batch(
     problems: Problems,
     covariance_type: str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from time import perf_counter
 from typing import Literal, Self, TypeAlias, overload
 
@@ -17,12 +16,12 @@ from ._estimator import (
     ConvergenceWarning,
     DensityMixin,
     as_random,
+    as_seed,
     check_feature_names,
     check_fitted,
-    as_seed,
     feature_attributes,
 )
-from ._typing import CovarianceType, Floats, InitParams, Labels, Random, RandomState, Reals
+from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState, Reals
 from ._validation import (
     COVARIANCE_TYPES,
     INIT_PARAMS,

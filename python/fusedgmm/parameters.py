@@ -65,14 +65,17 @@ def as_given(
     covariance_type: str,
     n_components: int,
     n_features: int,
+    problems: tuple[int | None, ...] = (None, None, None),
 ) -> Given:
     """Return a user's starting values as the core takes them, checked; precisions come with their
-    covariances."""
-    weights = None if weights is None else as_weights(weights, n_components)
-    means = None if means is None else as_means(means, n_components, n_features)
+    covariances. problems: of a batch, where the values have an axis for them in front."""
+    leading = [() if count is None else (count,) for count in problems]
+    weights = None if weights is None else as_weights(weights, (*leading[0], n_components))
+    means = None if means is None else as_means(means, (*leading[1], n_components, n_features))
     if precisions is None:
         return weights, means, None, None
-    precisions = as_precisions(precisions, covariance_type, n_components, n_features)
+    shape = (*leading[2], *covariance_shape(covariance_type, n_components, n_features))
+    precisions = as_precisions(precisions, covariance_type, shape)
     factors = factor_precisions(precisions, covariance_type)
     covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))
     return weights, means, covariances, factors
@@ -111,7 +114,7 @@ class MixtureParameters:
             raise ValueError(f"means must be 2-D, got shape {self.means.shape}")
         shape = covariance_shape(self.covariance_type, *self.means.shape)
         # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
-        as_weights(self.weights, self.n_components, tolerance=1e-6)
+        as_weights(self.weights, (self.n_components,), tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
 
