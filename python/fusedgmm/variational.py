@@ -1,0 +1,181 @@
+"""The variational posterior of a Bayesian mixture: its update and its lower bound, from sums.
+
+Bishop (2006), "Pattern Recognition and Machine Learning", section 10.2; the Dirichlet process by
+its truncated stick-breaking (Blei & Jordan 2006, "Variational inference for Dirichlet process
+mixtures", Bayesian Analysis 1, 121-144). The tied and the diagonal priors are scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from . import _core
+from ._typing import CovarianceType, Floats
+
+ConcentrationType: TypeAlias = Literal["dirichlet_process", "dirichlet_distribution"]
+# Of a Dirichlet process the two parameters of each stick's beta; else of the Dirichlet.
+Concentration: TypeAlias = tuple[Floats, Floats] | Floats
+
+_lgamma = np.vectorize(math.lgamma, otypes=[np.float64])
+
+
+def digamma(x: Floats) -> Floats:
+    """The derivative of log gamma, for positive x: Abramowitz & Stegun (1964), 6.3.5 and 6.3.18."""
+    x = np.array(x, dtype=np.float64)
+    result = np.zeros_like(x)
+    while (small := x < 10).any():
+        result[small] -= 1 / x[small]
+        x[small] += 1
+    z = 1 / x**2
+    series = z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (1 / 132)))))
+    return result + np.log(x) - 0.5 / x - series
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed before the data: sizes as in `BayesianGaussianMixture`."""
+
+    concentration_type: ConcentrationType
+    concentration: float
+    mean_precision: float
+    mean: Floats
+    degrees_of_freedom: float
+    covariance: Floats
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of a pass over the rows: N_k, their means, and their scatter about these (tied: of all), in
+    the shape of the covariances."""
+
+    nk: Floats
+    means: Floats
+    scatter: Floats
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The parameters of the variational distribution; covariances are those expected."""
+
+    covariance_type: CovarianceType
+    concentration: Concentration
+    mean_precision: Floats
+    means: Floats
+    degrees_of_freedom: Floats
+    covariances: Floats
+    precisions_cholesky: Floats
+
+    @classmethod
+    def update(
+        cls, prior: Prior, sums: Sums, covariance_type: CovarianceType, reg_covar: float
+    ) -> Posterior:
+        """The M step: Bishop, equations 10.58 and 10.60 to 10.63."""
+        nk, K = sums.nk, len(sums.nk)
+        if prior.concentration_type == "dirichlet_process":
+            behind = np.concatenate((np.cumsum(nk[:0:-1])[::-1], [0.0]))
+            concentration: Concentration = (1 + nk, prior.concentration + behind)
+        else:
+            concentration = prior.concentration + nk
+        precision = prior.mean_precision + nk
+        means = (prior.mean_precision * prior.mean + nk[:, None] * sums.means) / precision[:, None]
+        away = sums.means - prior.mean
+        share = prior.mean_precision * nk / precision
+        freedom = prior.degrees_of_freedom + (nk.sum() / K if covariance_type == "tied" else nk)
+        if covariance_type == "full":
+            regular = reg_covar * nk[:, None, None] * np.eye(len(prior.mean))
+            spread = share[:, None, None] * away[:, :, None] * away[:, None, :]
+            covariances = (prior.covariance + sums.scatter + regular + spread) / freedom[
+                :, None, None
+            ]
+        elif covariance_type == "tied":
+            scatter = sums.scatter + reg_covar * nk.sum() * np.eye(len(prior.mean))
+            covariances = (
+                prior.covariance + scatter / K + (share * away.T) @ away / K
+            ) / freedom
+        elif covariance_type == "diag":
+            scatter = sums.scatter + reg_covar * nk[:, None]
+            spread = share[:, None] * away**2
+            covariances = (prior.covariance + scatter + spread) / freedom[:, None]
+        else:
+            scatter = sums.scatter + reg_covar * nk
+            covariances = (prior.covariance + scatter + share * np.mean(away**2, axis=1)) / freedom
+        factors = _core.precision_cholesky(covariance_type, covariances)
+        return cls(
+            covariance_type, concentration, precision, means, np.asarray(freedom), covariances, factors
+        )
+
+    def weights(self) -> Floats:
+        """The expected weights, summing to one."""
+        if isinstance(self.concentration, tuple):
+            a, b = self.concentration
+            left = np.concatenate(([1.0], np.cumprod((b / (a + b))[:-1])))
+            weights: Floats = a / (a + b) * left
+        else:
+            weights = self.concentration
+        return weights / weights.sum()
+
+    def expected_log_weights(self) -> Floats:
+        """Bishop, equation 10.66; for the process, Blei & Jordan, section 3."""
+        if isinstance(self.concentration, tuple):
+            a, b = self.concentration
+            both = digamma(a + b)
+            left = np.concatenate(([0.0], np.cumsum(digamma(b) - both)[:-1]))
+            return digamma(a) - both + left
+        return digamma(self.concentration) - digamma(self.concentration.sum())
+
+    def log_scale(self) -> Floats:
+        """What the expectation adds to log(weight) + log N(x | means, covariances): Bishop, 10.64
+        and 10.65, less the log-determinant that the Gaussian has."""
+        d = self.means.shape[1]
+        freedom = np.broadcast_to(self.degrees_of_freedom, len(self.means))
+        halves = 0.5 * (freedom[:, None] - np.arange(d))
+        log_lambda = d * math.log(2.0) + digamma(halves).sum(axis=1)
+        return 0.5 * (log_lambda - d / self.mean_precision - d * np.log(freedom))
+
+    def log_determinants(self) -> Floats:
+        """Of the factors U, one per component."""
+        K, d = self.means.shape
+        U = self.precisions_cholesky
+        if self.covariance_type == "full":
+            return np.log(np.diagonal(U, axis1=1, axis2=2)).sum(axis=1)
+        if self.covariance_type == "tied":
+            return np.full(K, np.log(np.diagonal(U)).sum())
+        return np.log(U).sum(axis=1) if self.covariance_type == "diag" else d * np.log(U)
+
+    def lower_bound(self, entropy: float) -> float:
+        """The variational bound, up to a constant, with the responsibilities' entropy: Bishop,
+        10.70 to 10.77, where the M step has just been made."""
+        K, d = self.means.shape
+        freedom = np.broadcast_to(self.degrees_of_freedom, K)
+        log_det = self.log_determinants() - 0.5 * d * np.log(freedom)
+        halves = 0.5 * (freedom[:, None] - np.arange(d))
+        log_wishart = -(
+            freedom * log_det + freedom * d * 0.5 * math.log(2.0) + _lgamma(halves).sum(axis=1)
+        )
+        if isinstance(self.concentration, tuple):
+            a, b = self.concentration
+            log_norm = -(_lgamma(a) + _lgamma(b) - _lgamma(a + b)).sum()
+        else:
+            log_norm = math.lgamma(self.concentration.sum()) - _lgamma(self.concentration).sum()
+        bound = entropy - log_wishart.sum() - log_norm - 0.5 * d * np.log(self.mean_precision).sum()
+        return float(bound)
+
+
+def recentre(statistics: dict, covariance_type: CovarianceType) -> Sums:
+    """Sums about each component's own mean, from a pass's sums about its shift."""
+    nk, shift, sx, sxx = (statistics[name] for name in ("nk", "shift", "sx", "sxx"))
+    alive = nk > 0
+    step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=alive[:, None])
+    if covariance_type == "full":
+        scatter = sxx - sx[:, :, None] * step[:, None, :]
+    elif covariance_type == "tied":
+        scatter = sxx - sx.T @ step
+    elif covariance_type == "diag":
+        scatter = sxx - sx * step
+    else:
+        scatter = (sxx - (sx * step).sum(axis=1)) / sx.shape[1]
+    return Sums(nk, shift + step, scatter)
