@@ -419,6 +419,11 @@ cdef class Problems:
         return self.c.n_problems
 
 
+def start_seed(seed, init):
+    """The seed of a fit's start number init."""
+    return fg_random(seed, init)
+
+
 def seeds(seed, n):
     """A seed for each of n problems, uint32."""
     cdef uint64_t c_seed = seed

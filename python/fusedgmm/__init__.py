@@ -4,6 +4,7 @@ from importlib import import_module
 from types import ModuleType
 
 from .batch import BatchResult, BatchStatus, fit_batch
+from .bayesian import BayesianGaussianMixture
 from .config import __version__, show_config
 from .mixture import GaussianMixture
 from .parameters import MixtureParameters
@@ -12,6 +13,7 @@ from .statistics import SufficientStatistics, accumulate, maximize
 __all__ = [
     "BatchResult",
     "BatchStatus",
+    "BayesianGaussianMixture",
     "GaussianMixture",
     "MixtureParameters",
     "SufficientStatistics",

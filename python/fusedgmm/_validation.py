@@ -40,6 +40,18 @@ def as_nonnegative(value: object, name: str) -> float:
     return number
 
 
+def as_positive(value: object, name: str, above: float = 0.0) -> float:
+    """Return `value` as a finite float greater than `above`; anything else is a ValueError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number > {above:g}, got {value!r}")
+    number = float(value)
+    if not above < number < np.inf:
+        raise ValueError(
+            f"The parameter '{name}' should be greater than {above:g}, but got {number:.3f}."
+        )
+    return number
+
+
 def covariance_shape(covariance_type: str, n_components: int, n_features: int) -> tuple[int, ...]:
     """Return the shape of covariances, precisions and their factors for one covariance type."""
     return {
@@ -292,3 +304,28 @@ def as_precisions(precisions: ArrayLike, covariance_type: str, shape: tuple[int,
         where = f"; it is not in {', '.join(places)}" if places else ""
         raise ValueError(f"'{name}' should be {wanted}{where}")
     return precisions
+
+
+def as_prior_mean(mean: ArrayLike, n_features: int) -> Floats:
+    """Return a prior mean (n_features,) as float64."""
+    return _as_parameter(mean, (n_features,), "means")[0]
+
+
+def as_prior_covariance(
+    covariance: ArrayLike, covariance_type: str, n_features: int, given: bool
+) -> Floats:
+    """Return a prior covariance as float64: a matrix, variances, or one variance.
+
+    Only a `given` one is checked for being positive; the rows' own may have a constant column.
+    """
+    shape = {"full": (n_features,) * 2, "tied": (n_features,) * 2, "diag": (n_features,)}
+    name = f"{covariance_type} covariance_prior"
+    array, _ = _as_parameter(np.atleast_1d(covariance), shape.get(covariance_type, (1,)), name)
+    if given and array.ndim == 2:
+        if not np.allclose(array, array.T) or np.linalg.eigvalsh(array)[0] <= 0.0:
+            raise ValueError(f"'{name}' should be symmetric, positive-definite")
+    elif given and (array <= 0.0).any():
+        raise ValueError(
+            f"The parameter '{name}' should be greater than 0.0, but got {array.min():.3f}."
+        )
+    return array if covariance_type != "spherical" else array.reshape(())

@@ -93,9 +93,7 @@ class Posterior:
             ]
         elif covariance_type == "tied":
             scatter = sums.scatter + reg_covar * nk.sum() * np.eye(len(prior.mean))
-            covariances = (
-                prior.covariance + scatter / K + (share * away.T) @ away / K
-            ) / freedom
+            covariances = (prior.covariance + scatter / K + (share * away.T) @ away / K) / freedom
         elif covariance_type == "diag":
             scatter = sums.scatter + reg_covar * nk[:, None]
             spread = share[:, None] * away**2
@@ -105,7 +103,13 @@ class Posterior:
             covariances = (prior.covariance + scatter + share * np.mean(away**2, axis=1)) / freedom
         factors = _core.precision_cholesky(covariance_type, covariances)
         return cls(
-            covariance_type, concentration, precision, means, np.asarray(freedom), covariances, factors
+            covariance_type,
+            concentration,
+            precision,
+            means,
+            np.asarray(freedom),
+            covariances,
+            factors,
         )
 
     def weights(self) -> Floats:
@@ -145,6 +149,35 @@ class Posterior:
         if self.covariance_type == "tied":
             return np.full(K, np.log(np.diagonal(U)).sum())
         return np.log(U).sum(axis=1) if self.covariance_type == "diag" else d * np.log(U)
+
+    def density(self) -> tuple[Floats, Floats, Floats, float]:
+        """The ordinary mixture with the same responsibilities: weights that sum to one, means,
+        factors of the precisions; and the logarithm of what the weights were divided by."""
+        log_weights = self.expected_log_weights() + self.log_scale()
+        top = log_weights.max()
+        total = float(top + np.log(np.exp(log_weights - top).sum()))
+        return np.exp(log_weights - total), self.means, self.precisions_cholesky, total
+
+    def expected_log_density(self, sums: Sums, weights: Floats) -> float:
+        """Sum over rows and components of responsibility times log(weight) + log N(x | ...), from
+        the sums that these gave: with the log-likelihood it makes the entropy."""
+        K, d = self.means.shape
+        nk, U = sums.nk, self.precisions_cholesky
+        some = weights > 0  # a weight of zero has no share of any row
+        constant = self.log_determinants()[some] - 0.5 * d * math.log(2 * math.pi)
+        linear = float((nk[some] * (np.log(weights[some]) + constant)).sum())
+        step = sums.means - self.means
+        if self.covariance_type in ("full", "tied"):
+            spread = np.sqrt(nk)[:, None] * step
+            outer = spread[:, :, None] * spread[:, None, :]
+            if self.covariance_type == "tied":
+                outer = outer.sum(axis=0)
+            square = float(((U @ np.swapaxes(U, -1, -2)) * (sums.scatter + outer)).sum())
+        elif self.covariance_type == "diag":
+            square = float((U**2 * (sums.scatter + nk[:, None] * step**2)).sum())
+        else:
+            square = float((U**2 * (d * sums.scatter + nk * (step**2).sum(axis=1))).sum())
+        return linear - 0.5 * square
 
     def lower_bound(self, entropy: float) -> float:
         """The variational bound, up to a constant, with the responsibilities' entropy: Bishop,

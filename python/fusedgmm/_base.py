@@ -1,0 +1,364 @@
+"""What all mixtures have in common: scikit-learn's methods over one pass of the core."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal, Self, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from . import _core, threads
+from ._estimator import (
+    BaseEstimator,
+    ConvergenceWarning,
+    DensityMixin,
+    as_random,
+    check_feature_names,
+    check_fitted,
+    feature_attributes,
+)
+from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState, Reals
+from ._validation import (
+    COVARIANCE_TYPES,
+    INIT_PARAMS,
+    as_data,
+    as_integer,
+    as_nonnegative,
+    as_option,
+    as_sample_weight,
+    check_finite,
+    check_n_features,
+    check_shape,
+)
+from .parameters import precisions_of
+
+# weights, means, covariances and the precisions' factors
+Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
+
+
+class Progress:
+    """scikit-learn's verbose output: level 1 names the steps, level 2 times them."""
+
+    def __init__(self, verbose: int, interval: int, tol: float) -> None:
+        self._verbose, self._interval, self._tol = verbose, interval, tol
+        self._begin = self._last = 0.0
+        self._bound, self._change = -math.inf, math.inf
+
+    def __call__(self, init: int, iteration: int, lower_bound: float, change: float) -> None:
+        if iteration == 0:
+            if init > 0:
+                self.end()
+            print(f"Initialization {init}")
+            self._begin = self._last = perf_counter()
+        elif iteration % self._interval == 0:
+            if self._verbose == 1:
+                print(f"  Iteration {iteration}")
+            else:
+                now = perf_counter()
+                lapse, self._last = now - self._last, now
+                print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
+        self._bound, self._change = lower_bound, change
+
+    def end(self) -> None:
+        outcome = "converged" if abs(self._change) < self._tol else "did not converge"
+        if self._verbose == 1:
+            print(f"Initialization {outcome}.")
+        else:
+            lapse = perf_counter() - self._begin
+            print(
+                f"Initialization {outcome}. time lapse {lapse:.5f}s\t lower bound"
+                f" {self._bound:.5f}."
+            )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a fit found: the kept start's parameters and its lower bounds, one per iteration."""
+
+    parameters: Parameters
+    lower_bounds: list[float]
+    converged: bool
+    others: dict[str, object] = field(default_factory=dict)  # attributes of one kind of mixture
+
+
+def _as(value: object, dtype: DTypeLike) -> object:
+    """Return an array, or a tuple of arrays, in the data's own dtype; other things as they are."""
+    if isinstance(value, tuple):
+        return tuple(np.array(part, dtype=dtype) for part in value)
+    return np.array(value, dtype=dtype) if isinstance(value, np.ndarray) else value
+
+
+class BaseMixture(DensityMixin, BaseEstimator):
+    """A mixture of Gaussians; a subclass says how it is fitted."""
+
+    n_components: int
+    covariance_type: CovarianceType
+    tol: float
+    reg_covar: float
+    max_iter: int
+    n_init: int
+    init_params: InitParams
+    random_state: RandomState
+    warm_start: bool
+    verbose: int
+    verbose_interval: int
+    n_threads: int | None
+
+    weights_: Reals
+    means_: Reals
+    covariances_: Reals
+    precisions_: Reals
+    precisions_cholesky_: Reals
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    def _estimate(
+        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+    ) -> Estimate:
+        """Fit converted rows, and set nothing: a fit that fails leaves the last one as it was."""
+        raise NotImplementedError
+
+    def _density(self) -> tuple[Floats, Floats, Floats, float]:
+        """Return what rows are scored with: weights that sum to one, means, factors of precisions;
+        and the logarithm of what the weights were divided by."""
+        return (
+            self._public("weights_"),
+            self._public("means_"),
+            self._public("precisions_cholesky_"),
+            0.0,
+        )
+
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the mixture; the best of `n_init` starts is kept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite real numbers, at least two rows and `n_components`; not copied when float32 or
+            float64, in any layout.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Finite and not negative, not all zero. None: every row counts once.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            Data, weights or a parameter is not what it should be; a covariance is singular. The
+            model is then as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            No convergence within `max_iter`.
+        UserWarning
+            A component has lost all its rows.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Labels:
+        """Fit the mixture and return the labels (n_samples,), int64, as `predict` gives them."""
+        return self._run(self._fit(X, sample_weight), "labels")
+
+    def predict(self, X: ArrayLike) -> Labels:
+        """Return the most probable component of each row, (n_samples,) int64."""
+        return self._run(self._checked(X), "labels")
+
+    def predict_proba(self, X: ArrayLike) -> Reals:
+        """Return the responsibilities, (n_samples, n_components), in the dtype of `X`."""
+        return self._run(self._checked(X), "responsibilities")
+
+    def score_samples(self, X: ArrayLike) -> Reals:
+        """Return the log-likelihood of each row in nats, (n_samples,), in the dtype of `X`."""
+        return self._run(self._checked(X), "log_likelihood")
+
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the (weighted) mean log-likelihood of the rows, in nats."""
+        X = self._checked(X)
+        weight = as_sample_weight(sample_weight, len(X))
+        return self._mean_log_likelihood(X, weight)
+
+    def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
+        """Draw rows from the fitted mixture, by `random_state`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), float64
+        y : array of shape (n_samples,), int64
+            The component each row was drawn from, in rising order.
+
+        Raises
+        ------
+        ValueError
+            `n_samples` is not an int of at least 1.
+        """
+        check_fitted(self)
+        if n_samples < 1:  # in scikit-learn's words
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
+                "sample."
+            )
+        n_samples = as_integer(n_samples, "n_samples", 1)
+        random = as_random(self.random_state)
+        weights = np.asarray(self.weights_, dtype=np.float64)
+        if np.asarray(self.weights_).dtype != np.float64:  # float32 rounding may sum above one
+            weights = weights / weights.sum()
+        means = np.asarray(self.means_, dtype=np.float64)
+        covariances = np.asarray(self.covariances_, dtype=np.float64)
+        if self.covariance_type == "tied":
+            covariances = np.broadcast_to(covariances, (len(means), *covariances.shape))
+        counts = random.multinomial(n_samples, weights)
+        rows = []
+        for mean, covariance, count in zip(means, covariances, counts, strict=True):
+            if self.covariance_type in ("full", "tied"):
+                rows.append(random.multivariate_normal(mean, covariance, int(count)))
+            else:
+                noise = random.standard_normal(size=(int(count), len(mean)))
+                rows.append(mean + noise * np.sqrt(covariance))
+        return np.vstack(rows), np.repeat(np.arange(len(means), dtype=np.int64), counts)
+
+    def _checked(self, X: ArrayLike) -> Reals:
+        """Return `X` as the fitted model takes it."""
+        check_fitted(self)
+        rows = as_data(X)  # first: the checks of names say less about rows that are no rows
+        check_feature_names(self, X)
+        check_n_features(rows, np.shape(self.means_)[1], type(self).__name__)
+        return rows
+
+    def _public(self, name: str, shape: tuple[int, ...] | None = None) -> Floats:
+        """Return a public attribute as the core takes it: users may have set it."""
+        array: Floats = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+        if shape is not None:
+            check_shape(array, shape, name)
+        return array
+
+    @overload
+    def _run(self, X: Reals, want: Literal["labels"]) -> Labels: ...
+    @overload
+    def _run(self, X: Reals, want: Literal["responsibilities", "log_likelihood"]) -> Reals: ...
+    def _run(
+        self, X: Reals, want: Literal["labels", "responsibilities", "log_likelihood"]
+    ) -> Labels | Reals:
+        """Make one pass over converted rows with the public attributes."""
+        *mixture, scale = self._density()
+        answer = _core.score(
+            X,
+            self.covariance_type,
+            *mixture,
+            threads.for_pass(self.n_threads, self.covariance_type, len(X), *np.shape(self.means_)),
+            want,
+        )
+        if want == "log_likelihood" and scale != 0.0:
+            answer += answer.dtype.type(scale)
+        return answer
+
+    def _mean_log_likelihood(self, X: Reals, weight: Floats | None = None) -> float:
+        values = self._run(X, "log_likelihood")
+        return float(np.average(values.astype(np.float64, copy=False), weights=weight))
+
+    def _options(self) -> None:
+        """Check every option that needs no data; ValueError names the one at fault."""
+        as_option(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        as_option(self.init_params, "init_params", INIT_PARAMS)
+        for name, minimum in (
+            ("n_components", 1),
+            ("max_iter", 0),
+            ("n_init", 1),
+            ("verbose_interval", 1),
+        ):
+            as_integer(getattr(self, name), name, minimum)
+        as_nonnegative(self.tol, "tol")
+        as_nonnegative(self.reg_covar, "reg_covar")
+        as_integer(int(self.verbose), "verbose", 0)  # True is 1 here, as in scikit-learn
+
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
+        """Fit, set the attributes, and return the converted rows."""
+        self._options()
+        original, X = X, as_data(X, min_samples=2)
+        features = feature_attributes(original, X.shape[1])
+        if len(X) < self.n_components:
+            raise ValueError(
+                "Expected n_samples >= n_components but got n_components = "
+                f"{self.n_components}, n_samples = {len(X)}"
+            )
+        n_threads = threads.for_pass(
+            self.n_threads, self.covariance_type, len(X), self.n_components, X.shape[1]
+        )
+        weight = as_sample_weight(sample_weight, len(X))
+        progress = None
+        if self.verbose:
+            progress = Progress(int(self.verbose), self.verbose_interval, float(self.tol))
+        found = self._estimate(X, weight, n_threads, progress)
+        if progress is not None and found.lower_bounds:
+            progress.end()
+        if self.max_iter == 0:
+            check_finite(X)  # no pass may have read it
+        self._check_result(found.parameters, found.converged)
+        self._assign(found.parameters, X.dtype)
+        vars(self).update({name: _as(value, X.dtype) for name, value in found.others.items()})
+        self.converged_ = found.converged
+        self.n_iter_ = len(found.lower_bounds)
+        self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
+        self.lower_bounds_ = found.lower_bounds
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # a fit on nameless rows forgets the old names
+        vars(self).update(features)
+        return X
+
+    @property
+    def _resumes(self) -> bool:
+        """Whether a fit goes on from the last one."""
+        return self.warm_start and hasattr(self, "converged_")
+
+    def _check_result(self, parameters: Parameters, converged: bool) -> None:
+        """Refuse a fit that is not finite; warn of a dead component or an unfinished fit."""
+        for name, array in zip(("weights", "means", "covariances"), parameters, strict=False):
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"the fit gave {name} that are not finite; scale the data or raise reg_covar"
+                )
+        dead = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
+        if len(dead):
+            names = ", ".join(map(str, dead))
+            warnings.warn(
+                f"component(s) {names} of the mixture have weight 0: no row belongs to them. "
+                "Use fewer components or another start.",
+                stacklevel=4,
+            )
+        if not converged and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
+        """Set the parameter attributes in the data's own dtype."""
+        weights, means, covariances, factors = parameters
+        # copies: a user's *_init array must not become the model's own
+        self.weights_ = np.array(weights, dtype=dtype)
+        self.means_ = np.array(means, dtype=dtype)
+        self.covariances_ = np.array(covariances, dtype=dtype)
+        self.precisions_cholesky_ = np.array(factors, dtype=dtype)
+        self.precisions_ = precisions_of(factors, self.covariance_type).astype(dtype, copy=False)

@@ -1,0 +1,314 @@
+"""BayesianGaussianMixture: scikit-learn's class over the compiled core."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core
+from ._base import BaseMixture, Estimate, Progress
+from ._estimator import as_seed
+from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
+from ._validation import as_option, as_positive, as_prior_covariance, as_prior_mean
+from .variational import ConcentrationType, Posterior, Prior, Sums, recentre
+
+
+class BayesianGaussianMixture(BaseMixture):
+    """Gaussian mixture fitted by variational inference, one pass over memory per iteration.
+
+    Takes the place of `sklearn.mixture.BayesianGaussianMixture`; `sample_weight` and `n_threads`
+    are added. Components that the data do not need get weights near zero.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Most components K.
+    covariance_type, tol, reg_covar, max_iter, n_init, init_params
+        As in `GaussianMixture`; `tol` is for the lower bound of all rows together, in nats.
+    weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}
+        The prior of the weights: a truncated stick-breaking process (the default), which favours
+        few components, or a symmetric Dirichlet.
+    weight_concentration_prior : float or None, default=None
+        The prior's concentration; small values leave fewer components. None: 1 / K.
+    mean_precision_prior : float or None, default=None
+        How many rows the prior mean counts for. None: 1.
+    mean_prior : array-like of shape (n_features,), default=None
+        None: the mean of the rows.
+    degrees_of_freedom_prior : float or None, default=None
+        Of the precisions' Wishart distribution, above n_features - 1. None: n_features.
+    covariance_prior : float or array-like, default=None
+        (n_features, n_features) for "full" and "tied", (n_features,) for "diag", a float for
+        "spherical". None: the covariance, the variances or the mean variance of the rows.
+    random_state, warm_start, verbose, verbose_interval, n_threads
+        As in `GaussianMixture`.
+
+    Attributes
+    ----------
+    weights_, means_, covariances_, precisions_, precisions_cholesky_ : array
+        Expected under the posterior; shapes as in `GaussianMixture`.
+    weight_concentration_ : tuple of two arrays (K,), or array (K,)
+        Of the process, the two parameters of each stick's beta distribution; of the Dirichlet, its
+        concentrations.
+    mean_precision_, degrees_of_freedom_ : array of shape (K,)
+        The latter is a float for "tied".
+    weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_,
+    covariance_prior_
+        The priors that were used.
+    converged_, n_iter_, n_features_in_, feature_names_in_
+        As in `GaussianMixture`.
+    lower_bound_, lower_bounds_ : float, list of float
+        The variational lower bound of all rows' log-likelihood, up to a constant; the last, and
+        after every iteration.
+
+    See Also
+    --------
+    GaussianMixture : Fits by maximum likelihood.
+
+    Notes
+    -----
+    Variational inference with conjugate priors [1]_, section 10.2; the process as in [2]_. A pass
+    needs no more than for maximum likelihood: with the expected logarithms in place of the
+    logarithms, responsibilities are those of an ordinary mixture, and their entropy follows from
+    the sums.
+
+    References
+    ----------
+    .. [1] Bishop (2006), "Pattern Recognition and Machine Learning".
+    .. [2] Blei & Jordan (2006), "Variational inference for Dirichlet process mixtures", Bayesian
+       Analysis 1, 121-144.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import BayesianGaussianMixture
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(size=(300, 2)), rng.normal(size=(300, 2)) + 6])
+    >>> model = BayesianGaussianMixture(n_components=6, random_state=0, max_iter=500).fit(X)
+    >>> int((model.weights_ > 0.02).sum())
+    2
+    """
+
+    weight_concentration_: tuple[Reals, Reals] | Reals
+    weight_concentration_prior_: float
+    mean_precision_: Reals
+    mean_precision_prior_: float
+    mean_prior_: Reals
+    degrees_of_freedom_: Reals | float
+    degrees_of_freedom_prior_: float
+    covariance_prior_: Reals | float
+
+    def __init__(
+        self,
+        *,
+        n_components: int = 1,
+        covariance_type: CovarianceType = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitParams = "kmeans",
+        weight_concentration_prior_type: ConcentrationType = "dirichlet_process",
+        weight_concentration_prior: float | None = None,
+        mean_precision_prior: float | None = None,
+        mean_prior: ArrayLike | None = None,
+        degrees_of_freedom_prior: float | None = None,
+        covariance_prior: ArrayLike | None = None,
+        random_state: RandomState = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weight_concentration_prior_type = weight_concentration_prior_type
+        self.weight_concentration_prior = weight_concentration_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.mean_prior = mean_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.covariance_prior = covariance_prior
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    def _options(self) -> None:
+        super()._options()
+        as_option(
+            self.weight_concentration_prior_type,
+            "weight_concentration_prior_type",
+            ("dirichlet_process", "dirichlet_distribution"),
+        )
+        for name in ("weight_concentration_prior", "mean_precision_prior"):
+            if getattr(self, name) is not None:
+                as_positive(getattr(self, name), name)
+
+    def _prior(self, X: Reals, weight: Floats | None, n_threads: int) -> Prior:
+        """Return the prior that the user gave, with the rows' own moments where he gave none."""
+        d, kind = X.shape[1], self.covariance_type
+        freedom = float(d)
+        if self.degrees_of_freedom_prior is not None:
+            freedom = as_positive(self.degrees_of_freedom_prior, "degrees_of_freedom_prior", d - 1)
+        mean, covariance = self.mean_prior, self.covariance_prior
+        if mean is None or covariance is None:
+            moments = _moments(X, weight, kind, n_threads)
+            mean = moments[0] if mean is None else mean
+            covariance = moments[1] if covariance is None else covariance
+        concentration, precision = self.weight_concentration_prior, self.mean_precision_prior
+        return Prior(
+            self.weight_concentration_prior_type,
+            1 / self.n_components if concentration is None else float(concentration),
+            1.0 if precision is None else float(precision),
+            as_prior_mean(mean, d),
+            freedom,
+            as_prior_covariance(covariance, kind, d, given=self.covariance_prior is not None),
+        )
+
+    def _posterior(self) -> Posterior:
+        """Return the posterior of the last fit, from the public attributes."""
+        concentration = self.weight_concentration_
+        return Posterior(
+            self.covariance_type,
+            (np.asarray(concentration[0], float), np.asarray(concentration[1], float))
+            if isinstance(concentration, tuple)
+            else np.asarray(concentration, float),
+            self._public("mean_precision_"),
+            self._public("means_"),
+            np.asarray(self.degrees_of_freedom_, float),
+            self._public("covariances_"),
+            self._public("precisions_cholesky_"),
+        )
+
+    def _density(self) -> tuple[Floats, Floats, Floats, float]:
+        return self._posterior().density()
+
+    def _start(
+        self, X: Reals, weight: Floats | None, prior: Prior, seed: int, n_threads: int
+    ) -> Posterior:
+        """Return the posterior of the sums that the start's parameters stand for."""
+        total = len(X) if weight is None else weight.sum()
+        reg_covar = float(self.reg_covar)
+        # A cluster of one point is no fault here, where the prior keeps covariances apart from 0.
+        floor = reg_covar or 1e-9 * float(np.mean(_moments(X, weight, "diag", n_threads)[1])) or 1.0
+        (weights, means, covariances, _), _, _ = _core.fit(
+            X,
+            weight,
+            self.covariance_type,
+            self.n_components,
+            self.init_params,
+            1,
+            seed,
+            (None, None, None, None),
+            float(self.tol),
+            floor,
+            0,
+            -math.inf,
+            n_threads,
+            None,
+        )
+        nk = weights * total
+        counts = {"full": nk[:, None, None], "diag": nk[:, None], "spherical": nk}
+        scatter = covariances * counts.get(self.covariance_type, total)
+        return Posterior.update(prior, Sums(nk, means, scatter), self.covariance_type, 0.0)
+
+    def _iterate(
+        self,
+        X: Reals,
+        weight: Floats | None,
+        prior: Prior,
+        posterior: Posterior,
+        before: float,
+        n_threads: int,
+        init: int,
+        progress: Progress | None,
+    ) -> tuple[Posterior, list[float], bool]:
+        """Make passes from a posterior until the lower bound moves by less than `tol`."""
+        bounds, converged = list[float](), False
+        while not converged and len(bounds) < self.max_iter:
+            weights, means, factors, scale = posterior.density()
+            statistics = _core.accumulate(
+                X,
+                weight,
+                self.covariance_type,
+                weights,
+                means,
+                posterior.covariances,
+                factors,
+                n_threads,
+            )
+            sums = recentre(statistics, self.covariance_type)
+            entropy = statistics["log_likelihood"] - posterior.expected_log_density(sums, weights)
+            posterior = Posterior.update(prior, sums, self.covariance_type, float(self.reg_covar))
+            bounds.append(posterior.lower_bound(entropy))
+            change = bounds[-1] - before
+            before = bounds[-1]
+            converged = abs(change) < self.tol
+            if progress is not None:
+                progress(init, len(bounds), before, change)
+        return posterior, bounds, converged
+
+    def _estimate(
+        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+    ) -> Estimate:
+        prior = self._prior(X, weight, n_threads)
+        seed = as_seed(self.random_state)
+        kept: tuple[Posterior, list[float], bool] | None = None
+        for init in range(1 if self._resumes else int(self.n_init)):
+            if progress is not None:
+                progress(init, 0, -math.inf, math.inf)
+            if self._resumes:
+                posterior, before = self._posterior(), float(self.lower_bound_)
+            else:
+                start_seed = _core.start_seed(seed, init)
+                posterior = self._start(X, weight, prior, start_seed, n_threads)
+                before = -math.inf
+            trial = self._iterate(X, weight, prior, posterior, before, n_threads, init, progress)
+            if kept is None or (trial[1] and trial[1][-1] > kept[1][-1]):
+                kept = trial
+        assert kept is not None  # n_init is at least 1
+        posterior, bounds, converged = kept
+        freedom = posterior.degrees_of_freedom
+        return Estimate(
+            (
+                posterior.weights(),
+                posterior.means,
+                posterior.covariances,
+                posterior.precisions_cholesky,
+            ),
+            bounds,
+            converged,
+            {
+                "weight_concentration_": posterior.concentration,
+                "mean_precision_": posterior.mean_precision,
+                "degrees_of_freedom_": freedom if freedom.ndim else float(freedom),
+                "weight_concentration_prior_": prior.concentration,
+                "mean_precision_prior_": prior.mean_precision,
+                "mean_prior_": prior.mean,
+                "degrees_of_freedom_prior_": prior.degrees_of_freedom,
+                "covariance_prior_": prior.covariance
+                if prior.covariance.ndim
+                else float(prior.covariance),
+            },
+        )
+
+
+def _moments(
+    X: Reals, weight: Floats | None, covariance_type: CovarianceType, n_threads: int
+) -> tuple[Floats, Floats]:
+    """Return the rows' mean, and their covariance (over N - 1) in the shape of a prior."""
+    d = X.shape[1]
+    kind = "full" if covariance_type in ("full", "tied") else "diag"
+    unit = np.eye(d)[None] if kind == "full" else np.ones((1, d))
+    about = np.array(X[:1], dtype=np.float64)
+    statistics = _core.accumulate(X, weight, kind, np.ones(1), about, unit, unit, n_threads)
+    sums = recentre(statistics, kind)  # type: ignore[arg-type]
+    covariance = sums.scatter[0] / (sums.nk[0] - 1)
+    return sums.means[0], covariance.mean() if covariance_type == "spherical" else covariance
