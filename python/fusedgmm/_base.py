@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, threads
 from ._estimator import (
-    BaseEstimator,
     ConvergenceWarning,
-    DensityMixin,
+    Estimator,
     as_random,
     check_feature_names,
     check_fitted,
-    feature_attributes,
+    current,
+    feature_names,
 )
 from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState, Reals
 from ._validation import (
@@ -92,7 +92,7 @@ def _as(value: object, dtype: DTypeLike) -> object:
     return np.array(value, dtype=dtype) if isinstance(value, np.ndarray) else value
 
 
-class BaseMixture(DensityMixin, BaseEstimator):
+class BaseMixture(Estimator):
     """A mixture of Gaussians; a subclass says how it is fitted."""
 
     n_components: int
@@ -295,7 +295,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """Fit, set the attributes, and return the converted rows."""
         self._options()
         original, X = X, as_data(X, min_samples=2)
-        features = feature_attributes(original, X.shape[1])
+        names = feature_names(original)
         if len(X) < self.n_components:
             raise ValueError(
                 "Expected n_samples >= n_components but got n_components = "
@@ -320,9 +320,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
         self.n_iter_ = len(found.lower_bounds)
         self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
         self.lower_bounds_ = found.lower_bounds
-        if hasattr(self, "feature_names_in_"):
+        self.n_features_in_ = X.shape[1]
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # a fit on nameless rows forgets the old names
-        vars(self).update(features)
         return X
 
     @property
@@ -349,7 +351,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
                 "or increase max_iter, tol, or check for degenerate data.",
-                ConvergenceWarning,
+                current(ConvergenceWarning),
                 stacklevel=4,
             )
 

@@ -1,81 +1,182 @@
-"""scikit-learn's estimator conventions: its own where installed, the same in small where not."""
+"""scikit-learn's estimator conventions, without importing it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+import sys
+from threading import Lock
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._typing import Random
 
-if TYPE_CHECKING:  # scikit-learn has no types; what it shares with its stand-in is all we use
-    from ._without_sklearn import (
-        BaseEstimator,
-        ConvergenceWarning,
-        DensityMixin,
-        NotFittedError,
-        check_names,
-    )
-else:
-    try:
-        from sklearn.base import BaseEstimator, DensityMixin
-        from sklearn.exceptions import ConvergenceWarning, NotFittedError
-    except ImportError:
-        from ._without_sklearn import (
-            BaseEstimator,
-            ConvergenceWarning,
-            DensityMixin,
-            NotFittedError,
-            check_names,
+_lock = Lock()
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit stopped before it converged. scikit-learn's own stands in for it once it is loaded."""
+
+
+class NotFittedError(ValueError, AttributeError):
+    """A fitted model is needed. scikit-learn's own stands in for it once it is loaded."""
+
+
+def current(kind: type) -> type:
+    """Return scikit-learn's class of that name where it is loaded, for those who catch it."""
+    theirs = sys.modules.get("sklearn.exceptions")
+    return kind if theirs is None else getattr(theirs, kind.__name__)
+
+
+class _Alone:
+    """get_params, set_params and repr from the constructor's signature."""
+
+    @classmethod
+    def _parameters(cls) -> dict[str, inspect.Parameter]:
+        return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor parameters by name."""
+        return {name: getattr(self, name) for name in sorted(self._parameters())}
+
+    def set_params(self, **params: object) -> Self:
+        """Set constructor parameters; ValueError on an unknown name."""
+        known = self._parameters()
+        for name in params:
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {self}. "
+                    f"Valid parameters are: {sorted(known)}."
+                )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        changed = (
+            f"{name}={getattr(self, name)!r}"
+            for name, parameter in self._parameters().items()
+            if repr(getattr(self, name)) != repr(parameter.default)
         )
-    else:
-        try:
-            from sklearn.utils.validation import validate_data
-        except ImportError:  # before scikit-learn 1.6
+        return f"{type(self).__name__}({', '.join(changed)})"
 
-            def check_names(estimator, X, reset):
-                estimator._check_feature_names(X, reset=reset)
-        else:
-
-            def check_names(estimator, X, reset):
-                validate_data(estimator, X, reset=reset, skip_check_array=True)
+    def __getattr__(self, name: str) -> Any:
+        # Someone asks for scikit-learn's protocol of a model made before it was loaded.
+        if name.startswith(("__sklearn_", "_repr_", "set_", "get_metadata")) and _join_sklearn():
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-__all__ = [
-    "BaseEstimator",
-    "ConvergenceWarning",
-    "DensityMixin",
-    "NotFittedError",
-    "as_random",
-    "as_seed",
-    "check_feature_names",
-    "check_fitted",
-    "feature_attributes",
-]
+class Estimator(_Alone):
+    """An estimator that becomes one of scikit-learn's, by inheritance, where that is loaded.
+
+    Importing it takes a second and brings SciPy along; whoever passes a mixture to it has paid for
+    that already, and is given tags, metadata routing, HTML and isinstance as by its own classes.
+    """
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        _join_sklearn()
+        return super().__new__(cls)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_format": 1}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        state = dict(state)
+        if state.pop("_format", None) != 1:
+            raise ValueError(
+                f"this {type(self).__name__} was pickled by another version of fusedgmm, in a "
+                "format that this one does not know"
+            )
+        vars(self).update(state)
 
 
-def feature_attributes(X: ArrayLike, n_features: int) -> dict[str, object]:
-    """Return n_features_in_ and, where `X` has them, feature_names_in_, for a fit to set."""
-    probe = BaseEstimator()  # a stand-in: a fit that fails later must leave the old names alone
-    check_names(probe, X, reset=True)
-    return {**vars(probe), "n_features_in_": n_features}
+def _join_sklearn() -> bool:
+    """Let `Estimator` inherit from scikit-learn's classes if these are loaded; whether it does."""
+    base = sys.modules.get("sklearn.base")
+    if base is None or not hasattr(base, "DensityMixin"):  # not loaded, or not to the end
+        return False
+    with _lock:
+        if Estimator.__bases__ == (_Alone,):
+            Estimator.__bases__ = (base.DensityMixin, base.BaseEstimator)
+            for cls in _subclasses(Estimator):  # its set_fit_request and the like
+                super(Estimator, cls).__init_subclass__()
+    return True
 
 
-def check_feature_names(estimator: BaseEstimator, X: ArrayLike) -> None:
-    """Raise or warn as scikit-learn does when names differ from those of the fit."""
-    if type(X) is np.ndarray and not hasattr(estimator, "feature_names_in_"):
-        return  # no names on either side
-    check_names(estimator, X, reset=False)
+def _subclasses(cls: type) -> set[type]:
+    below = set(cls.__subclasses__())
+    return below.union(*map(_subclasses, below))
 
 
-def check_fitted(estimator: BaseEstimator) -> None:
+def check_fitted(estimator: Estimator) -> None:
     """Raise NotFittedError unless the model has parameters."""
     if not hasattr(estimator, "precisions_cholesky_"):
-        raise NotFittedError(
+        raise current(NotFittedError)(
             f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with "
             "appropriate arguments before using this estimator."
         )
+
+
+# ---- names of columns ----
+
+
+def feature_names(X: object) -> np.ndarray[Any, np.dtype[np.object_]] | None:
+    """Return the names of a data frame's columns where all are strings; None where none is."""
+    columns = getattr(X, "columns", None)
+    if columns is None or isinstance(X, np.ndarray):
+        return None
+    names = np.asarray(columns, dtype=object)
+    if names.ndim != 1 or not len(names):
+        return None
+    kinds = sorted({type(name).__qualname__ for name in names})
+    if len(kinds) > 1 and "str" in kinds:
+        raise TypeError(
+            "Feature names are only supported if all input features have string names, but your "
+            f"input has {kinds} as feature name / column name types. If you want feature names to "
+            "be stored and validated, you must convert them all to strings, by using X.columns = "
+            "X.columns.astype(str) for example. Otherwise you can remove feature / column names "
+            "from your input data, or convert them all to a non-string data type."
+        )
+    return names if kinds == ["str"] else None
+
+
+def check_feature_names(estimator: Estimator, X: ArrayLike) -> None:
+    """Raise or warn in scikit-learn's words where names differ from those of the fit."""
+    fitted = getattr(estimator, "feature_names_in_", None)
+    if type(X) is np.ndarray and fitted is None:
+        return  # no names on either side
+    names, kind = feature_names(X), type(estimator).__name__
+    if names is None and fitted is None:
+        return
+    if fitted is None:
+        _warn(f"X has feature names, but {kind} was fitted without feature names")
+    elif names is None:
+        _warn(f"X does not have valid feature names, but {kind} was fitted with feature names")
+    elif list(names) != list(fitted):
+        unseen, missing = sorted(set(names) - set(fitted)), sorted(set(fitted) - set(names))
+        message = "The feature names should match those that were passed during fit.\n"
+        if unseen:
+            message += "Feature names unseen at fit time:\n" + _listed(unseen)
+        if missing:
+            message += "Feature names seen at fit time, yet now missing:\n" + _listed(missing)
+        if not unseen and not missing:
+            message += "Feature names must be in the same order as they were in fit.\n"
+        raise ValueError(message)
+
+
+def _listed(names: list[str]) -> str:
+    return "".join(f"- {name}\n" for name in names[:5]) + ("- ...\n" if len(names) > 5 else "")
+
+
+def _warn(message: str) -> None:
+    import warnings
+
+    warnings.warn(message, UserWarning, stacklevel=5)
+
+
+# ---- random_state ----
 
 
 def as_random(random_state: object) -> Random:

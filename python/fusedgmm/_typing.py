@@ -12,5 +12,6 @@ Reals: TypeAlias = NDArray[np.floating]  # float32 or float64, as the data are
 Labels: TypeAlias = NDArray[np.int64]
 CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
 InitParams: TypeAlias = Literal["kmeans", "k-means++", "random", "random_from_data"]
-Random: TypeAlias = np.random.RandomState | np.random.Generator
-RandomState: TypeAlias = int | Random | None
+# strings: numpy.random costs 10 ms to import
+Random: TypeAlias = "np.random.RandomState | np.random.Generator"
+RandomState: TypeAlias = "int | Random | None"
