@@ -8,6 +8,7 @@ from .bayesian import BayesianGaussianMixture
 from .config import __version__, show_config
 from .mixture import GaussianMixture
 from .parameters import MixtureParameters
+from .patch import patch_sklearn, unpatch_sklearn
 from .statistics import SufficientStatistics, accumulate, maximize
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "accumulate",
     "fit_batch",
     "maximize",
+    "patch_sklearn",
     "reference",
     "show_config",
+    "unpatch_sklearn",
 ]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from copy import deepcopy
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal, Self, TypeAlias, overload
+from typing import Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +22,7 @@ from ._estimator import (
     current,
     feature_names,
 )
+from ._sklearn import HOMES, original
 from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState, Reals
 from ._validation import (
     COVARIANCE_TYPES,
@@ -73,6 +75,12 @@ class Progress:
                 f"Initialization {outcome}. time lapse {lapse:.5f}s\t lower bound"
                 f" {self._bound:.5f}."
             )
+
+
+def _fitted(model: object) -> dict[str, Any]:
+    """Return a deep copy of the fitted attributes, by name."""
+    public = (item for item in vars(model).items() if item[0].endswith("_"))
+    return {name: deepcopy(value) for name, value in public if not name.startswith("_")}
 
 
 @dataclass(frozen=True)
@@ -236,6 +244,41 @@ class BaseMixture(Estimator):
                 noise = random.standard_normal(size=(int(count), len(mean)))
                 rows.append(mean + noise * np.sqrt(covariance))
         return np.vstack(rows), np.repeat(np.arange(len(means), dtype=np.int64), counts)
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """Return a copy of scikit-learn's model of the same name, fitted where that is.
+
+        Raises
+        ------
+        TypeError
+            `model` is another kind of model.
+        """
+        if not any(base.__name__ == cls.__name__ for base in type(model).__mro__):
+            raise TypeError(f"expected a {cls.__name__}, got a {type(model).__name__}")
+        known = cls().get_params(deep=False)
+        params = model.get_params(deep=False)
+        own = cls(**{name: value for name, value in params.items() if name in known})
+        vars(own).update(_fitted(model))
+        return own
+
+    def to_sklearn(self) -> Any:
+        """Return a copy as scikit-learn's model of the same name, fitted where this is.
+
+        Raises
+        ------
+        ImportError
+            scikit-learn is not installed.
+        """
+        name = next(base.__name__ for base in type(self).__mro__ if base.__name__ in HOMES)
+        model = original(name, "to_sklearn")()
+        known = model.get_params(deep=False)
+        params = {name: value for name, value in self.get_params().items() if name in known}
+        if isinstance(params["random_state"], np.random.Generator):  # which it does not take
+            params["random_state"] = None
+        model.set_params(**params)
+        vars(model).update(_fitted(self))
+        return model
 
     def _checked(self, X: ArrayLike) -> Reals:
         """Return `X` as the fitted model takes it."""

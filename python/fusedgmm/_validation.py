@@ -275,9 +275,11 @@ def as_means(means: ArrayLike, shape: tuple[int, ...]) -> Floats:
     return _as_parameter(means, shape, "means")[0]
 
 
-def as_precisions(precisions: ArrayLike, covariance_type: str, shape: tuple[int, ...]) -> Floats:
-    """Return starting precisions as float64; their shape is that of `covariance_type`, of a batch
-    with an axis of problems in front.
+def as_precisions(
+    precisions: ArrayLike, covariance_type: str, shape: tuple[int, ...], what: str = "precision"
+) -> Floats:
+    """Return starting precisions, or covariances, as float64; their shape is that of
+    `covariance_type`, of a batch with an axis of problems in front.
 
     Raises
     ------
@@ -285,7 +287,7 @@ def as_precisions(precisions: ArrayLike, covariance_type: str, shape: tuple[int,
         Another shape, NaN or infinity, or a precision that is not symmetric positive-definite
         (naming its component).
     """
-    name = f"{covariance_type} precision"
+    name = f"{covariance_type} {what}"
     precisions, _ = _as_parameter(precisions, shape, name)
     if covariance_type in ("diag", "spherical"):
         good, wanted = precisions > 0.0, "positive"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +47,8 @@ class GaussianMixture(BaseMixture):
         Starting means. None: from `init_params`.
     precisions_init : array-like in the shape of `precisions_`, default=None
         Starting precisions, the inverses of covariances. None: from `init_params`.
+    covariances_init : array-like in the shape of `covariances_`, default=None
+        Starting covariances, in place of `precisions_init`. None: from `init_params`.
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
         Seeds the starts and `sample`. An int gives the same fit, and the same sample, every time;
         None draws from NumPy's global state.
@@ -142,6 +145,7 @@ class GaussianMixture(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        covariances_init: ArrayLike | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -158,6 +162,60 @@ class GaussianMixture(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.covariances_init = covariances_init
+
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: ArrayLike,
+        means: ArrayLike,
+        *,
+        covariances: ArrayLike | None = None,
+        precisions: ArrayLike | None = None,
+        covariance_type: CovarianceType = "full",
+        **options: Any,
+    ) -> Self:
+        """Return a fitted model with known parameters, without data.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_components,)
+        means : array-like of shape (n_components, n_features)
+        covariances, precisions : array-like
+            Exactly one of them, in the shape of `covariances_`.
+        covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        **options
+            Other parameters of the constructor.
+
+        Raises
+        ------
+        ValueError
+            Parameters that are no mixture's: which, and where.
+
+        Examples
+        --------
+        >>> from fusedgmm import GaussianMixture
+        >>> model = GaussianMixture.from_parameters(
+        ...     [0.3, 0.7], [[0.0], [5.0]], covariances=[1.0, 2.0], covariance_type="spherical"
+        ... )
+        >>> model.predict([[0.5], [4.0]]).tolist()
+        [0, 1]
+        """
+        if (covariances is None) == (precisions is None):
+            raise ValueError("from_parameters takes exactly one of covariances and precisions")
+        shape = np.shape(means)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"means must have shape (n_components, n_features), got {shape}")
+        model = cls(shape[0], covariance_type=covariance_type, **options)
+        model._options()
+        given = as_given(
+            weights, means, precisions, covariance_type, *shape, covariances=covariances
+        )
+        model._assign(cast(Parameters, given), np.float64)
+        model.n_features_in_ = shape[1]
+        model.converged_, model.n_iter_ = True, 0
+        model.lower_bound_, model.lower_bounds_ = -math.inf, []
+        return model
 
     def aic(self, X: ArrayLike) -> float:
         """Return Akaike's criterion, 2 p - 2 log L with p parameters; lower is better."""
@@ -191,6 +249,7 @@ class GaussianMixture(BaseMixture):
             self.covariance_type,
             self.n_components,
             n_features,
+            covariances=self.covariances_init,
         )
 
     def _resumed(self, n_features: int) -> Parameters:

@@ -66,15 +66,21 @@ def as_given(
     n_components: int,
     n_features: int,
     problems: tuple[int | None, ...] = (None, None, None),
+    covariances: ArrayLike | None = None,
 ) -> Given:
     """Return a user's starting values as the core takes them, checked; precisions come with their
     covariances. problems: of a batch, where the values have an axis for them in front."""
     leading = [() if count is None else (count,) for count in problems]
     weights = None if weights is None else as_weights(weights, (*leading[0], n_components))
     means = None if means is None else as_means(means, (*leading[1], n_components, n_features))
+    if precisions is not None and covariances is not None:
+        raise ValueError("give precisions_init or covariances_init, not both")
+    shape = (*leading[2], *covariance_shape(covariance_type, n_components, n_features))
+    if covariances is not None:
+        covariances = as_precisions(covariances, covariance_type, shape, "covariance")
+        return weights, means, covariances, _core.precision_cholesky(covariance_type, covariances)
     if precisions is None:
         return weights, means, None, None
-    shape = (*leading[2], *covariance_shape(covariance_type, n_components, n_features))
     precisions = as_precisions(precisions, covariance_type, shape)
     factors = factor_precisions(precisions, covariance_type)
     covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))

@@ -1,0 +1,26 @@
+"""scikit-learn's own classes, imported when they are asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+HOMES = {
+    "GaussianMixture": "sklearn.mixture._gaussian_mixture",
+    "BayesianGaussianMixture": "sklearn.mixture._bayesian_mixture",
+}
+_originals: dict[str, Any] = {}
+
+
+def original(name: str, purpose: str) -> Any:
+    """Return scikit-learn's class of that name, also while a patch hides it; ImportError where
+    scikit-learn is missing, saying what needs it."""
+    if name not in _originals:
+        try:
+            home = import_module(HOMES[name])
+        except ImportError as error:
+            raise ImportError(
+                f"{purpose} needs scikit-learn: pip install fusedgmm[sklearn]"
+            ) from error
+        _originals[name] = getattr(home, name)
+    return _originals[name]
