@@ -94,8 +94,12 @@ def main() -> None:
             {
                 "workload": workload.name,
                 "floor": floor,
-                "seconds": times,
                 "floor float32": workload.floor(limits["f32", args.threads], 4),
+                "fused multiply-adds": workload.fused_multiply_adds,
+                "bytes": workload.bytes,
+                "median": median,
+                "spread": {name: [min(t), max(t)] for name, t in times.items()},
+                "seconds": times,
             }
         )
     if args.json:
