@@ -192,7 +192,7 @@ static void test_maximize_degenerate(void) {
 
 /* ---- whole fits ---- */
 
-enum { K = 3, D = 2, ROWS = 2000, PASSES = 100 };
+enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
 
 static fg_status fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
                      fg_parameters *p, double *bounds, int64_t *passes) {
