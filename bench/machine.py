@@ -18,6 +18,7 @@ FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma",
                "-mprefer-vector-width=512"],
+    "neon": [],
 }  # fmt: skip
 
 

@@ -7,18 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#ifdef FG_REAL_f64
-typedef double real;
-#define FG_REAL_NAME f64
-#define FG_REAL_TYPE FG_FLOAT64
-#else
-typedef float real;
-#define FG_REAL_NAME f32
-#define FG_REAL_TYPE FG_FLOAT32
-#endif
-
-#include FG_ISA_HEADER
-#include "simd/math.h"
+#include "simd/vector.h"
 
 #include "kernels/block.h"
 #include "kernels/density.h"
