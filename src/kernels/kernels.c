@@ -32,7 +32,9 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
         const int64_t padded =
             load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
         log_densities(model, &b, padded);
-        if (model->mode == FG_SOFT)
+        if (responsibilities_are_roots(model, &b))
+            normalise_to_roots(&b, padded);
+        else if (model->mode == FG_SOFT)
             normalise(&b, padded);
         else if (model->mode == FG_NEAREST)
             choose_nearest(&b, padded);

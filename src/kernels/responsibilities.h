@@ -1,7 +1,8 @@
 /* From log-densities to responsibilities: by the densities, at the nearest mean, or by chance. */
 
-/* g_k = exp(l_k - log sum exp l), times the row's weight. */
-static void normalise(block *b, int64_t padded) {
+/* g_k = exp(l_k - log sum exp l), times the row's weight. Or, for a scatter that takes them, the
+ * roots of that: half the exponent is cheaper than a square root for every component. */
+INLINE void normalise_to(const int roots, block *b, int64_t padded) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
     /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
     const vec lowest = vec_set((real)(sizeof(real) == 8 ? -1e300 : -1e37));
@@ -18,14 +19,16 @@ static void normalise(block *b, int64_t padded) {
         for (int64_t k = 0; k < k_count; k++)
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
                 real *at = r + k * stride + v * FG_LANES;
-                const vec e = vec_exp(vec_sub(vec_load(at), top[v]));
+                const vec below = vec_sub(vec_load(at), top[v]);
+                const vec e = vec_exp(roots ? vec_mul(below, vec_set((real)0.5)) : below);
                 vec_store(at, e);
-                sum[v] = vec_add(sum[v], e);
+                sum[v] = roots ? vec_fma(e, e, sum[v]) : vec_add(sum[v], e);
             }
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
             const int64_t at = n + v * FG_LANES;
             vec_store(b->log_likelihood + at, vec_add(top[v], vec_log(sum[v])));
             sum[v] = vec_div(vec_load(b->weights + at), vec_max(sum[v], least));
+            sum[v] = roots ? vec_sqrt(sum[v]) : sum[v];
         }
         for (int64_t k = 0; k < k_count; k++)
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
@@ -34,6 +37,9 @@ static void normalise(block *b, int64_t padded) {
             }
     }
 }
+
+static void normalise(block *b, int64_t padded) { normalise_to(0, b, padded); }
+static void normalise_to_roots(block *b, int64_t padded) { normalise_to(1, b, padded); }
 
 /* best: each row's most probable component, the first one where several are equal;
  * log_likelihood: its log-density. */
