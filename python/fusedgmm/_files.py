@@ -48,7 +48,8 @@ def save_arrays(
 def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here: of a broken archive NumPy leaves the file open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop("header")))
         found = header["kind"], header["format"], header["meta"]

@@ -209,7 +209,10 @@ def _from_list(X: list[object], sample_weight: object) -> Arranged:
             raise ValueError(f"problem {i} must have one or two dimensions, got shape {x.shape}")
     # an empty array, [] above all, says nothing of columns and dtype
     filled = next((i for i, x in enumerate(rows) if len(x)), None)
-    n_features = 1 if filled is None else rows[filled].shape[1]
+    if filled is None:
+        n_features = max((x.shape[1] for x in rows), default=1) or 1
+    else:
+        n_features = rows[filled].shape[1]
     for i, x in enumerate(rows):
         if len(x) and x.shape[1] != n_features:
             raise ValueError(

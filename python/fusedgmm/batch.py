@@ -604,7 +604,7 @@ class BatchResult:
         if self.labels is not None and self.labels.dtype.kind == "O":
             plain = np.asarray(self.labels.tolist())
             if plain.dtype.kind == "O" or plain.tolist() != self.labels.tolist():
-                raise TypeError("labels of mixed Python types cannot be saved; make them strings")
+                raise TypeError("labels of such Python types cannot be saved; make them strings")
             arrays["labels"] = plain
         options = self.template.get_params()
         options.pop("random_state")
