@@ -185,6 +185,7 @@ def fit_batch(
         **arrays,
         labels=problems.labels,
         candidates=candidates,
+        criterion=criterion,
         dtype=problems.core.dtype,
         template=template,
     )
@@ -340,6 +341,8 @@ class BatchResult:
         The labels of the groups, sorted; None where there were no `groups`.
     candidates : tuple of int
         The numbers of components that were tried.
+    criterion : {"bic", "aic"}
+        What chose among them.
     dtype : numpy.dtype
         Of the rows: float32 or float64.
     template : GaussianMixture
@@ -361,6 +364,7 @@ class BatchResult:
     seeds: NDArray[np.uint32]
     labels: NDArray[np.generic] | None
     candidates: tuple[int, ...]
+    criterion: Literal["bic", "aic"]
     dtype: np.dtype[np.floating]
     template: GaussianMixture
 
@@ -608,7 +612,12 @@ class BatchResult:
             arrays["labels"] = plain
         options = self.template.get_params()
         options.pop("random_state")
-        meta = {"candidates": self.candidates, "dtype": self.dtype.name, "options": options}
+        meta = {
+            "candidates": self.candidates,
+            "criterion": self.criterion,
+            "dtype": self.dtype.name,
+            "options": options,
+        }
         save_arrays(path, "fusedgmm.BatchResult", FORMAT, meta, arrays)
 
     @classmethod
@@ -627,6 +636,7 @@ class BatchResult:
             result = cls(
                 **{"labels": None, **arrays},
                 candidates=_as_candidates(meta["candidates"]),
+                criterion=meta["criterion"],
                 dtype=np.dtype(meta["dtype"]),
                 template=template,
             )
@@ -637,6 +647,7 @@ class BatchResult:
 
     def _check(self) -> None:
         """Raise ValueError unless everything fits together."""
+        as_option(self.criterion, "criterion", ("bic", "aic"))
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"rows of {self.dtype}")
         P, d = len(self), self.means.shape[-1]
