@@ -142,8 +142,11 @@ def fit_batch(
     Raises
     ------
     TypeError, ValueError
-        An option, or the form of `X`. With ``on_error="raise"``, a problem that has no mixture.
-        This error, and a KeyboardInterrupt, carry the results so far as `partial`.
+        An option, or the form of `X`; nothing has been fitted then.
+    ValueError
+        With ``on_error="raise"``, a problem that has no mixture. This error, a KeyboardInterrupt
+        and whatever `progress` raises carry the `BatchResult` so far as their `partial`: problems
+        that were not finished are `BatchStatus.NOT_RUN`.
 
     Examples
     --------
@@ -314,7 +317,7 @@ class BatchResult:
 
     ``result[i]`` is a fitted `GaussianMixture`; a slice, a mask or an array of numbers gives the
     `BatchResult` of those problems. Where a problem has fewer than K components, or no mixture, the
-    arrays hold NaN.
+    arrays hold NaN. Of the lower bounds of all iterations, a model's `lower_bounds_` has the last.
 
     Attributes
     ----------
