@@ -12,7 +12,9 @@ import numpy as np
 from core cimport *
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t
+from libc.math cimport INFINITY
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
@@ -57,16 +59,18 @@ def config():
 # ---- the user's interrupt, and his reports ----
 
 cdef class _Monitor:
-    """Signals and reports, asked for by the C loop on the calling thread."""
+    """Signals and reports, asked for by the C loop on the calling thread. progress, where given, is
+    called with the number of problems that are done."""
 
     cdef fg_monitor c
-    cdef object report
+    cdef object report, progress
     cdef object error
 
-    def __cinit__(self, report=None):
-        self.report = report
+    def __cinit__(self, report=None, progress=None):
+        self.report, self.progress = report, progress
         self.c.context = <void *>self
         self.c.last_poll = 0
+        self.c.done = 0
         self.c.poll = _poll
         self.c.report = NULL
         if report is not None:
@@ -74,17 +78,21 @@ cdef class _Monitor:
 
 
 cdef int _poll(void *context) noexcept with gil:
+    monitor = <_Monitor>context
     try:
         PyErr_CheckSignals()
+        if monitor.progress is not None:
+            monitor.progress(monitor.c.done)
     except BaseException as error:
-        (<_Monitor>context).error = error
+        monitor.error = error
         return 1
     return 0
 
 
-cdef int _report(void *context, int64_t iteration, double bound, double change) noexcept with gil:
+cdef int _report(void *context, int64_t init, int64_t iteration, double bound,
+                 double change) noexcept with gil:
     try:
-        (<_Monitor>context).report(iteration, bound, change)
+        (<_Monitor>context).report(init, iteration, bound, change)
     except BaseException as error:
         (<_Monitor>context).error = error
         return 1
@@ -148,6 +156,24 @@ cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
     return shape
 
 
+cdef int _point_at(fg_data *data, x) except -1:
+    """Let data point at the rows of x; the caller keeps the array."""
+    cdef Py_buffer view
+    dtype = x.dtype
+    if x.ndim != 2 or not x.flags.aligned or dtype not in (np.float64, np.float32):
+        raise TypeError("the core takes aligned two-dimensional float32 or float64 arrays")
+    PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
+    data.x = view.buf
+    data.real_type = FG_FLOAT64 if view.itemsize == 8 else FG_FLOAT32
+    data.n_rows = view.shape[0]
+    # a single row or column may carry any stride
+    data.row_stride = view.strides[0] // view.itemsize if view.shape[0] > 1 else 0
+    data.feature_stride = view.strides[1] // view.itemsize if view.shape[1] > 1 else 0
+    PyBuffer_Release(&view)
+    data.sample_weight = NULL
+    return 0
+
+
 cdef class _Data:
     """Rows of samples, in place; holds what it points into."""
 
@@ -155,20 +181,8 @@ cdef class _Data:
     cdef object x, weight
 
     def __cinit__(self, x, sample_weight):
-        cdef Py_buffer view
         self.x = x
-        dtype = x.dtype
-        if x.ndim != 2 or not x.flags.aligned or dtype not in (np.float64, np.float32):
-            raise TypeError("the core takes aligned two-dimensional float32 or float64 arrays")
-        PyObject_GetBuffer(x, &view, PyBUF_STRIDES)
-        self.c.x = view.buf
-        self.c.real_type = FG_FLOAT64 if view.itemsize == 8 else FG_FLOAT32
-        self.c.n_rows = view.shape[0]
-        # a single row or column may carry any stride
-        self.c.row_stride = view.strides[0] // view.itemsize if view.shape[0] > 1 else 0
-        self.c.feature_stride = view.strides[1] // view.itemsize if view.shape[1] > 1 else 0
-        PyBuffer_Release(&view)
-        self.c.sample_weight = NULL
+        _point_at(&self.c, x)
         if sample_weight is not None:
             self.weight = _doubles(sample_weight, (x.shape[0],))
             self.c.sample_weight = <const double *>_address(self.weight)
@@ -207,6 +221,28 @@ cdef _Parameters _fresh(covariance_type, k, d):
     return p
 
 
+cdef double *_maybe(array) except? NULL:
+    """Where a contiguous float64 array begins; NULL for None."""
+    return NULL if array is None else <double *>_address(array)
+
+
+cdef fg_parameters _starting(tuple given) except *:
+    """Starting values as the core takes them: None where it shall find its own."""
+    cdef fg_parameters p
+    weights, means, covariances, precisions_cholesky = given
+    p.weights, p.means = _maybe(weights), _maybe(means)
+    p.covariances, p.precisions_cholesky = _maybe(covariances), _maybe(precisions_cholesky)
+    return p
+
+
+cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter) except *:
+    cdef fg_fit_options options
+    options.start = STARTS[init_params]
+    options.n_init, options.max_iter = n_init, max_iter
+    options.tol, options.reg_covar = tol, reg_covar
+    return options
+
+
 # ---- the calls ----
 
 def n_tasks(covariance_type, n_samples, n_components, n_features):
@@ -215,49 +251,37 @@ def n_tasks(covariance_type, n_samples, n_components, n_features):
     return fg_task_count(&shape, n_samples)
 
 
-def start(X, sample_weight, covariance_type, n_components, init_params, seed, reg_covar, n_threads):
-    """Starting parameters from the data: weights, means, covariances, precisions_cholesky."""
-    cdef fg_shape shape = _shape(covariance_type, n_components, X.shape[1])
-    cdef _Data data = _Data(X, sample_weight)
-    cdef _Parameters out = _fresh(covariance_type, n_components, X.shape[1])
-    cdef _Monitor monitor = _Monitor()
-    cdef fg_start how = STARTS[init_params]
-    cdef uint64_t c_seed = seed
-    cdef double c_reg = reg_covar
-    cdef int threads = n_threads
-    cdef int64_t component = -1
-    cdef fg_status status
-    with nogil:
-        status = fg_start_parameters(&shape, &data.c, how, c_seed, c_reg, threads, &monitor.c,
-                                     &out.c, &component)
-    if status != FG_OK:
-        _raise(status, component, monitor, X)
-    return out.arrays
+def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, seed, given, tol,
+        reg_covar, max_iter, lower_bound, n_threads, report):
+    """The best of n_init starts: (weights, means, covariances, precisions_cholesky), its lower
+    bounds, converged.
 
-
-def em(X, sample_weight, covariance_type, weights, means, covariances, precisions_cholesky, tol,
-       reg_covar, max_iter, lower_bound, n_threads, report):
-    """The loop of passes from given parameters: the new ones, the list of lower bounds, converged.
-    report, where given, is called with (iteration, lower bound, change)."""
-    k, d = len(weights), X.shape[1]
-    cdef _Parameters p = _fresh(covariance_type, k, d)
-    for own, given in zip(p.arrays, (weights, means, covariances, precisions_cholesky)):
-        own[...] = _doubles(given, own.shape)
+    given: four contiguous float64 arrays, or None where the start decides; lower_bound: what they
+    reached before, or -inf. report, where given, is called with (init, iteration, lower bound,
+    change) after each iteration, and with iteration 0 when a start begins."""
+    cdef int64_t k = n_components, d = X.shape[1]
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Data data = _Data(X, sample_weight)
+    cdef _Parameters out = _fresh(covariance_type, k, d)
     cdef _Monitor monitor = _Monitor(report)
-    cdef double c_tol = tol, c_reg = reg_covar, previous = lower_bound
-    cdef int64_t c_max_iter = max_iter, n_iter = 0, component = -1
-    cdef int threads = n_threads, converged = 0
-    bounds = np.empty(max(max_iter, 1))
-    cdef double *c_bounds = <double *>_address(bounds)
+    cdef fg_fit_options options = _fit_options(init_params, n_init, tol, reg_covar, max_iter)
+    cdef fg_parameters c_given = _starting(given)
+    cdef fg_fit_result result
+    cdef fg_bounds bounds
+    cdef uint64_t c_seed = seed
+    cdef int threads = n_threads
     cdef fg_status status
+    result.lower_bound, result.component = lower_bound, -1
+    bounds.values, bounds.count, bounds.room = NULL, 0, 0
     with nogil:
-        status = fg_em(&shape, &data.c, &p.c, c_tol, c_reg, c_max_iter, previous, threads,
-                       &monitor.c, c_bounds, &n_iter, &converged, &component)
-    if status != FG_OK:
-        _raise(status, component, monitor, X)
-    return (*p.arrays, bounds[:n_iter].tolist(), bool(converged))
+        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, threads, &monitor.c, &out.c,
+                        &bounds, &result)
+    try:
+        if status != FG_OK:
+            _raise(status, result.component, monitor, X)
+        return out.arrays, [bounds.values[i] for i in range(bounds.count)], bool(result.converged)
+    finally:
+        free(bounds.values)
 
 
 def accumulate(X, sample_weight, covariance_type, weights, means, covariances, precisions_cholesky,
@@ -352,6 +376,125 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
     if status != FG_OK:
         _raise(status, -1, monitor, X)
     return out
+
+
+# ---- batch ----
+
+cdef class Problems:
+    """The rows of many problems, in place, cut by offsets (P + 1): a 2-D array, a 3-D array of
+    problems of equal size, or a list of 2-D arrays. All of one dtype; holds what it points into.
+    sample_weight: None, or contiguous float64: (N,), or a list alike."""
+
+    cdef fg_problems c
+    cdef fg_data *own
+    cdef readonly object rows, sample_weight, offsets, order, dtype
+
+    def __cinit__(self, rows, offsets, sample_weight, dtype, n_features):
+        cdef int64_t i
+        self.rows, self.sample_weight, self.dtype = rows, sample_weight, dtype
+        self.offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+        # the largest first, so that none is left to run alone at the end
+        self.order = np.argsort(-np.diff(self.offsets), kind="stable").astype(np.int64, copy=False)
+        self.c.n_problems, self.c.n_features = len(self.offsets) - 1, n_features
+        self.c.offsets = <const int64_t *>_address(self.offsets)
+        self.c.gap = 0
+        self.c.each = NULL
+        if isinstance(rows, list):
+            self.own = <fg_data *>malloc(max(1, len(rows)) * sizeof(fg_data))
+            if self.own == NULL:
+                raise MemoryError("fusedgmm could not allocate its working memory")
+            for i in range(len(rows)):
+                _point_at(&self.own[i], rows[i])
+                if sample_weight is not None:
+                    self.own[i].sample_weight = <const double *>_maybe(sample_weight[i])
+            self.c.each = self.own
+            return
+        if rows.ndim == 3 and len(rows) > 0:
+            _point_at(&self.c.rows, rows[0])
+            self.c.gap = (rows.strides[0] // rows.itemsize
+                          - rows.shape[1] * self.c.rows.row_stride)
+        elif rows.ndim == 2:
+            _point_at(&self.c.rows, rows)
+        self.c.rows.sample_weight = _maybe(sample_weight)
+
+    def __dealloc__(self):
+        free(self.own)
+
+    def __len__(self):
+        return self.c.n_problems
+
+
+def seeds(seed, n):
+    """A seed for each of n problems, uint32."""
+    cdef uint64_t c_seed = seed
+    cdef int64_t i, count = n
+    out = np.empty(n, np.uint32)
+    cdef uint32_t *c_out = <uint32_t *>_address(out)
+    for i in range(count):
+        c_out[i] = <uint32_t>(fg_random(c_seed, i) >> 32)
+    return out
+
+
+def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_params, n_init, given,
+              given_each, tol, reg_covar, max_iter, n_threads, progress, result):
+    """Fit every problem with each number of components, from its result["seeds"]; the results are
+    written into result, whose arrays are named as the fields of fg_batch_result. Returns the
+    exception that stopped it, or None.
+
+    given as in fit; given_each: which of (weights, means, precisions) have a row per problem."""
+    cdef fg_batch_options options
+    cdef fg_batch_result out
+    cdef _Monitor monitor = _Monitor(progress=progress)
+    cdef int threads = n_threads
+    cdef fg_status status
+    candidates = np.ascontiguousarray(candidates, dtype=np.int64)
+    options.covariance = COVARIANCE_TYPES[covariance_type]
+    options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter)
+    options.candidates = <const int64_t *>_address(candidates)
+    options.n_candidates, options.by_aic = len(candidates), by_aic
+    options.given = _starting(given)
+    options.weights_each, options.means_each, options.precisions_each = given_each
+    options.seeds = <const uint32_t *>_address(result["seeds"])
+    options.order = <const int64_t *>_address(problems.order)
+    out.parameters = _starting((result["weights"], result["means"], result["covariances"],
+                                result["precisions_cholesky"]))
+    out.lower_bound, out.criteria = _maybe(result["lower_bound"]), _maybe(result["criteria"])
+    out.bic, out.aic = _maybe(result["bic"]), _maybe(result["aic"])
+    out.n_iter = <int64_t *>_address(result["n_iter"])
+    out.n_components = <int64_t *>_address(result["n_components"])
+    out.status = <int8_t *>_address(result["status"])
+    out.converged = <uint8_t *>_address(result["converged"])
+    with nogil:
+        status = fg_fit_batch(&problems.c, &options, threads, &monitor.c, &out)
+    if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
+        _poll(<void *>monitor)
+    return monitor.error
+
+
+def score_batch(Problems problems, covariance_type, n_components, weights, means,
+                precisions_cholesky, n_threads, want):
+    """What score gives for every problem's rows by its own mixture, one problem after the other;
+    -1 or NaN where a problem has none (n_components 0). Also the first problem whose rows are not
+    finite, or None."""
+    cdef _Monitor monitor = _Monitor()
+    cdef fg_parameters parameters = _starting((weights, means, None, precisions_cholesky))
+    cdef int64_t most = weights.shape[1], bad = 0
+    cdef fg_covariance covariance = COVARIANCE_TYPES[covariance_type]
+    cdef fg_want c_want = WANTS[want]
+    cdef int threads = n_threads
+    cdef fg_status status
+    n_rows = problems.offsets[-1] - problems.offsets[0]
+    out = np.empty((n_rows, most) if want == "responsibilities" else n_rows,
+                   np.int64 if want == "labels" else problems.dtype)
+    cdef void *c_out = _address(out)
+    cdef const int64_t *k = <const int64_t *>_address(n_components)
+    cdef const int64_t *order = <const int64_t *>_address(problems.order)
+    with nogil:
+        status = fg_score_batch(&problems.c, order, covariance, most, k, &parameters, c_want,
+                                threads, &monitor.c, c_out, &bad)
+    if status not in (FG_OK, FG_NOT_FINITE):
+        _raise(status, -1, monitor, None)
+    return out, None if status == FG_OK else bad
 
 
 # ---- for the tests ----

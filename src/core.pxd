@@ -1,5 +1,5 @@
 # The C core's header, as _core.pyx sees it.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "fusedgmm.h" nogil:
     ctypedef enum fg_covariance:
@@ -34,9 +34,50 @@ cdef extern from "fusedgmm.h" nogil:
         int64_t n_rows
     ctypedef struct fg_monitor:
         int (*poll)(void *) noexcept nogil
-        int (*report)(void *, int64_t, double, double) noexcept nogil
+        int (*report)(void *, int64_t, int64_t, double, double) noexcept nogil
         void *context
         double last_poll
+        int64_t done
+    ctypedef struct fg_fit_options:
+        fg_start start
+        int64_t n_init, max_iter
+        double tol, reg_covar
+    ctypedef struct fg_bounds:
+        double *values
+        int64_t count, room
+    ctypedef struct fg_fit_result:
+        double lower_bound
+        int64_t n_iter
+        int converged
+        int64_t component
+    ctypedef struct fg_problems:
+        int64_t n_problems, n_features
+        const int64_t *offsets
+        fg_data rows
+        int64_t gap
+        const fg_data *each
+    ctypedef enum fg_outcome:
+        FG_NOT_RUN
+    ctypedef struct fg_batch_options:
+        fg_covariance covariance
+        fg_fit_options fit
+        const int64_t *candidates
+        int64_t n_candidates
+        int by_aic
+        fg_parameters given
+        int weights_each, means_each, precisions_each
+        const uint32_t *seeds
+        const int64_t *order
+    ctypedef struct fg_batch_result:
+        fg_parameters parameters
+        double *lower_bound
+        double *bic
+        double *aic
+        double *criteria
+        int64_t *n_iter
+        int64_t *n_components
+        int8_t *status
+        uint8_t *converged
 
     const char *fg_build()
     const char *fg_isa_name()
@@ -54,9 +95,14 @@ cdef extern from "fusedgmm.h" nogil:
     fg_status fg_precision_cholesky(const fg_shape *, const double *, double *, int64_t *)
     fg_status fg_accumulate(const fg_shape *, const fg_data *, const fg_parameters *, int,
                             fg_monitor *, fg_statistics *)
-    fg_status fg_em(const fg_shape *, const fg_data *, fg_parameters *, double, double, int64_t,
-                    double, int, fg_monitor *, double *, int64_t *, int *, int64_t *)
     fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_want, int,
                        fg_monitor *, void *)
-    fg_status fg_start_parameters(const fg_shape *, const fg_data *, fg_start, uint64_t, double,
-                                  int, fg_monitor *, fg_parameters *, int64_t *)
+    uint64_t fg_random(uint64_t, uint64_t)
+    fg_status fg_fit(const fg_shape *, const fg_data *, const fg_fit_options *,
+                     const fg_parameters *, uint64_t, int, fg_monitor *, fg_parameters *,
+                     fg_bounds *, fg_fit_result *)
+    fg_status fg_fit_batch(const fg_problems *, const fg_batch_options *, int, fg_monitor *,
+                           fg_batch_result *)
+    fg_status fg_score_batch(const fg_problems *, const int64_t *, fg_covariance, int64_t,
+                             const int64_t *, const fg_parameters *, fg_want, int, fg_monitor *,
+                             void *, int64_t *)

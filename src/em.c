@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "parallel.h"
+#include "parameters.h"
 
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
@@ -72,7 +73,7 @@ static fg_statistics *thread_statistics(const fg_pass *pass, int thread) {
 typedef struct {
     fg_pass *pass;
     uint64_t seed;
-    int with_moments;
+    fg_sums sums;
     fg_statistics *total;
     fg_want want;
     void *out;
@@ -90,26 +91,25 @@ static void accumulate_task(int64_t task, int thread, void *context) {
     fg_statistics *partial = thread_statistics(p, thread);
     *partial = fg_statistics_in(p->shape, (double *)((char *)partial + ALIGNED(sizeof *partial)));
     partial->shift = j->total->shift;
-    fg_statistics_reset(p->shape, j->with_moments, partial);
+    fg_statistics_reset(p->shape, j->sums, partial);
     p->kernels->accumulate(&p->model, p->data, task * p->task_rows, task_end(p, task), j->seed,
-                           j->with_moments, thread_memory(p, thread), partial);
+                           j->sums, thread_memory(p, thread), partial);
 }
 
 static void merge_task(int64_t task, int thread, void *context) {
     (void)task;
     const job *j = context;
-    fg_statistics_merge(j->pass->shape, thread_statistics(j->pass, thread), j->with_moments,
-                        j->total);
+    fg_statistics_merge(j->pass->shape, thread_statistics(j->pass, thread), j->sums, j->total);
 }
 
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
-                      const fg_about *about, uint64_t seed, int with_moments,
+                      const fg_about *about, uint64_t seed, fg_sums sums,
                       fg_statistics *out_statistics) {
     pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory,
                            out_statistics->shift, &pass->model);
     pass->model.weight_scale = pass->weight_scale;
-    fg_statistics_reset(pass->shape, with_moments, out_statistics);
-    job j = {.pass = pass, .seed = seed, .with_moments = with_moments, .total = out_statistics};
+    fg_statistics_reset(pass->shape, sums, out_statistics);
+    job j = {.pass = pass, .seed = seed, .sums = sums, .total = out_statistics};
     return fg_parallel_run(pass->n_tasks, pass->n_threads, pass->monitor, accumulate_task,
                            merge_task, &j);
 }
@@ -193,12 +193,12 @@ static int moved_far(const fg_shape *shape, fg_real_type arithmetic, const fg_st
 }
 
 static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
-                           uint64_t seed, fg_about *about, int with_moments, double reg_covar,
+                           uint64_t seed, fg_about *about, fg_sums sums, double reg_covar,
                            fg_statistics *s, fg_parameters *out_next, double *shift,
                            int64_t *out_component) {
     const fg_shape *shape = pass->shape;
     const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
-    fg_status status = fg_pass_run(pass, parameters, mode, about, seed, with_moments, s);
+    fg_status status = fg_pass_run(pass, parameters, mode, about, seed, sums, s);
     if (status == FG_OK && !isfinite(s->log_likelihood))
         status = FG_NOT_FINITE;
     if (status != FG_OK)
@@ -212,16 +212,16 @@ static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mo
     const double log_likelihood = s->log_likelihood; /* densities are sharper about the means */
     memcpy(shift, out_next->means, means);
     *about = (fg_about){shift, 0};
-    status = fg_pass_run(pass, parameters, mode, about, seed, 1, s);
+    status = fg_pass_run(pass, parameters, mode, about, seed, FG_MOMENTS, s);
     s->log_likelihood = log_likelihood;
     return status == FG_OK ? fg_maximize(shape, s, reg_covar, out_next, out_component) : status;
 }
 
 fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
-                       fg_about *about, int with_moments, double reg_covar, fg_statistics *s,
+                       fg_about *about, fg_sums sums, double reg_covar, fg_statistics *s,
                        fg_parameters *out_next, double *shift, int64_t *out_component) {
-    fg_status status = step_once(pass, parameters, mode, seed, about, with_moments, reg_covar, s,
-                                 out_next, shift, out_component);
+    fg_status status = step_once(pass, parameters, mode, seed, about, sums, reg_covar, s, out_next,
+                                 shift, out_component);
     if (status != FG_SINGULAR || pass->arithmetic == FG_FLOAT64)
         return status;
     fg_pass wide;
@@ -229,8 +229,8 @@ fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode m
     status =
         fg_pass_open(pass->shape, pass->data, FG_FLOAT64, pass->n_threads, pass->monitor, &wide);
     if (status == FG_OK)
-        status = step_once(&wide, parameters, mode, seed, about, 1, reg_covar, s, out_next, shift,
-                           out_component);
+        status = step_once(&wide, parameters, mode, seed, about, FG_MOMENTS, reg_covar, s, out_next,
+                           shift, out_component);
     fg_pass_close(&wide);
     return status;
 }
@@ -248,7 +248,7 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
         if (shape->covariance == FG_TIED &&
             close_together(shape, data->real_type, parameters, shift))
             about = (fg_about){shift, 1};
-        status = fg_pass_run(&pass, parameters, FG_SOFT, &about, 0, 1, out_statistics);
+        status = fg_pass_run(&pass, parameters, FG_SOFT, &about, 0, FG_MOMENTS, out_statistics);
     }
     if (status == FG_OK && !isfinite(out_statistics->log_likelihood))
         status = FG_NOT_FINITE;
@@ -270,18 +270,17 @@ typedef struct {
 
 static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_threads,
                           fg_monitor *monitor, fit *out, double **out_memory) {
-    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
-    double *m = malloc((sums + k + 2 * k * d + 2 * covariances) * sizeof(double));
+    const size_t means = (size_t)(shape->n_components * shape->n_features);
+    const size_t sums = fg_statistics_count(shape), parameters = fg_parameters_count(shape);
+    double *m = malloc((sums + parameters + means) * sizeof(double));
     const fg_status status =
         fg_pass_open(shape, data, data->real_type, n_threads, monitor, &out->pass);
     *out_memory = m;
     if (!m)
         return FG_NO_MEMORY;
     out->statistics = fg_statistics_in(shape, m);
-    m += sums;
-    out->next = (fg_parameters){m, m + k, m + k + k * d, m + k + k * d + covariances};
-    out->shift = m + k + k * d + 2 * covariances;
+    out->next = fg_parameters_in(shape, m + sums);
+    out->shift = m + sums + parameters;
     out->has_scatter = 0;
     return status;
 }
@@ -292,16 +291,16 @@ static fg_status step(fit *f, const fg_parameters *parameters, int64_t iteration
                       int64_t *out_component) {
     const fg_shape *shape = f->pass.shape;
     fg_about about = {NULL, 0};
-    int with_moments = 1;
+    int scatter = 1;
     if (shape->covariance == FG_TIED) {
-        with_moments = iteration <= 2 || !f->has_scatter;
-        if (close_together(shape, f->pass.arithmetic, parameters, with_moments ? f->shift : NULL))
+        scatter = iteration <= 2 || !f->has_scatter;
+        if (close_together(shape, f->pass.arithmetic, parameters, scatter ? f->shift : NULL))
             about = (fg_about){f->shift, 1};
-        with_moments |= !about.common;
+        scatter |= !about.common;
     }
-    const fg_status status =
-        fg_pass_step(&f->pass, parameters, FG_SOFT, 0, &about, with_moments, reg_covar,
-                     &f->statistics, &f->next, f->shift, out_component);
+    const fg_status status = fg_pass_step(&f->pass, parameters, FG_SOFT, 0, &about,
+                                          scatter ? FG_MOMENTS : FG_FIRST_MOMENTS, reg_covar,
+                                          &f->statistics, &f->next, f->shift, out_component);
     f->has_scatter = about.common;
     return status;
 }
@@ -318,36 +317,65 @@ static void advance(const fg_shape *shape, const fg_parameters *next, fg_paramet
     memcpy(parameters->precisions_cholesky, next->precisions_cholesky, covariances);
 }
 
-fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,
-                double reg_covar, int64_t max_iter, double previous_bound, int n_threads,
-                fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
-                int *out_converged, int64_t *out_component) {
+static int append(double bound, fg_bounds *bounds) {
+    if (bounds->count == bounds->room) {
+        const int64_t room = bounds->room ? 2 * bounds->room : 32;
+        double *values = realloc(bounds->values, (size_t)room * sizeof(double));
+        if (!values)
+            return 0;
+        bounds->values = values;
+        bounds->room = room;
+    }
+    bounds->values[bounds->count++] = bound;
+    return 1;
+}
+
+fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
+                int64_t init, int n_threads, fg_monitor *monitor, fg_parameters *parameters,
+                fg_bounds *out_bounds, fg_fit_result *result) {
     fit f;
     double *memory;
     fg_status status = fit_open(shape, data, n_threads, monitor, &f, &memory);
-    *out_n_iter = 0;
-    *out_converged = 0;
-    for (int64_t iteration = 1; status == FG_OK && iteration <= max_iter; iteration++) {
-        status = step(&f, parameters, iteration, reg_covar, out_component);
+    double previous = result->lower_bound;
+    result->n_iter = 0;
+    result->converged = 0;
+    while (status == FG_OK && !result->converged && result->n_iter < options->max_iter) {
+        status = step(&f, parameters, result->n_iter + 1, options->reg_covar, &result->component);
         if (status != FG_OK)
             break;
         advance(shape, &f.next, parameters);
         const double bound = f.statistics.log_likelihood / f.statistics.weight_sum;
-        const double change = bound - previous_bound;
-        out_lower_bounds[iteration - 1] = bound;
-        *out_n_iter = iteration;
+        const double change = bound - previous;
+        result->lower_bound = previous = bound;
+        result->n_iter++;
+        result->converged = fabs(change) < options->tol;
+        if (out_bounds && !append(bound, out_bounds))
+            status = FG_NO_MEMORY;
         if (monitor && monitor->report &&
-            monitor->report(monitor->context, iteration, bound, change)) {
+            monitor->report(monitor->context, init, result->n_iter, bound, change))
             status = FG_INTERRUPTED;
-            break;
-        }
-        if (fabs(change) < tol) {
-            *out_converged = 1;
-            break;
-        }
-        previous_bound = bound;
     }
     free(memory);
     fg_pass_close(&f.pass);
+    return status;
+}
+
+fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
+                            const fg_parameters *parameters, int n_threads, fg_monitor *monitor,
+                            double *out_total, double *out_weight_sum) {
+    fg_pass pass;
+    double *memory = malloc(fg_statistics_count(shape) * sizeof(double));
+    fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
+    if (!memory)
+        status = FG_NO_MEMORY;
+    if (status == FG_OK) {
+        const fg_about means = {NULL, 0};
+        fg_statistics s = fg_statistics_in(shape, memory);
+        status = fg_pass_run(&pass, parameters, FG_SOFT, &means, 0, FG_LIKELIHOOD, &s);
+        *out_total = s.log_likelihood;
+        *out_weight_sum = s.weight_sum;
+    }
+    fg_pass_close(&pass);
+    free(memory);
     return status;
 }

@@ -24,15 +24,24 @@ typedef struct {
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
                        int n_threads, fg_monitor *monitor, fg_pass *out_pass);
 void fg_pass_close(fg_pass *pass);
-/* One pass. Without moments sxx keeps what it holds. */
+/* One pass. Sums that were not asked for keep what they hold. */
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
-                      const fg_about *about, uint64_t seed, int with_moments,
+                      const fg_about *about, uint64_t seed, fg_sums sums,
                       fg_statistics *out_statistics);
 /* One pass and its M step. Where the points of the first pass cost digits, once more about the new
  * means (about says which it was); where float sums are singular, once more in double.
  * shift: work, K x d. */
 fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
-                       fg_about *about, int with_moments, double reg_covar, fg_statistics *s,
+                       fg_about *about, fg_sums sums, double reg_covar, fg_statistics *s,
                        fg_parameters *out_next, double *shift, int64_t *out_component);
+
+/* Passes from the parameters on, in place, until they converge. */
+fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
+                int64_t init, int n_threads, fg_monitor *monitor, fg_parameters *parameters,
+                fg_bounds *out_bounds, fg_fit_result *result);
+/* The weighted sum over the rows; not finite where a row is not, or beyond every component. */
+fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
+                            const fg_parameters *parameters, int n_threads, fg_monitor *monitor,
+                            double *out_total, double *out_weight_sum);
 
 #endif

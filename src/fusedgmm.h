@@ -50,13 +50,19 @@ typedef struct {
     int64_t n_rows;
 } fg_statistics;
 
-/* How a pass is watched. poll is called on the calling thread every few milliseconds; non-zero
- * stops the pass with FG_INTERRUPTED. report is called after each iteration. Both may be NULL. */
+/* Which sums a pass takes, beside the log-likelihood: none, N_k and sx, or sxx too. */
+typedef enum { FG_LIKELIHOOD, FG_FIRST_MOMENTS, FG_MOMENTS } fg_sums;
+
+/* How the work is watched. poll is called on the calling thread every few milliseconds; non-zero
+ * stops the work with FG_INTERRUPTED. report is called when a start of a fit begins (iteration 0)
+ * and after each of its iterations. Both may be NULL. */
 typedef struct {
     int (*poll)(void *context);
-    int (*report)(void *context, int64_t iteration, double lower_bound, double change);
+    int (*report)(void *context, int64_t init, int64_t iteration, double lower_bound,
+                  double change);
     void *context;
     double last_poll; /* seconds; kept here so that many short passes poll as one long one does */
+    int64_t done;     /* batch: problems finished */
 } fg_monitor;
 
 typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD } fg_want;
@@ -88,16 +94,104 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads find no work */
 fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
                         int n_threads, fg_monitor *monitor, fg_statistics *out_statistics);
-fg_status fg_em(const fg_shape *shape, const fg_data *data, fg_parameters *parameters, double tol,
-                double reg_covar, int64_t max_iter, double previous_bound, int n_threads,
-                fg_monitor *monitor, double *out_lower_bounds, int64_t *out_n_iter,
-                int *out_converged, int64_t *out_component);
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
                    fg_want want, int n_threads, fg_monitor *monitor, void *out);
 
-/* start */
-fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
-                              uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
-                              fg_parameters *out_parameters, int64_t *out_component);
+/* Number n of the random numbers that follow from a seed (splitmix64). */
+uint64_t fg_random(uint64_t seed, uint64_t n);
+
+/* fit: a start, passes until they converge, and the best of several */
+
+/* What a fit does, whatever the data. */
+typedef struct {
+    fg_start start;
+    int64_t n_init, max_iter;
+    double tol, reg_covar;
+} fg_fit_options;
+
+/* A list of lower bounds that grows; zero it, pass it, free values. */
+typedef struct {
+    double *values;
+    int64_t count, room;
+} fg_bounds;
+
+/* lower_bound: of the kept start; its value before a fit is that of the given parameters' own last
+ * iteration, -infinity where there was none. */
+typedef struct {
+    double lower_bound;
+    int64_t n_iter;
+    int converged;
+    int64_t component; /* with a singular covariance; -1: the tied one */
+} fg_fit_result;
+
+/* given: starting values that replace those of the start, where not NULL; covariances go with
+ * precisions_cholesky. out_bounds may be NULL. */
+fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
+                 const fg_parameters *given, uint64_t seed, int n_threads, fg_monitor *monitor,
+                 fg_parameters *out_parameters, fg_bounds *out_bounds, fg_fit_result *out_result);
+
+/* batch: many fits, their problems shared out among the threads */
+
+/* Problem i has the rows offsets[i] .. offsets[i + 1] - 1 of rows, and i gaps before them; or,
+ * where each is given, so many rows of its own. */
+typedef struct {
+    int64_t n_problems, n_features;
+    const int64_t *offsets; /* n_problems + 1 */
+    fg_data rows;
+    int64_t gap; /* elements between the end of a problem and the next; sample_weight has none */
+    const fg_data *each; /* n_problems, or NULL */
+} fg_problems;
+
+/* How a problem ended. Up to FG_TOO_FEW_DISTINCT there may be a mixture; behind, there is none. */
+typedef enum {
+    FG_CONVERGED = 0,
+    FG_UNCONVERGED,      /* within max_iter */
+    FG_LOST_COMPONENT,   /* one has weight zero */
+    FG_CONSTANT,         /* all rows are the same */
+    FG_TOO_FEW_DISTINCT, /* fewer distinct rows than components, and it shows */
+    FG_TOO_FEW_ROWS,
+    FG_BAD_ROWS,     /* NaN or infinity */
+    FG_BAD_WEIGHTS,  /* negative, NaN, infinity, or all zero */
+    FG_COLLAPSED,    /* a singular covariance */
+    FG_OUT_OF_REACH, /* rows so far from every component that their density is zero */
+    FG_OUT_OF_MEMORY,
+    FG_NOT_RUN, /* interrupted before */
+} fg_outcome;
+
+/* Every problem is fitted with each of n_candidates numbers of components; the one with the least
+ * criterion is kept. given: for all problems, or where given_each, problem after problem; only with
+ * a single candidate. */
+typedef struct {
+    fg_covariance covariance;
+    fg_fit_options fit;
+    const int64_t *candidates;
+    int64_t n_candidates;
+    int by_aic; /* the criterion: BIC or AIC */
+    fg_parameters given;
+    int weights_each, means_each, precisions_each;
+    const uint32_t *seeds; /* n_problems */
+    const int64_t *order;  /* n_problems: largest first */
+} fg_batch_options;
+
+/* Room for the largest candidate K in every problem; what is not written stays as it was. */
+typedef struct {
+    fg_parameters parameters;
+    double *lower_bound, *bic, *aic; /* n_problems */
+    double *criteria;                /* n_problems x n_candidates */
+    int64_t *n_iter, *n_components;  /* n_problems */
+    int8_t *status;                  /* n_problems, of fg_outcome */
+    uint8_t *converged;              /* n_problems */
+} fg_batch_result;
+
+fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *options, int n_threads,
+                       fg_monitor *monitor, fg_batch_result *out);
+/* Scores every row by its own problem's mixture, in the order of the problems: parameters as in
+ * fg_batch_result, with room for most components; of those a problem has n_components, 0 where it
+ * has no mixture. Responsibilities are written in rows of most. Where there is no value, all bits
+ * are set: NaN, and -1. FG_NOT_FINITE comes with the first problem whose rows are not. */
+fg_status fg_score_batch(const fg_problems *problems, const int64_t *order,
+                         fg_covariance covariance, int64_t most, const int64_t *n_components,
+                         const fg_parameters *parameters, fg_want want, int n_threads,
+                         fg_monitor *monitor, void *out, int64_t *out_problem);
 
 #endif

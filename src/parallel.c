@@ -62,39 +62,75 @@ int fg_parallel_poll(fg_monitor *monitor) {
     return monitor->poll(monitor->context) != 0;
 }
 
+typedef struct {
+    void (*work)(int64_t task, int thread, void *context);
+    void *context;
+    fg_monitor *monitor;
+    atomic_int stopped, busy; /* busy: threads that may still have a task */
+} crew;
+
+/* Returns whether the task was run: not after the user's stop. */
+static int run_task(crew *c, int64_t task, int thread) {
+    if (atomic_load_explicit(&c->stopped, memory_order_relaxed))
+        return 0;
+    c->work(task, thread, c->context);
+    if (thread == 0 && fg_parallel_poll(c->monitor))
+        atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
+    return 1;
+}
+
+#ifdef _OPENMP
+/* A barrier would keep the calling thread from the user's interrupt while another thread is deep in
+ * a long task. Naps grow with the wait, so that a short one costs little. */
+static void wait_for_others(crew *c) {
+    struct timespec nap = {0, 10000};
+    while (atomic_load(&c->busy) > 0) {
+        nanosleep(&nap, NULL);
+        if (nap.tv_nsec < 5000000)
+            nap.tv_nsec *= 2;
+        if (fg_parallel_poll(c->monitor))
+            atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
+    }
+}
+#endif
+
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, void *context),
                           void (*merge)(int64_t task, int thread, void *context), void *context) {
-    atomic_int stopped = 0;
+    crew c = {.work = work, .context = context, .monitor = monitor};
 #ifndef _OPENMP
     n_threads = 1;
 #endif
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
     if (n_threads <= 1) { /* no region: a tiny call must not start threads */
-        for (int64_t task = 0; task < n_tasks; task++) {
-            work(task, 0, context);
-            if (merge)
+        for (int64_t task = 0; task < n_tasks; task++)
+            if (run_task(&c, task, 0) && merge)
                 merge(task, 0, context);
-            if (fg_parallel_poll(monitor))
-                return FG_INTERRUPTED;
-        }
-        return FG_OK;
     }
 #ifdef _OPENMP
+    else if (merge) {
 #pragma omp parallel for ordered schedule(dynamic, 1) num_threads(n_threads)
-    for (int64_t task = 0; task < n_tasks; task++) {
-        const int thread = omp_get_thread_num();
-        const int skip = atomic_load_explicit(&stopped, memory_order_relaxed);
-        if (!skip) {
-            work(task, thread, context);
-            if (thread == 0 && fg_parallel_poll(monitor))
-                atomic_store_explicit(&stopped, 1, memory_order_relaxed);
-        }
+        for (int64_t task = 0; task < n_tasks; task++) {
+            const int thread = omp_get_thread_num();
+            const int was_run = run_task(&c, task, thread);
 #pragma omp ordered
-        if (merge && !skip)
-            merge(task, thread, context);
+            if (was_run)
+                merge(task, thread, context);
+        }
+    } else {
+#pragma omp parallel num_threads(n_threads)
+        {
+            const int thread = omp_get_thread_num();
+            atomic_fetch_add(&c.busy, 1);
+#pragma omp for schedule(dynamic, 1) nowait
+            for (int64_t task = 0; task < n_tasks; task++)
+                run_task(&c, task, thread);
+            atomic_fetch_sub(&c.busy, 1);
+            if (thread == 0)
+                wait_for_others(&c);
+        }
     }
 #endif
-    return stopped ? FG_INTERRUPTED : FG_OK;
+    return c.stopped ? FG_INTERRUPTED : FG_OK;
 }

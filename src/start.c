@@ -8,15 +8,24 @@
 
 #include "em.h"
 #include "parallel.h"
+#include "start.h"
 
 enum { SEED_ROWS = 2048, SEED_ROWS_PER_COMPONENT = 32, LLOYD_PASSES = 100 };
 
 /* splitmix64 (Steele, Lea & Flood 2014) */
-static double next_uniform(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+static const uint64_t STEP = 0x9e3779b97f4a7c15u;
+
+uint64_t fg_random(uint64_t seed, uint64_t n) {
+    uint64_t z = seed + (n + 1) * STEP;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+    return z ^ (z >> 31);
+}
+
+static double next_uniform(uint64_t *state) {
+    const uint64_t bits = fg_random(*state, 0);
+    *state += STEP;
+    return (double)(bits >> 11) * 0x1p-53;
 }
 
 static double value(const fg_data *data, int64_t row, int64_t feature) {
@@ -211,7 +220,7 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
         fg_parameters spheres = {own, own + k, NULL, own + k + 2 * k * d};
         memcpy(spheres.means, means, k * d * sizeof(double));
         set_spheres(shape, deviation, &spheres);
-        status = fg_pass_step(&pass, &spheres, mode, seed, &about, 1, reg_covar, &s, out,
+        status = fg_pass_step(&pass, &spheres, mode, seed, &about, FG_MOMENTS, reg_covar, &s, out,
                               own + k + k * d, out_component);
     }
     fg_pass_close(&pass);
@@ -238,7 +247,7 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         const fg_about about = {NULL, 0};
         double moved = INFINITY;
         for (int i = 0; i < LLOYD_PASSES && moved > 1e-4 * variance && status == FG_OK; i++) {
-            status = fg_pass_run(&pass, &p, FG_NEAREST, &about, 0, 0, &s);
+            status = fg_pass_run(&pass, &p, FG_NEAREST, &about, 0, FG_FIRST_MOMENTS, &s);
             moved = 0;
             for (int64_t k = 0; k < k_count && status == FG_OK; k++)
                 for (int64_t j = 0; j < d && s.nk[k] > 0; j++) {

@@ -34,11 +34,11 @@ fg_statistics fg_statistics_in(const fg_shape *shape, double *memory) {
     return s;
 }
 
-void fg_statistics_reset(const fg_shape *shape, int with_moments, fg_statistics *statistics) {
+void fg_statistics_reset(const fg_shape *shape, fg_sums sums, fg_statistics *statistics) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     memset(statistics->nk, 0, k * sizeof(double));
     memset(statistics->sx, 0, k * d * sizeof(double));
-    if (with_moments)
+    if (sums == FG_MOMENTS)
         memset(statistics->sxx, 0, fg_moment_count(shape) * sizeof(double));
     statistics->log_likelihood = statistics->weight_sum = 0;
     statistics->n_rows = 0;
@@ -49,12 +49,12 @@ static void add(const double *from, size_t n, double *into) {
         into[i] += from[i];
 }
 
-void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, int with_moments,
+void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, fg_sums sums,
                          fg_statistics *into) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     add(from->nk, k, into->nk);
     add(from->sx, k * d, into->sx);
-    if (with_moments)
+    if (sums == FG_MOMENTS)
         add(from->sxx, fg_moment_count(shape), into->sxx);
     into->log_likelihood += from->log_likelihood;
     into->weight_sum += from->weight_sum;

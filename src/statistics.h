@@ -6,10 +6,10 @@
 
 size_t fg_statistics_count(const fg_shape *shape); /* doubles */
 fg_statistics fg_statistics_in(const fg_shape *shape, double *memory);
-/* Not the shift; without moments not sxx. */
-void fg_statistics_reset(const fg_shape *shape, int with_moments, fg_statistics *statistics);
+/* Not the shift; sums says whether sxx too. */
+void fg_statistics_reset(const fg_shape *shape, fg_sums sums, fg_statistics *statistics);
 /* Adds sums about the same shift. */
-void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, int with_moments,
+void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, fg_sums sums,
                          fg_statistics *into);
 
 #endif

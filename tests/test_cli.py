@@ -95,7 +95,7 @@ def test_bad_requests(table, tmp_path):
 
 
 def test_a_failure_leaves_the_old_output(tmp_path):
-    from fusedgmm.cli import write_whole
+    from fusedgmm._files import write_whole
 
     path = tmp_path / "m.npz"
     path.write_text("old")

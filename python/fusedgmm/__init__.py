@@ -3,17 +3,21 @@
 from importlib import import_module
 from types import ModuleType
 
+from .batch import BatchResult, BatchStatus, fit_batch
 from .config import __version__, show_config
 from .mixture import GaussianMixture
 from .parameters import MixtureParameters
 from .statistics import SufficientStatistics, accumulate, maximize
 
 __all__ = [
+    "BatchResult",
+    "BatchStatus",
     "GaussianMixture",
     "MixtureParameters",
     "SufficientStatistics",
     "__version__",
     "accumulate",
+    "fit_batch",
     "maximize",
     "reference",
     "show_config",

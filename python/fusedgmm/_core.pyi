@@ -1,13 +1,17 @@
 """The compiled core, as Python sees it; src/_core.pyx says what each function does."""
 
-from collections.abc import Callable
-from typing import Literal, TypedDict, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._typing import Floats, Labels, Reals
 
 _Real = TypeVar("_Real", np.ndarray[tuple[int, ...], np.dtype[np.float32]], Floats)
+
+_Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
+_Given: TypeAlias = tuple[Floats | None, Floats | None, Floats | None, Floats | None]
 
 class _Config(TypedDict):
     instruction_set: str
@@ -30,31 +34,22 @@ def covariance_shape(
     covariance_type: str, n_components: int, n_features: int
 ) -> tuple[int, ...]: ...
 def n_tasks(covariance_type: str, n_samples: int, n_components: int, n_features: int) -> int: ...
-def start(
+def fit(
     X: Reals,
     sample_weight: Floats | None,
     covariance_type: str,
     n_components: int,
     init_params: str,
+    n_init: int,
     seed: int,
-    reg_covar: float,
-    n_threads: int,
-) -> tuple[Floats, Floats, Floats, Floats]: ...
-def em(
-    X: Reals,
-    sample_weight: Floats | None,
-    covariance_type: str,
-    weights: Floats,
-    means: Floats,
-    covariances: Floats,
-    precisions_cholesky: Floats,
+    given: _Given,
     tol: float,
     reg_covar: float,
     max_iter: int,
     lower_bound: float,
     n_threads: int,
-    report: Callable[[int, float, float], object] | None,
-) -> tuple[Floats, Floats, Floats, Floats, list[float], bool]: ...
+    report: Callable[[int, int, float, float], object] | None,
+) -> tuple[_Parameters, list[float], bool]: ...
 def accumulate(
     X: Reals,
     sample_weight: Floats | None,
@@ -106,5 +101,47 @@ def score(
     n_threads: int,
     want: Literal["labels", "responsibilities", "log_likelihood"],
 ) -> Labels | Reals: ...
+
+class Problems:
+    dtype: np.dtype[np.floating]
+    offsets: Labels
+    order: Labels
+    def __init__(
+        self,
+        rows: Reals | list[Reals],
+        offsets: Labels,
+        sample_weight: Floats | list[Floats] | None,
+        dtype: np.dtype[np.floating],
+        n_features: int,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+
+def seeds(seed: int, n: int) -> NDArray[np.uint32]: ...
+def fit_batch(
+    problems: Problems,
+    covariance_type: str,
+    candidates: Sequence[int],
+    by_aic: bool,
+    init_params: str,
+    n_init: int,
+    given: _Given,
+    given_each: tuple[bool, bool, bool],
+    tol: float,
+    reg_covar: float,
+    max_iter: int,
+    n_threads: int,
+    progress: Callable[[int], object] | None,
+    result: Mapping[str, NDArray[np.generic]],
+) -> BaseException | None: ...
+def score_batch(
+    problems: Problems,
+    covariance_type: str,
+    n_components: Labels,
+    weights: Floats,
+    means: Floats,
+    precisions_cholesky: Floats,
+    n_threads: int,
+    want: Literal["labels", "responsibilities", "log_likelihood"],
+) -> tuple[NDArray[np.generic], int | None]: ...
 def vector_exp(x: _Real) -> _Real: ...
 def vector_log(x: _Real) -> _Real: ...

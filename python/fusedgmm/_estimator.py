@@ -48,9 +48,9 @@ __all__ = [
     "DensityMixin",
     "NotFittedError",
     "as_random",
+    "as_seed",
     "check_feature_names",
     "check_fitted",
-    "draw_seed",
     "feature_attributes",
 ]
 
@@ -91,7 +91,12 @@ def as_random(random_state: object) -> Random:
     )
 
 
-def draw_seed(random: Random) -> int:
-    """Draw one uint64 seed, as an int."""
+def as_seed(random_state: object) -> int:
+    """Return the uint64 seed of a fit: an int itself, or a draw from the others' stream."""
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        if not 0 <= random_state < 2**32:
+            raise ValueError(f"random_state must be between 0 and 2**32 - 1, got {random_state}")
+        return int(random_state)
+    random = as_random(random_state)
     draw = random.integers if isinstance(random, np.random.Generator) else random.randint
     return int(draw(0, 2**64, dtype=np.uint64))

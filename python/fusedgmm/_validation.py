@@ -73,7 +73,7 @@ def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
     return result
 
 
-def as_floating(X: ArrayLike, name: str = "X") -> Reals:
+def as_floating(X: object, name: str = "X") -> Reals:
     """Convert to a native, aligned float32 or float64 array of any shape and strides.
 
     float32 and float64 are kept (without a copy where possible), float16 becomes float32, and
@@ -232,35 +232,40 @@ def _as_parameter(value: ArrayLike, shape: tuple[int, ...], name: str) -> tuple[
     return np.ascontiguousarray(array, dtype=np.float64), tolerance
 
 
-def as_weights(weights: ArrayLike, n_components: int, tolerance: float | None = None) -> Floats:
-    """Return mixture weights (n_components,) as float64, in [0, 1] and summing to one.
+def as_weights(
+    weights: ArrayLike, shape: tuple[int, ...], tolerance: float | None = None
+) -> Floats:
+    """Return mixture weights as float64, in [0, 1] and summing to one over the last axis.
 
     The sum may be off by `tolerance`; None: by what the given dtype explains.
     """
-    weights, rounding = _as_parameter(weights, (n_components,), "weights")
+    weights, rounding = _as_parameter(weights, shape, "weights")
     tolerance = rounding if tolerance is None else tolerance
+    if weights.size == 0:
+        return weights
     if weights.min() < 0.0 or weights.max() > 1.0 + tolerance:
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got max value "
             f"{weights.max():.5f}, min value {weights.min():.5f}"
         )
-    if abs(weights.sum() - 1.0) > tolerance:
+    sums = np.atleast_1d(weights.sum(axis=-1))
+    worst = int(np.abs(sums - 1.0).argmax())
+    if abs(sums[worst] - 1.0) > tolerance:
         raise ValueError(
             "The parameter 'weights' should be normalized, but got sum(weights) = "
-            f"{weights.sum():.5f}"
+            f"{sums[worst]:.5f}" + (f" in problem {worst}" if weights.ndim > 1 else "")
         )
     return weights
 
 
-def as_means(means: ArrayLike, n_components: int, n_features: int) -> Floats:
-    """Return starting means (n_components, n_features) as float64."""
-    return _as_parameter(means, (n_components, n_features), "means")[0]
+def as_means(means: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """Return starting means as float64."""
+    return _as_parameter(means, shape, "means")[0]
 
 
-def as_precisions(
-    precisions: ArrayLike, covariance_type: str, n_components: int, n_features: int
-) -> Floats:
-    """Return starting precisions in the shape of `covariance_type` as float64.
+def as_precisions(precisions: ArrayLike, covariance_type: str, shape: tuple[int, ...]) -> Floats:
+    """Return starting precisions as float64; their shape is that of `covariance_type`, of a batch
+    with an axis of problems in front.
 
     Raises
     ------
@@ -268,17 +273,20 @@ def as_precisions(
         Another shape, NaN or infinity, or a precision that is not symmetric positive-definite
         (naming its component).
     """
-    shape = covariance_shape(covariance_type, n_components, n_features)
     name = f"{covariance_type} precision"
     precisions, _ = _as_parameter(precisions, shape, name)
     if covariance_type in ("diag", "spherical"):
-        bad = (precisions.reshape(n_components, -1) <= 0.0).any(axis=1)
-        if bad.any():
-            raise ValueError(f"'{name}' should be positive; it is not in component {bad.argmax()}")
-        return precisions
-    for k, matrix in enumerate(precisions.reshape(-1, n_features, n_features)):
-        symmetric = np.allclose(matrix, matrix.T)
-        if not symmetric or np.linalg.eigvalsh(matrix)[0] <= 0.0:
-            where = f"; it is not in component {k}" if covariance_type == "full" else ""
-            raise ValueError(f"'{name}' should be symmetric, positive-definite{where}")
+        wanted, good = "positive", np.asarray(precisions > 0.0)
+        good = np.asarray(good.all(axis=-1)) if covariance_type == "diag" else good
+    else:
+        wanted = "symmetric, positive-definite"
+        transposed = np.swapaxes(precisions, -1, -2)
+        symmetric = np.isclose(precisions, transposed).all(axis=(-1, -2))
+        good = np.asarray(symmetric & (np.linalg.eigvalsh(precisions)[..., 0] > 0.0))
+    if not good.all():
+        bad = np.argwhere(~good)[0]
+        axes = ("problem",) if covariance_type == "tied" else ("problem", "component")
+        places = [f"{axis} {i}" for axis, i in zip(axes[len(axes) - len(bad) :], bad, strict=True)]
+        where = f"; it is not in {', '.join(places)}" if places else ""
+        raise ValueError(f"'{name}' should be {wanted}{where}")
     return precisions

@@ -7,7 +7,6 @@ import csv
 import io
 import os
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ._files import write_whole
 from ._typing import Floats, Labels, Reals
 
 if TYPE_CHECKING:
@@ -174,23 +174,6 @@ def _check_output(path: str | Path, suffixes: tuple[str, ...]) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"{path}: the folder {path.parent} is not writable")
     return path
-
-
-def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
-    """Call write(temporary path) and rename the result to path: all of it, or nothing changed."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _write_labels(path: str, labels: Labels, probability: Reals) -> None:

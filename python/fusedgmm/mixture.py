@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from time import perf_counter
 from typing import Literal, Self, TypeAlias, overload
 
@@ -17,73 +16,64 @@ from ._estimator import (
     ConvergenceWarning,
     DensityMixin,
     as_random,
+    as_seed,
     check_feature_names,
     check_fitted,
-    draw_seed,
     feature_attributes,
 )
-from ._typing import CovarianceType, Floats, InitParams, Labels, Random, RandomState, Reals
+from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState, Reals
 from ._validation import (
     COVARIANCE_TYPES,
     INIT_PARAMS,
     as_data,
     as_integer,
-    as_means,
     as_nonnegative,
     as_option,
-    as_precisions,
     as_sample_weight,
-    as_weights,
     check_finite,
     check_n_features,
     check_shape,
     covariance_shape,
 )
-from .parameters import covariances_of, factor_precisions, precisions_of
+from .parameters import Given, as_given, precisions_of
 
 # weights, means, covariances and the precisions' factors
 _Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
-# the same of weights, means and precisions; None where the user gave none
-_Given: TypeAlias = tuple[Floats | None, Floats | None, Floats | None]
 
 
 class _Progress:
     """scikit-learn's verbose output: level 1 names the steps, level 2 times them."""
 
-    def __init__(self, verbose: int, interval: int) -> None:
-        self._verbose, self._interval = int(verbose), interval
+    def __init__(self, verbose: int, interval: int, tol: float) -> None:
+        self._verbose, self._interval, self._tol = verbose, interval, tol
         self._begin = self._last = 0.0
+        self._bound, self._change = -math.inf, math.inf
 
-    def begin(self, init: int) -> None:
-        if self._verbose:
+    def __call__(self, init: int, iteration: int, lower_bound: float, change: float) -> None:
+        if iteration == 0:
+            if init > 0:
+                self.end()
             print(f"Initialization {init}")
-        self._begin = self._last = perf_counter()
+            self._begin = self._last = perf_counter()
+        elif iteration % self._interval == 0:
+            if self._verbose == 1:
+                print(f"  Iteration {iteration}")
+            else:
+                now = perf_counter()
+                lapse, self._last = now - self._last, now
+                print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
+        self._bound, self._change = lower_bound, change
 
-    def iteration(self, iteration: int, lower_bound: float, change: float) -> None:
-        if iteration % self._interval:
-            return
-        if self._verbose == 1:
-            print(f"  Iteration {iteration}")
-        else:
-            now = perf_counter()
-            lapse, self._last = now - self._last, now
-            print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
-
-    def end(self, lower_bound: float, converged: bool) -> None:
-        outcome = "converged" if converged else "did not converge"
+    def end(self) -> None:
+        outcome = "converged" if abs(self._change) < self._tol else "did not converge"
         if self._verbose == 1:
             print(f"Initialization {outcome}.")
-        elif self._verbose:
+        else:
             lapse = perf_counter() - self._begin
             print(
                 f"Initialization {outcome}. time lapse {lapse:.5f}s\t lower bound"
-                f" {lower_bound:.5f}."
+                f" {self._bound:.5f}."
             )
-
-    @property
-    def report(self) -> Callable[[int, float, float], None] | None:
-        """What the core calls after each iteration; None spares it the calls."""
-        return self.iteration if self._verbose else None
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -418,39 +408,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         as_nonnegative(self.reg_covar, "reg_covar")
         as_integer(int(self.verbose), "verbose", 0)  # True is 1 here, as in scikit-learn
 
-    def _given(self, n_features: int) -> _Given:
-        """Return the user's starting weights, means and precisions, checked; None where unset."""
-        K, kind = self.n_components, self.covariance_type
-        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
-        return (
-            None if weights is None else as_weights(weights, K),
-            None if means is None else as_means(means, K, n_features),
-            None if precisions is None else as_precisions(precisions, kind, K, n_features),
+    def _given(self, n_features: int) -> Given:
+        """Return the starting values that the user gave, checked; None where he gave none."""
+        return as_given(
+            self.weights_init,
+            self.means_init,
+            self.precisions_init,
+            self.covariance_type,
+            self.n_components,
+            n_features,
         )
-
-    def _start(
-        self, X: Reals, weight: Floats | None, given: _Given, random: Random, n_threads: int
-    ) -> _Parameters:
-        """Return starting parameters: the core's, overridden by what the user gave."""
-        weights, means, precisions = given
-        seed = draw_seed(random)  # drawn even if unused: a start never depends on the others
-        if weights is None or means is None or precisions is None:
-            start = _core.start(
-                X,
-                weight,
-                self.covariance_type,
-                self.n_components,
-                self.init_params,
-                seed,
-                float(self.reg_covar),
-                n_threads,
-            )
-            weights = start[0] if weights is None else weights
-            means = start[1] if means is None else means
-            if precisions is None:
-                return weights, means, *start[2:]
-        factors = factor_precisions(precisions, self.covariance_type)
-        return weights, means, covariances_of(factors, self.covariance_type), factors
 
     def _resumed(self, n_features: int) -> _Parameters:
         """Return the fitted parameters a warm start goes on from."""
@@ -477,49 +444,36 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             self.n_threads, self.covariance_type, len(X), self.n_components, X.shape[1]
         )
         weight = as_sample_weight(sample_weight, len(X))
-        given = self._given(X.shape[1])
         resume = self.warm_start and hasattr(self, "converged_")
-        random = as_random(self.random_state)
-        progress = _Progress(self.verbose, self.verbose_interval)
-
-        best: _Parameters | None = None
-        best_bound, best_bounds, best_converged = -math.inf, list[float](), False
-        for init in range(1 if resume else self.n_init):
-            progress.begin(init)
-            if resume:
-                parameters, bound = self._resumed(X.shape[1]), float(self.lower_bound_)
-            else:
-                parameters = self._start(X, weight, given, random, n_threads)
-                bound = -math.inf
-            if self.max_iter == 0:
-                check_finite(X)  # no pass may have read it
-                best = parameters
-                continue
-            result = _core.em(
-                X,
-                weight,
-                self.covariance_type,
-                *parameters,
-                float(self.tol),
-                float(self.reg_covar),
-                int(self.max_iter),
-                bound,
-                n_threads,
-                progress.report,
-            )
-            parameters, (bounds, converged) = result[:4], result[4:]
-            progress.end(bounds[-1], converged)
-            if best is None or bounds[-1] > best_bound:
-                best, best_bound = parameters, bounds[-1]
-                best_bounds, best_converged = bounds, converged
-
-        assert best is not None  # n_init is at least 1
-        self._check_result(best, best_converged)
+        progress = None
+        if self.verbose:
+            progress = _Progress(int(self.verbose), self.verbose_interval, float(self.tol))
+        best, bounds, converged = _core.fit(
+            X,
+            weight,
+            self.covariance_type,
+            self.n_components,
+            self.init_params,
+            1 if resume else int(self.n_init),
+            as_seed(self.random_state),
+            self._resumed(X.shape[1]) if resume else self._given(X.shape[1]),
+            float(self.tol),
+            float(self.reg_covar),
+            int(self.max_iter),
+            float(self.lower_bound_) if resume else -math.inf,
+            n_threads,
+            progress,
+        )
+        if progress is not None and bounds:
+            progress.end()
+        if self.max_iter == 0:
+            check_finite(X)  # no pass may have read it
+        self._check_result(best, converged)
         self._assign(best, X.dtype)
-        self.converged_ = bool(best_converged)
-        self.n_iter_ = len(best_bounds)
-        self.lower_bound_ = best_bound
-        self.lower_bounds_ = best_bounds
+        self.converged_ = converged
+        self.n_iter_ = len(bounds)
+        self.lower_bound_ = bounds[-1] if bounds else -math.inf
+        self.lower_bounds_ = bounds
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # a fit on nameless rows forgets the old names
         vars(self).update(features)

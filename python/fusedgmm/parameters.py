@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
 from ._typing import CovarianceType, Floats
-from ._validation import as_floating, as_weights, check_finite, check_shape, covariance_shape
+from ._validation import (
+    as_floating,
+    as_means,
+    as_precisions,
+    as_weights,
+    check_finite,
+    check_shape,
+    covariance_shape,
+)
 
 
 def frozen(value: ArrayLike, name: str) -> Floats:
@@ -46,6 +54,33 @@ def factor_precisions(precisions: Floats, covariance_type: str) -> Floats:
     return np.ascontiguousarray(lower[..., ::-1, ::-1])
 
 
+# weights, means, covariances and factors of precisions to start from; None where not given
+Given: TypeAlias = tuple[Floats | None, Floats | None, Floats | None, Floats | None]
+
+
+def as_given(
+    weights: ArrayLike | None,
+    means: ArrayLike | None,
+    precisions: ArrayLike | None,
+    covariance_type: str,
+    n_components: int,
+    n_features: int,
+    problems: tuple[int | None, ...] = (None, None, None),
+) -> Given:
+    """Return a user's starting values as the core takes them, checked; precisions come with their
+    covariances. problems: of a batch, where the values have an axis for them in front."""
+    leading = [() if count is None else (count,) for count in problems]
+    weights = None if weights is None else as_weights(weights, (*leading[0], n_components))
+    means = None if means is None else as_means(means, (*leading[1], n_components, n_features))
+    if precisions is None:
+        return weights, means, None, None
+    shape = (*leading[2], *covariance_shape(covariance_type, n_components, n_features))
+    precisions = as_precisions(precisions, covariance_type, shape)
+    factors = factor_precisions(precisions, covariance_type)
+    covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))
+    return weights, means, covariances, factors
+
+
 @dataclass(frozen=True, eq=False)
 class MixtureParameters:
     """Weights, means and covariances of a Gaussian mixture.
@@ -79,7 +114,7 @@ class MixtureParameters:
             raise ValueError(f"means must be 2-D, got shape {self.means.shape}")
         shape = covariance_shape(self.covariance_type, *self.means.shape)
         # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
-        as_weights(self.weights, self.n_components, tolerance=1e-6)
+        as_weights(self.weights, (self.n_components,), tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
 

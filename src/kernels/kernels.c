@@ -22,8 +22,7 @@ static size_t scratch_bytes(const fg_shape *shape) {
 }
 
 static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                       uint64_t seed, int with_moments, void *scratch,
-                       fg_statistics *out_statistics) {
+                       uint64_t seed, fg_sums sums, void *scratch, fg_statistics *out_statistics) {
     block b;
     block_in(&model->shape, scratch, &b);
     reset_sums(&b);
@@ -40,7 +39,8 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             choose_nearest(&b, padded);
         else
             choose_random(&b, padded, n, seed);
-        add_block(model, &b, padded, with_moments);
+        if (sums != FG_LIKELIHOOD)
+            add_block(model, &b, padded, sums);
         vec sum = vec_set(0);
         for (int64_t i = 0; i < padded; i += FG_LANES) {
             /* a row of weight zero may be beyond the reach of every component */
@@ -53,12 +53,12 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
         since_flush += b.p.rows;
         if (since_flush >= FLUSH_ROWS && n + b.p.rows < end) {
-            flush_sums(model, &b, with_moments, out_statistics);
+            flush_sums(model, &b, sums, out_statistics);
             reset_sums(&b);
             since_flush = 0;
         }
     }
-    flush_sums(model, &b, with_moments, out_statistics);
+    flush_sums(model, &b, sums, out_statistics);
     out_statistics->n_rows += end - begin;
 }
 

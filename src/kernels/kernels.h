@@ -47,10 +47,9 @@ typedef struct {
     void (*prepare)(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
                     const fg_about *about, void *memory, double *out_shift, fg_model *out_model);
     size_t (*scratch_bytes)(const fg_shape *shape);
-    /* Adds the rows [begin, end) to out_statistics; with_moments = 0 leaves sxx alone. */
+    /* Adds the rows [begin, end) to out_statistics; sums says which. */
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                       uint64_t seed, int with_moments, void *scratch,
-                       fg_statistics *out_statistics);
+                       uint64_t seed, fg_sums sums, void *scratch, fg_statistics *out_statistics);
     /* Non-zero where a sample is NaN or infinite. */
     int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                  fg_want want, void *scratch, void *out);

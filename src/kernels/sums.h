@@ -421,7 +421,7 @@ static void distance_moments(const block *b, const real *g, int64_t padded, int6
     deposit(b, b->p.moment_slot + k, vec_add(sum[0], sum[1]));
 }
 
-static void add_block(const fg_model *model, block *b, int64_t padded, int with_moments) {
+static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums sums) {
     const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
     const fg_covariance covariance = model->shape.covariance;
     const int centred = sums_are_centred(model), are_roots = responsibilities_are_roots(model, b);
@@ -442,7 +442,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, int with_
     }
     if (centred)
         centred_sums(b, padded);
-    if (centred && covariance == FG_TIED && with_moments)
+    if (centred && covariance == FG_TIED && sums == FG_MOMENTS)
         component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
     const int64_t chunk = cached_features(padded);
     for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
@@ -464,8 +464,7 @@ static void reset_sums(block *b) {
 }
 
 /* Hands the sums over, in double and in the statistics' own layout. */
-static void flush_sums(const fg_model *model, const block *b, int with_moments,
-                       fg_statistics *out) {
+static void flush_sums(const fg_model *model, const block *b, fg_sums sums, fg_statistics *out) {
     const plan *p = &b->p;
     const int64_t d = p->d;
     const double back = 1 / model->weight_scale;
@@ -485,7 +484,7 @@ static void flush_sums(const fg_model *model, const block *b, int with_moments,
             out->sx[k * d + i] += sum;
         }
     }
-    if (!with_moments)
+    if (sums != FG_MOMENTS)
         return;
     double *sxx = out->sxx;
     if (p->outer)

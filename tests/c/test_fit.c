@@ -3,6 +3,7 @@
 #include "instruction_sets.h"
 #include "memory.h"
 #include "mixture.h"
+#include "start.h"
 
 static uint64_t seed = 1;
 
@@ -194,17 +195,22 @@ static void test_maximize_degenerate(void) {
 
 enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
 
-static fg_status fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
-                     fg_parameters *p, double *bounds, int64_t *passes) {
-    int64_t component;
-    int converged;
-    fg_status status =
-        fg_start_parameters(&m->shape, &s->data, how, from, 1e-6, threads, NULL, p, &component);
-    CHECK(status == FG_OK, "start %d ends with %d", (int)how, (int)status);
-    status = fg_em(&m->shape, &s->data, p, 1e-9, 0, PASSES, -INFINITY, threads, NULL, bounds,
-                   passes, &converged, &component);
-    CHECK(status == FG_OK, "em ends with %d", (int)status);
-    return status;
+/* bounds: PASSES of them; returns how many there are. */
+static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
+                   fg_parameters *p, double *out_bounds) {
+    const fg_fit_options options = {how, 1, PASSES, 1e-9, 0};
+    const fg_parameters nothing = {NULL, NULL, NULL, NULL};
+    fg_fit_result result = {.lower_bound = -INFINITY};
+    fg_bounds bounds = {NULL, 0, 0};
+    const fg_status status =
+        fg_fit(&m->shape, &s->data, &options, &nothing, from, threads, NULL, p, &bounds, &result);
+    CHECK(status == FG_OK, "the fit ends with %d", (int)status);
+    CHECK(result.n_iter == bounds.count && bounds.count <= PASSES, "%lld bounds, %lld passes",
+          (long long)bounds.count, (long long)result.n_iter);
+    for (int64_t i = 0; i < bounds.count; i++)
+        out_bounds[i] = bounds.values[i];
+    free(bounds.values);
+    return result.n_iter;
 }
 
 /* Components that overlap, from a start that knows little: the likelihood never falls, and the
@@ -222,13 +228,13 @@ static void test_em_rises(void) {
             int64_t passes[2];
             fg_parameters p[2] = {parameters_new(&m.shape), parameters_new(&m.shape)};
             CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), covariance_name(c));
-            fit(&m, &s, FG_START_DATA, 3, 1, &p[0], bounds[0], &passes[0]);
+            passes[0] = fit(&m, &s, FG_START_DATA, 3, 1, &p[0], bounds[0]);
             CHECK(passes[0] > 5, "only %lld passes", (long long)passes[0]);
             for (int64_t i = 1; i < passes[0]; i++)
                 CHECK(bounds[0][i] >= bounds[0][i - 1] - 2 * rounding, "from %.17g to %.17g",
                       bounds[0][i - 1], bounds[0][i]);
             for (int threads = 2; threads <= 4; threads++) {
-                fit(&m, &s, FG_START_DATA, 3, threads, &p[1], bounds[1], &passes[1]);
+                passes[1] = fit(&m, &s, FG_START_DATA, 3, threads, &p[1], bounds[1]);
                 const size_t covariances = fg_covariance_count(&m.shape) * sizeof(double);
                 CHECK(passes[0] == passes[1] &&
                           memcmp(p[0].means, p[1].means, K * D * sizeof(double)) == 0 &&
@@ -302,10 +308,9 @@ static void test_em_finds_what_was_planted(void) {
         EACH_INSTRUCTION_SET(isa)
         for (fg_start how = FG_START_KMEANS; how <= FG_START_KMEANS_PP; how++) {
             double bounds[PASSES];
-            int64_t passes;
             CONTEXT("%s %s %s from start %d", fg_isa_name(), real_name(real_type),
                     covariance_name(c), (int)how);
-            fit(&m, &s, how, 9, 1, &p, bounds, &passes);
+            fit(&m, &s, how, 9, 1, &p, bounds);
             check_recovered(&m, &p);
         }
         parameters_free(&p);

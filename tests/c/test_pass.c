@@ -211,7 +211,8 @@ static void check_mixed(const mixture *m, const samples *s) {
         fg_pass pass;
         ours[i] = statistics_new(&m->shape);
         CHECK(fg_pass_open(&m->shape, either[i], FG_FLOAT64, 1, NULL, &pass) == FG_OK &&
-                  fg_pass_run(&pass, &m->parameters, FG_SOFT, &means, 0, 1, &ours[i]) == FG_OK,
+                  fg_pass_run(&pass, &m->parameters, FG_SOFT, &means, 0, FG_MOMENTS, &ours[i]) ==
+                      FG_OK,
               "pass");
         fg_pass_close(&pass);
     }

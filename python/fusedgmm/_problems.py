@@ -1,0 +1,239 @@
+"""Many problems in one call: the forms in which users have them, and answers in the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._typing import Floats, Labels, Reals
+from ._validation import as_floating, check_shape
+
+Answers: TypeAlias = NDArray[np.generic] | list[NDArray[np.generic]]
+_Restore: TypeAlias = Callable[[NDArray[np.generic]], Answers]
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Problems as the core takes them, and the way back to the caller's form."""
+
+    core: _core.Problems
+    n_features: int
+    labels: NDArray[np.generic] | None  # of the groups, one per problem
+    restore: _Restore  # from one answer per row
+
+
+def arrange(
+    X: object,
+    offsets: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    sample_weight: object = None,
+    labels: NDArray[np.generic] | None = None,
+) -> Arranged:
+    """Find the problems in `X`; `labels`, where given, are the groups' in the order wanted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No form of `fit_batch`, or one that does not agree with itself: what and where is said.
+    """
+    if isinstance(X, (list, tuple)) and offsets is None and groups is None:
+        return _from_list(list(X), sample_weight)
+    rows = as_floating(X)
+    if rows.ndim == 3:
+        if offsets is not None or groups is not None:
+            raise ValueError(
+                f"X has shape {rows.shape}, one problem per entry of its first axis; offsets and "
+                "groups are for X of shape (n_rows, n_features)"
+            )
+        return _from_cube(rows, sample_weight)
+    if rows.ndim not in (1, 2):
+        raise ValueError(f"X must have one, two or three dimensions, got shape {rows.shape}")
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    weight = None if sample_weight is None else _as_weight(sample_weight, (len(rows),))
+    if offsets is not None and groups is None:
+        cuts = _as_offsets(offsets, len(rows))
+        return _arranged(rows, cuts, weight, rows.shape[1], lambda answer: answer)
+    if groups is not None and offsets is None:
+        return _from_groups(rows, groups, weight, labels)
+    raise ValueError(
+        f"X of shape {rows.shape} is cut into problems by exactly one of offsets and groups; "
+        "for problems of one feature that are the rows of X pass X[:, :, None]"
+    )
+
+
+def _arranged(
+    rows: Reals | list[Reals],
+    offsets: Labels,
+    weight: Floats | list[Floats] | None,
+    n_features: int,
+    restore: _Restore,
+    labels: NDArray[np.generic] | None = None,
+) -> Arranged:
+    if n_features < 1:
+        raise ValueError("X has problems of 0 features, while a minimum of 1 is required")
+    if isinstance(rows, list):
+        dtype = rows[0].dtype if rows else np.dtype(np.float64)
+    else:
+        dtype = rows.dtype
+    core = _core.Problems(rows, offsets, weight, dtype, n_features)
+    return Arranged(core, n_features, labels, restore)
+
+
+def _as_weight(
+    sample_weight: object, shape: tuple[int, ...], name: str = "sample_weight"
+) -> Floats:
+    """Return weights as contiguous float64; their values are judged problem by problem."""
+    weight = as_floating(sample_weight, name)
+    check_shape(weight, shape, name)
+    return np.ascontiguousarray(weight, dtype=np.float64)
+
+
+def _as_offsets(offsets: ArrayLike, n_rows: int) -> Labels:
+    cuts = np.asarray(offsets)
+    if cuts.ndim != 1 or len(cuts) == 0 or cuts.dtype.kind not in "iu":
+        raise ValueError(
+            "offsets must be row numbers, one more than there are problems; got shape "
+            f"{cuts.shape}, dtype {cuts.dtype}"
+        )
+    cuts = cuts.astype(np.int64)
+    falls = np.flatnonzero(np.diff(cuts) < 0)
+    if len(falls):
+        i = int(falls[0])
+        raise ValueError(f"offsets must not fall; offsets[{i + 1}] < offsets[{i}]")
+    if cuts[0] != 0 or cuts[-1] != n_rows:
+        raise ValueError(
+            f"offsets must run from 0 to the number of rows, {n_rows}; they run from {cuts[0]} to "
+            f"{cuts[-1]}"
+        )
+    return cuts
+
+
+def _offsets_of(sizes: ArrayLike) -> Labels:
+    sizes = np.asarray(sizes, dtype=np.int64)
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
+
+
+def _from_groups(
+    rows: Reals, groups: ArrayLike, weight: Floats | None, known: NDArray[np.generic] | None
+) -> Arranged:
+    given = np.asarray(groups)
+    if isinstance(groups, (list, tuple)) and not all(
+        isinstance(g, type(groups[0])) for g in groups
+    ):
+        given = np.asarray(groups, dtype=object)  # NumPy may have made a NaN the string "nan"
+    if given.shape != (len(rows),):
+        raise ValueError(f"groups must be one label per row, {len(rows)}; got shape {given.shape}")
+    labels, problem = _distinct(given)
+    if known is not None:
+        labels, problem = known, _places(labels, known)[problem]
+    order = None
+    if np.any(problem[1:] < problem[:-1]):
+        order = np.argsort(problem, kind="stable")
+        rows = rows[order]
+        weight = None if weight is None else weight[order]
+    offsets = _offsets_of(np.bincount(problem, minlength=len(labels)))
+
+    def restore(answer: NDArray[np.generic]) -> Answers:
+        if order is None:
+            return answer
+        out = np.empty_like(answer)
+        out[order] = answer
+        return out
+
+    return _arranged(rows, offsets, weight, rows.shape[1], restore, labels)
+
+
+def _distinct(groups: NDArray[np.generic]) -> tuple[NDArray[np.generic], Labels]:
+    """Return the labels that occur, sorted, and where each row's stands among them."""
+    if groups.dtype.kind != "O":
+        missing = groups != groups
+        if np.any(missing):
+            _refuse(groups, int(np.argmax(missing)))
+        labels, problem = np.unique(groups, return_inverse=True)
+        return labels, problem.astype(np.int64, copy=False)
+    try:  # by hash: to sort a million strings takes seconds
+        found = set(groups)
+        if any(map(_is_missing, found)):
+            _refuse(groups, next(i for i, label in enumerate(groups) if _is_missing(label)))
+        place = {label: i for i, label in enumerate(sorted(found))}
+    except TypeError as error:
+        raise TypeError(f"groups must be labels that can be sorted: {error}") from error
+    labels = np.empty(len(place), dtype=object)
+    labels[:] = list(place)
+    return labels, np.fromiter((place[label] for label in groups), np.int64, len(groups))
+
+
+def _is_missing(label: object) -> bool:
+    """Whether it is None, NaN, NaT or pandas.NA: all but the first do not equal themselves."""
+    same = label == label
+    return label is None or not isinstance(same, (bool, np.bool_)) or not same
+
+
+def _refuse(groups: NDArray[np.generic], row: int) -> None:
+    raise ValueError(f"row {row} has no group (found {groups[row]!r})")
+
+
+def _places(labels: NDArray[np.generic], known: NDArray[np.generic]) -> Labels:
+    """Return where each label stands among the known ones."""
+    place = {label: i for i, label in enumerate(known.tolist())}
+    for label in labels.tolist():
+        if label not in place:
+            raise ValueError(f"no problem was fitted for group {label!r}")
+    return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def _from_cube(X: Reals, sample_weight: object) -> Arranged:
+    n_problems, n_rows, n_features = X.shape
+    weight = None if sample_weight is None else _as_weight(sample_weight, (n_problems, n_rows))
+    offsets = np.arange(n_problems + 1, dtype=np.int64) * n_rows
+
+    def restore(answer: NDArray[np.generic]) -> Answers:
+        return answer.reshape(n_problems, n_rows, *answer.shape[1:])
+
+    return _arranged(X, offsets, weight, n_features, restore)
+
+
+def _from_list(X: list[object], sample_weight: object) -> Arranged:
+    rows = [as_floating(x, f"problem {i}") for i, x in enumerate(X)]
+    for i, x in enumerate(rows):
+        if x.ndim == 1:
+            rows[i] = x[:, None]
+        elif x.ndim != 2:
+            raise ValueError(f"problem {i} must have one or two dimensions, got shape {x.shape}")
+    # an empty array, [] above all, says nothing of columns and dtype
+    filled = next((i for i, x in enumerate(rows) if len(x)), None)
+    if filled is None:
+        n_features = max((x.shape[1] for x in rows), default=1) or 1
+    else:
+        n_features = rows[filled].shape[1]
+    for i, x in enumerate(rows):
+        if len(x) and x.shape[1] != n_features:
+            raise ValueError(
+                f"problem {i} has {x.shape[1]} features, problem {filled} has {n_features}"
+            )
+    dtypes = {x.dtype for x in rows}
+    if len(dtypes) > 1:  # one type for all, as NumPy joins them
+        dtype = np.result_type(*{x.dtype for x in rows if len(x)} or dtypes)
+        rows = [x.astype(dtype, copy=False) for x in rows]
+    weights = None
+    if sample_weight is not None:
+        given = list(cast(Iterable[object], sample_weight))
+        if len(given) != len(rows):
+            raise ValueError(f"sample_weight has {len(given)} problems, X has {len(rows)}")
+        weights = [
+            _as_weight(w, (len(x),), f"sample_weight of problem {i}")
+            for i, (w, x) in enumerate(zip(given, rows, strict=True))
+        ]
+    offsets = _offsets_of([len(x) for x in rows])
+
+    def restore(answer: NDArray[np.generic]) -> Answers:
+        return [answer[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+
+    return _arranged(rows, offsets, weights, n_features, restore)

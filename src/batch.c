@@ -1,0 +1,410 @@
+/* Many independent fits: problems are handed to the threads one by one, and one that is large
+ * beside the rest has all the threads inside it. Either way a problem's bits are those of its fit
+ * alone. */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "em.h"
+#include "parallel.h"
+#include "parameters.h"
+
+/* ---- problems ---- */
+
+static fg_data problem_data(const fg_problems *problems, int64_t i) {
+    const int64_t begin = problems->offsets[i], n_rows = problems->offsets[i + 1] - begin;
+    fg_data data = problems->each ? problems->each[i] : problems->rows;
+    if (!problems->each) {
+        const int64_t size = data.real_type == FG_FLOAT32 ? 4 : 8;
+        data.x = (const char *)data.x + (begin * data.row_stride + i * problems->gap) * size;
+        if (data.sample_weight)
+            data.sample_weight += begin;
+    }
+    data.n_rows = n_rows;
+    return data;
+}
+
+/* ---- sharing out ---- */
+
+typedef struct batch batch;
+typedef fg_status (*problem_work)(batch *b, int64_t problem, int n_threads, fg_monitor *monitor);
+
+struct batch {
+    const fg_problems *problems;
+    problem_work work;
+    const void *job;
+    const int64_t *order;
+    int64_t first; /* in order: those before it are done */
+    fg_monitor *user;
+    fg_monitor caller, others; /* for work on the calling thread, and on the others */
+    atomic_int stopped, failed;
+    atomic_int_fast64_t done;
+};
+
+static int poll_stopped(void *context) {
+    return atomic_load_explicit(&((batch *)context)->stopped, memory_order_relaxed);
+}
+
+static int poll_user(void *context) {
+    batch *b = context;
+    if (poll_stopped(b)) /* the user is not asked again */
+        return 1;
+    b->user->done = atomic_load_explicit(&b->done, memory_order_relaxed);
+    if (b->user->poll && b->user->poll(b->user->context))
+        atomic_store_explicit(&b->stopped, 1, memory_order_relaxed);
+    return poll_stopped(b);
+}
+
+static void one_problem(int64_t task, int thread, void *context) {
+    batch *b = context;
+    fg_status status = FG_INTERRUPTED;
+    const int64_t problem = b->order[b->first + task];
+    fg_monitor others = b->others; /* a monitor's clock is for one thread */
+    if (!poll_stopped(b))
+        status = b->work(b, problem, 1, thread == 0 ? &b->caller : &others);
+    if (status == FG_OK)
+        atomic_fetch_add_explicit(&b->done, 1, memory_order_relaxed);
+    else if (status != FG_INTERRUPTED)
+        atomic_store_explicit(&b->failed, status, memory_order_relaxed);
+}
+
+/* A problem that alone is more than its share of the work that is left would keep one thread busy
+ * while the others wait. */
+static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_threads) {
+    return n_threads > 1 && n_rows > left / (2 * n_threads) &&
+           fg_task_count(shape, n_rows) >= 4 * n_threads;
+}
+
+static fg_status run_problems(batch *b, const fg_shape *largest, int n_threads) {
+    const int64_t *offsets = b->problems->offsets, count = b->problems->n_problems;
+    int64_t left = offsets[count] - offsets[0];
+    b->caller = (fg_monitor){.poll = poll_user, .context = b};
+    b->others = (fg_monitor){.poll = poll_stopped, .context = b};
+    fg_status status = FG_OK;
+    for (; b->first < count; b->first++) {
+        const int64_t problem = b->order[b->first],
+                      n_rows = offsets[problem + 1] - offsets[problem];
+        if (!is_wide(largest, n_rows, left, n_threads))
+            break;
+        status = b->work(b, problem, n_threads, &b->caller);
+        if (status != FG_OK)
+            break;
+        b->done++;
+        left -= n_rows;
+    }
+    if (status == FG_OK)
+        status = fg_parallel_run(count - b->first, n_threads, &b->caller, one_problem, NULL, b);
+    b->user->done = b->done;
+    return b->stopped ? FG_INTERRUPTED : status != FG_OK ? status : (fg_status)b->failed;
+}
+
+/* ---- what became of a problem ---- */
+
+static double value(const fg_data *data, int64_t row, int64_t feature) {
+    const int64_t at = row * data->row_stride + feature * data->feature_stride;
+    return data->real_type == FG_FLOAT32 ? (double)((const float *)data->x)[at]
+                                         : ((const double *)data->x)[at];
+}
+
+/* Of the rows of positive weight, counted up to a limit; 0 where there is no memory to count in. */
+static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit) {
+    int64_t count = 0, *distinct = malloc((size_t)limit * sizeof *distinct);
+    for (int64_t n = 0; distinct && n < data->n_rows && count < limit; n++) {
+        int seen = data->sample_weight && !(data->sample_weight[n] > 0);
+        for (int64_t i = 0; i < count && !seen; i++) {
+            seen = 1;
+            for (int64_t j = 0; j < d && seen; j++)
+                seen = value(data, n, j) == value(data, distinct[i], j);
+        }
+        if (!seen)
+            distinct[count++] = n;
+    }
+    free(distinct);
+    return count;
+}
+
+static int rows_are_finite(const fg_data *data, int64_t d) {
+    double poison = 0;
+    for (int64_t n = 0; n < data->n_rows; n++)
+        for (int64_t j = 0; j < d; j++)
+            poison += value(data, n, j) - value(data, n, j);
+    return poison == 0;
+}
+
+static int weights_are_good(const fg_data *data) {
+    double total = 0;
+    for (int64_t n = 0; data->sample_weight && n < data->n_rows; n++) {
+        if (!(data->sample_weight[n] >= 0))
+            return 0;
+        total += data->sample_weight[n];
+    }
+    return !data->sample_weight || (total > 0 && isfinite(total));
+}
+
+/* Names the fault of the data where that is what an outcome comes from. */
+static fg_outcome explain(const fg_data *data, const fg_shape *shape, fg_outcome outcome) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    if (outcome == FG_OUT_OF_REACH && !rows_are_finite(data, d))
+        return FG_BAD_ROWS;
+    if (outcome == FG_OUT_OF_REACH || outcome == FG_OUT_OF_MEMORY)
+        return outcome;
+    if (count_distinct(data, d, 2) == 1)
+        return FG_CONSTANT;
+    const int suspect = outcome == FG_LOST_COMPONENT || outcome == FG_COLLAPSED;
+    return suspect && count_distinct(data, d, k_count) < k_count ? FG_TOO_FEW_DISTINCT : outcome;
+}
+
+/* ---- fits ---- */
+
+/* Doubles of each part of the parameters of one problem. */
+typedef struct {
+    size_t weights, means, covariances;
+} part_sizes;
+
+static part_sizes sizes_of(const fg_shape *shape) {
+    const size_t k = (size_t)shape->n_components;
+    return (part_sizes){k, k * (size_t)shape->n_features, fg_covariance_count(shape)};
+}
+
+/* Those of problem i; each: every problem has its own. A part may be NULL. */
+static fg_parameters parameters_of(const fg_parameters *all, const part_sizes *n, int64_t i) {
+#define AT(part, count) (all->part ? all->part + (size_t)i * (count) : NULL)
+    return (fg_parameters){AT(weights, n->weights), AT(means, n->means),
+                           AT(covariances, n->covariances),
+                           AT(precisions_cholesky, n->covariances)};
+#undef AT
+}
+
+static int all_finite(const double *x, size_t n) {
+    double poison = 0;
+    for (size_t i = 0; i < n; i++)
+        poison += x[i] - x[i];
+    return poison == 0;
+}
+
+typedef struct {
+    const fg_batch_options *options;
+    fg_shape largest;
+    fg_batch_result *out;
+} fit_job;
+
+/* One number of components tried on one problem. */
+typedef struct {
+    fg_shape shape;
+    fg_outcome outcome;
+    int fitted;
+    fg_parameters parameters;
+    fg_fit_result fit;
+    double bic, aic;
+} trial;
+
+static double degrees_of_freedom(const fg_shape *shape) {
+    const double k = (double)shape->n_components, d = (double)shape->n_features;
+    double covariances = k;
+    switch (shape->covariance) {
+    case FG_FULL: covariances = k * (d * (d + 1) / 2); break;
+    case FG_TIED: covariances = d * (d + 1) / 2; break;
+    case FG_DIAG: covariances = k * d; break;
+    default: break;
+    }
+    return covariances + k * d + k - 1;
+}
+
+static fg_status try_candidate(const fg_batch_options *options, const fg_data *data,
+                               int64_t problem, int n_threads, fg_monitor *monitor, trial *t) {
+    const fg_shape *shape = &t->shape;
+    const part_sizes n = sizes_of(shape);
+    const part_sizes step = {options->weights_each ? n.weights : 0,
+                             options->means_each ? n.means : 0,
+                             options->precisions_each ? n.covariances : 0};
+    const fg_parameters given = parameters_of(&options->given, &step, problem);
+    double log_likelihood = 0, weight_sum = 0;
+    fg_status status = fg_fit(shape, data, &options->fit, &given, options->seeds[problem],
+                              n_threads, monitor, &t->parameters, NULL, &t->fit);
+    if (status == FG_OK)
+        status = fg_log_likelihood(shape, data, &t->parameters, n_threads, monitor, &log_likelihood,
+                                   &weight_sum);
+    if (status == FG_INTERRUPTED)
+        return status;
+    /* with max_iter = 0 that was the first pass over the rows */
+    if (status == FG_OK && !isfinite(log_likelihood) && !rows_are_finite(data, shape->n_features))
+        status = FG_NOT_FINITE;
+    if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
+                             all_finite(t->parameters.covariances, n.covariances)))
+        status = FG_NOT_FINITE;
+    t->fitted = status == FG_OK;
+    if (t->fitted) {
+        const double penalty = degrees_of_freedom(shape);
+        t->bic = penalty * log(weight_sum) - 2 * log_likelihood;
+        t->aic = penalty * 2 - 2 * log_likelihood;
+        t->outcome = t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
+        for (size_t k = 0; k < n.weights; k++)
+            t->outcome = t->parameters.weights[k] > 0 ? t->outcome : FG_LOST_COMPONENT;
+    } else
+        t->outcome = status == FG_SINGULAR     ? FG_COLLAPSED
+                     : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
+                                               : FG_OUT_OF_MEMORY;
+    t->outcome = explain(data, shape, t->outcome);
+    return FG_OK;
+}
+
+/* The best candidate that could be fitted; where there is none, the first one. */
+static fg_status try_all(const fit_job *job, const fg_data *data, int64_t problem, int n_threads,
+                         fg_monitor *monitor, double *memory, double *out_criteria,
+                         trial *out_best) {
+    const fg_batch_options *options = job->options;
+    double *spare = memory + fg_parameters_count(&job->largest);
+    double least = INFINITY;
+    for (int64_t c = 0; c < options->n_candidates; c++) {
+        trial t = {.shape = job->largest, .outcome = FG_TOO_FEW_ROWS, .bic = NAN, .aic = NAN};
+        t.shape.n_components = options->candidates[c];
+        t.parameters = fg_parameters_in(&t.shape, memory);
+        t.fit.lower_bound = -INFINITY;
+        if (data->n_rows >= 2 && data->n_rows >= t.shape.n_components) {
+            const fg_status status = try_candidate(options, data, problem, n_threads, monitor, &t);
+            if (status != FG_OK)
+                return status;
+        }
+        out_criteria[c] = options->by_aic ? t.aic : t.bic;
+        const double criterion = isnan(out_criteria[c]) ? INFINITY : out_criteria[c];
+        if (c == 0 || (t.fitted && (!out_best->fitted || criterion < least))) {
+            *out_best = t;
+            least = criterion;
+            double *swap = memory;
+            memory = spare;
+            spare = swap;
+        }
+    }
+    return FG_OK;
+}
+
+static void write_result(const fit_job *job, int64_t problem, const trial *best,
+                         const double *criteria) {
+    fg_batch_result *out = job->out;
+    const size_t n_candidates = (size_t)job->options->n_candidates;
+    out->status[problem] = (int8_t)best->outcome;
+    memcpy(out->criteria + (size_t)problem * n_candidates, criteria, n_candidates * sizeof(double));
+    if (!best->fitted)
+        return;
+    const part_sizes room = sizes_of(&job->largest);
+    fg_parameters to = parameters_of(&out->parameters, &room, problem);
+    fg_parameters_copy(&best->shape, &best->parameters, &to);
+    out->n_components[problem] = best->shape.n_components;
+    out->lower_bound[problem] = best->fit.lower_bound;
+    out->n_iter[problem] = best->fit.n_iter;
+    out->converged[problem] = (uint8_t)best->fit.converged;
+    out->bic[problem] = best->bic;
+    out->aic[problem] = best->aic;
+}
+
+/* Writes only when all candidates are tried: an interrupt leaves nothing half done. */
+static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monitor *monitor) {
+    const fit_job *job = b->job;
+    const fg_data data = problem_data(b->problems, problem);
+    const size_t parameters = fg_parameters_count(&job->largest);
+    const size_t n_candidates = (size_t)job->options->n_candidates;
+    double *memory = malloc((2 * parameters + n_candidates) * sizeof(double));
+    if (!memory) {
+        job->out->status[problem] = FG_OUT_OF_MEMORY;
+        return FG_OK;
+    }
+    double *criteria = memory + 2 * parameters;
+    for (size_t c = 0; c < n_candidates; c++)
+        criteria[c] = NAN;
+    trial best = {.outcome = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_WEIGHTS};
+    fg_status status = FG_OK;
+    if (data.n_rows >= 2 && weights_are_good(&data))
+        status = try_all(job, &data, problem, n_threads, monitor, memory, criteria, &best);
+    if (status == FG_OK)
+        write_result(job, problem, &best, criteria);
+    free(memory);
+    return status;
+}
+
+static int64_t largest_of(const int64_t *candidates, int64_t n) {
+    int64_t most = 1;
+    for (int64_t c = 0; c < n; c++)
+        most = candidates[c] > most ? candidates[c] : most;
+    return most;
+}
+
+fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *options, int n_threads,
+                       fg_monitor *monitor, fg_batch_result *out) {
+    const int64_t most = largest_of(options->candidates, options->n_candidates);
+    const fit_job job = {options, {most, problems->n_features, options->covariance}, out};
+    batch b = {.problems = problems,
+               .work = fit_problem,
+               .job = &job,
+               .order = options->order,
+               .user = monitor};
+    return run_problems(&b, &job.largest, n_threads);
+}
+
+/* ---- scores ---- */
+
+typedef struct {
+    fg_shape largest;
+    const int64_t *n_components;
+    const fg_parameters *parameters;
+    fg_want want;
+    char *out;
+    _Atomic int64_t *bad_problem;
+} score_job;
+
+/* Moves rows apart, to rows of most; what is between has no value. */
+static void spread(char *rows, int64_t n_rows, size_t k_bytes, size_t most_bytes) {
+    for (size_t n = (size_t)n_rows; n-- > 0;) {
+        memmove(rows + n * most_bytes, rows + n * k_bytes, k_bytes);
+        memset(rows + n * most_bytes + k_bytes, 0xff, most_bytes - k_bytes);
+    }
+}
+
+static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_monitor *monitor) {
+    const score_job *job = b->job;
+    const fg_data data = problem_data(b->problems, problem);
+    const fg_shape shape = {job->n_components[problem], job->largest.n_features,
+                            job->largest.covariance};
+    const part_sizes room = sizes_of(&job->largest);
+    const fg_parameters parameters = parameters_of(job->parameters, &room, problem);
+    const size_t real = data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+    const size_t columns =
+        job->want == FG_WANT_RESPONSIBILITIES ? (size_t)job->largest.n_components : 1;
+    const size_t row = job->want == FG_WANT_LABELS ? sizeof(int64_t) : columns * real;
+    char *out = job->out + (size_t)(b->problems->offsets[problem] - b->problems->offsets[0]) * row;
+    if (shape.n_components == 0) { /* all bits set: NaN, and -1 */
+        memset(out, 0xff, (size_t)data.n_rows * row);
+        return FG_OK;
+    }
+    if (data.n_rows == 0)
+        return FG_OK;
+    const fg_status status =
+        fg_score(&shape, &data, &parameters, job->want, n_threads, monitor, out);
+    if (status == FG_OK && (size_t)shape.n_components < columns)
+        spread(out, data.n_rows, (size_t)shape.n_components * real, row);
+    if (status == FG_NOT_FINITE) {
+        int64_t first = atomic_load(job->bad_problem);
+        while (problem < first && !atomic_compare_exchange_weak(job->bad_problem, &first, problem))
+            ;
+        return FG_OK;
+    }
+    return status;
+}
+
+fg_status fg_score_batch(const fg_problems *problems, const int64_t *order,
+                         fg_covariance covariance, int64_t most, const int64_t *n_components,
+                         const fg_parameters *parameters, fg_want want, int n_threads,
+                         fg_monitor *monitor, void *out, int64_t *out_problem) {
+    _Atomic int64_t bad_problem = INT64_MAX;
+    const score_job job = {{most, problems->n_features, covariance},
+                           n_components,
+                           parameters,
+                           want,
+                           out,
+                           &bad_problem};
+    batch b = {
+        .problems = problems, .work = score_problem, .job = &job, .order = order, .user = monitor};
+    const fg_status status = run_problems(&b, &job.largest, n_threads);
+    *out_problem = bad_problem;
+    return status == FG_OK && bad_problem < INT64_MAX ? FG_NOT_FINITE : status;
+}

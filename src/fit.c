@@ -1,0 +1,51 @@
+/* A whole fit: a start, passes until they converge, and the best of several starts. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "em.h"
+#include "parameters.h"
+#include "start.h"
+
+fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
+                 const fg_parameters *given, uint64_t seed, int n_threads, fg_monitor *monitor,
+                 fg_parameters *out_parameters, fg_bounds *out_bounds, fg_fit_result *out_result) {
+    const int all_given = given->weights && given->means && given->precisions_cholesky;
+    const double before = out_result->lower_bound;
+    double *memory = NULL;
+    fg_parameters trial = *out_parameters;
+    if (options->n_init > 1) {
+        memory = malloc(fg_parameters_count(shape) * sizeof(double));
+        if (!memory)
+            return FG_NO_MEMORY;
+        trial = fg_parameters_in(shape, memory);
+    }
+    fg_status status = FG_OK;
+    for (int64_t init = 0; status == FG_OK && init < options->n_init; init++) {
+        fg_fit_result result = {.lower_bound = before};
+        fg_bounds bounds = {NULL, 0, 0};
+        if (monitor && monitor->report &&
+            monitor->report(monitor->context, init, 0, before, INFINITY))
+            status = FG_INTERRUPTED;
+        if (status == FG_OK && !all_given)
+            status = fg_start_parameters(shape, data, options->start,
+                                         fg_random(seed, (uint64_t)init), options->reg_covar,
+                                         n_threads, monitor, &trial, &result.component);
+        fg_parameters_copy(shape, given, &trial);
+        if (status == FG_OK && options->max_iter > 0)
+            status = fg_em(shape, data, options, init, n_threads, monitor, &trial,
+                           out_bounds ? &bounds : NULL, &result);
+        const int better = init == 0 || result.lower_bound > out_result->lower_bound;
+        if (status != FG_OK || better) {
+            *out_result = result;
+            if (memory)
+                fg_parameters_copy(shape, &trial, out_parameters);
+        }
+        if (out_bounds && better) {
+            free(out_bounds->values);
+            *out_bounds = bounds;
+        } else
+            free(bounds.values);
+    }
+    free(memory);
+    return status;
+}

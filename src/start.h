@@ -1,0 +1,10 @@
+/* Where EM begins. */
+#ifndef FG_START_H
+#define FG_START_H
+
+#include "fusedgmm.h"
+
+fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
+                              uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
+                              fg_parameters *out_parameters, int64_t *out_component);
+#endif
