@@ -68,6 +68,7 @@ static plan plan_for(const fg_shape *shape) {
 /* The working memory of one thread, cut from one allocation. */
 typedef struct {
     plan p;
+    int weighted;           /* rows may have other weights than one */
     double poison;          /* 0, or NaN where a sample of the block is NaN or infinite */
     const char *next;       /* the next block's samples, in memory, */
     int64_t next_bytes;     /* or none */
@@ -224,7 +225,8 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
             for (int64_t i = d; i < b->p.row_length; i++)
                 to[i] = 0;
         }
-    if (data->sample_weight)
+    b->weighted = data->sample_weight != NULL;
+    if (b->weighted)
         for (int64_t n = 0; n < rows; n++)
             b->weights[n] = (real)(data->sample_weight[begin + n] * weight_scale);
     else

@@ -31,24 +31,16 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
         const int64_t padded =
             load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
         log_densities(model, &b, padded);
-        if (responsibilities_are_roots(model, &b))
-            normalise_to_roots(&b, padded);
-        else if (model->mode == FG_SOFT)
-            normalise(&b, padded);
+        double log_likelihood = 0;
+        if (model->mode == FG_SOFT)
+            log_likelihood = normalise_and_sum(responsibilities_are_roots(model, &b), &b, padded);
         else if (model->mode == FG_NEAREST)
             choose_nearest(&b, padded);
         else
             choose_random(&b, padded, n, seed);
         if (sums != FG_LIKELIHOOD)
             add_block(model, &b, padded, sums);
-        vec sum = vec_set(0);
-        for (int64_t i = 0; i < padded; i += FG_LANES) {
-            /* a row of weight zero may be beyond the reach of every component */
-            const vec w = vec_load(b.weights + i);
-            const vec l = vec_mul(w, vec_load(b.log_likelihood + i));
-            sum = vec_add(sum, vec_select(vec_less(vec_set(0), w), l, vec_set(0)));
-        }
-        out_statistics->log_likelihood += (double)vec_sum(sum) / model->weight_scale + b.poison;
+        out_statistics->log_likelihood += log_likelihood / model->weight_scale + b.poison;
         out_statistics->weight_sum +=
             (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
         since_flush += b.p.rows;
