@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 
 import contestants
 import machine
 import numpy as np
-from workloads import WORKLOADS
+from workloads import WORKLOADS, Workload
 
 
 def seconds(call) -> float:
@@ -33,16 +34,29 @@ def per_iteration(run, span: int) -> float:
 
 def take_turns(runs: dict, repeats: int) -> dict[str, list[float]]:
     """Seconds per iteration, `repeats` of them for each contestant, interleaved."""
-    spans = {}
+    spans, times = {}, {name: list[float]() for name in runs}
     for name, run in runs.items():
         once = max(seconds(lambda run=run: run(2)) / 2, 1e-4)
         spans[name] = max(1, min(20, int(0.3 / once)))
-    return {
-        name: [row[i] for row in rows]
-        for rows in [[[per_iteration(r, spans[n]) for n, r in runs.items()]
-                      for _ in range(repeats)]]
-        for i, name in enumerate(runs)
-    }  # fmt: skip
+    for _ in range(repeats):
+        for name, run in runs.items():
+            times[name].append(per_iteration(run, spans[name]))
+    return times
+
+
+def time_all(workload: Workload, args: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds per iteration of everyone who can do this workload."""
+    X, start = workload.make()
+    runs = {
+        "ours": contestants.ours(workload, X, start, args.threads),
+        "ours, 1 thread": contestants.ours(workload, X, start, 1),
+        "ours, float32": contestants.ours(workload, X.astype(np.float32), start, args.threads),
+        "daal4py": contestants.daal4py(workload, X, start),
+        "scikit-learn": contestants.scikit_learn(workload, X, start),
+    }
+    if args.reference:
+        runs["numpy"] = contestants.numpy_reference(workload, X, start)
+    return take_turns({name: run for name, run in runs.items() if run}, args.repeats)
 
 
 def main() -> None:
@@ -54,8 +68,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every figure there")
     args = parser.parse_args()
 
-    limits = {(real, n): machine.measure(n, real)
-              for real in ("f64", "f32") for n in sorted({1, args.threads})}  # fmt: skip
+    kinds = [(real, n) for real in ("f64", "f32") for n in sorted({1, args.threads})]
+    before = {kind: machine.measure(kind[1], kind[0]) for kind in kinds}
+    measured = []
+    for workload in WORKLOADS.values():
+        if args.only in workload.name:
+            measured.append((workload, time_all(workload, args)))
+            print(".", end="", file=sys.stderr, flush=True)
+    after = {kind: machine.measure(kind[1], kind[0]) for kind in kinds}
+    limits = {kind: machine.best(before[kind], after[kind]) for kind in kinds}
     for (real, n), limit in limits.items():
         print(f"{real}, {n} thread(s): {limit['fma'] / 1e9:.0f} G FMA/s, "
               f"{limit['bytes'] / 1e9:.0f} GB/s, {limit['exp'] / 1e9:.1f} G exp/s")  # fmt: skip
@@ -63,21 +84,7 @@ def main() -> None:
     print(f"{'workload':20s} {'floor':>7s} {'ours':>7s} {'x':>5s} {'1 thr':>6s} {'f32':>6s}"
           f" {'daal4py':>8s} {'sklearn':>8s} {'numpy':>8s}")  # fmt: skip
     results = []
-    for workload in WORKLOADS.values():
-        if args.only not in workload.name:
-            continue
-        X, start = workload.make()
-        X32 = X.astype(np.float32)
-        runs = {
-            "ours": contestants.ours(workload, X, start, args.threads),
-            "ours, 1 thread": contestants.ours(workload, X, start, 1),
-            "ours, float32": contestants.ours(workload, X32, start, args.threads),
-            "daal4py": contestants.daal4py(workload, X, start),
-            "scikit-learn": contestants.scikit_learn(workload, X, start),
-        }
-        if args.reference:
-            runs["numpy"] = contestants.numpy_reference(workload, X, start)
-        times = take_turns({n: r for n, r in runs.items() if r is not None}, args.repeats)
+    for workload, times in measured:
         median = {name: statistics.median(t) for name, t in times.items()}
         floor = workload.floor(limits["f64", args.threads])
         mine = median["ours"]
@@ -94,8 +101,12 @@ def main() -> None:
             {
                 "workload": workload.name,
                 "floor": floor,
-                "seconds": times,
                 "floor float32": workload.floor(limits["f32", args.threads], 4),
+                "fused multiply-adds": workload.fused_multiply_adds,
+                "bytes": workload.bytes,
+                "median": median,
+                "spread": {name: [min(t), max(t)] for name, t in times.items()},
+                "seconds": times,
             }
         )
     if args.json:

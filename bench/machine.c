@@ -6,14 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#ifdef FG_REAL_f64
-typedef double real;
-#else
-typedef float real;
-#endif
-
-#include FG_ISA_HEADER
-#include "simd/math.h"
+#include "simd/vector.h"
 
 enum { RUNS = 9, CHAINS = 12, SMALL = 2048 };
 

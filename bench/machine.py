@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fusedgmm import _core
@@ -18,6 +19,7 @@ FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma",
                "-mprefer-vector-width=512"],
+    "neon": [],
 }  # fmt: skip
 
 
@@ -37,6 +39,11 @@ def measure(threads: int, real: str = "f64", isa: str | None = None) -> dict[str
     return json.loads(run.stdout)
 
 
+def best(*runs: dict[str, float]) -> dict[str, float]:
+    """The highest rate of each kind: what disturbs a measurement only lowers it."""
+    return {name: max(run[name] for run in runs) for name in runs[0]}
+
+
 def describe() -> dict[str, object]:
     """Who measured: processor, compiler, instruction set, versions."""
     import numpy
@@ -44,6 +51,10 @@ def describe() -> dict[str, object]:
 
     import fusedgmm
 
+    try:
+        intel = version("scikit-learn-intelex")  # brings daal4py
+    except PackageNotFoundError:
+        intel = None
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -61,4 +72,5 @@ def describe() -> dict[str, object]:
         "fusedgmm": fusedgmm.__version__,
         "numpy": numpy.__version__,
         "scikit-learn": sklearn.__version__,
+        "scikit-learn-intelex": intel,
     }

@@ -24,11 +24,16 @@ def rise_mb(call) -> float:
     return status_mb("VmHWM") - before
 
 
-warnings.simplefilter("ignore")
-for kind in ("full", "tied", "diag", "spherical"):
-    X, start = Workload(kind, 1_000_000, 8, 8).make()
-    model = fusedgmm.GaussianMixture(8, covariance_type=kind, max_iter=3, random_state=0)
-    fit = rise_mb(lambda model=model, X=X: model.fit(X))
-    predict = rise_mb(lambda model=model, X=X: model.predict(X))
-    print(f"{kind:10s} fit {fit:6.1f} MB   predict {predict:6.1f} MB", flush=True)
-    del X
+def main() -> None:
+    warnings.simplefilter("ignore")
+    for kind in ("full", "tied", "diag", "spherical"):
+        X, start = Workload(kind, 1_000_000, 8, 8).make()
+        model = fusedgmm.GaussianMixture(8, covariance_type=kind, max_iter=3, random_state=0)
+        fit = rise_mb(lambda model=model, X=X: model.fit(X))
+        predict = rise_mb(lambda model=model, X=X: model.predict(X))
+        print(f"{kind:10s} fit {fit:6.1f} MB   predict {predict:6.1f} MB", flush=True)
+        del X
+
+
+if __name__ == "__main__":
+    main()

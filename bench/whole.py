@@ -1,4 +1,4 @@
-"""Whole default fits, start included, to convergence, beside scikit-learn's; the start's share; small
+"""Whole default fits beside scikit-learn's, start included, to convergence; the start's share; small
 fits and single rows.
 
     python bench/whole.py [--skip-sklearn]
@@ -45,6 +45,26 @@ def typical(call, calls: int, repeats: int = 7) -> float:
     )
 
 
+def whole_fit(shape: tuple[int, int, int], skip_sklearn: bool) -> str:
+    """One line of the table: three seeds of ours, one of scikit-learn's."""
+    X, k = groups(*shape), shape[2]
+    models = [GaussianMixture(k, random_state=seed) for seed in range(3)]
+    mine = statistics.median(seconds(lambda m=m: m.fit(X)) for m in models)
+    start = statistics.median(
+        seconds(lambda seed=seed: GaussianMixture(k, max_iter=0, random_state=seed).fit(X))
+        for seed in range(3)
+    )
+    line = (f"{'full {} {} {}'.format(*shape):20s} {mine:8.3f} {start / mine:6.0%}"
+            f" {models[0].n_iter_:5d}")  # fmt: skip
+    if skip_sklearn:
+        return line
+    theirs = Theirs(k, random_state=0)
+    other = seconds(lambda: theirs.fit(X))
+    best = statistics.median(m.lower_bound_ for m in models)
+    return line + (f" {other:10.2f} {theirs.n_iter_:5d} {other / mine:6.1f}x"
+                   f"  {best - theirs.lower_bound_:+.6f}")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--skip-sklearn", action="store_true")
@@ -53,22 +73,7 @@ def main() -> None:
     print(f"{'default fit':20s} {'ours s':>8s} {'start':>6s} {'iter':>5s} {'sklearn s':>10s}"
           f" {'iter':>5s} {'ratio':>7s}  log-likelihood, ours less theirs")  # fmt: skip
     for shape in SHAPES:
-        X = groups(*shape)
-        k = shape[2]
-        models = [GaussianMixture(k, random_state=s) for s in range(3)]
-        times = [seconds(lambda m=m: m.fit(X)) for m in models]
-        starts = [seconds(lambda m=m: GaussianMixture(k, max_iter=0, random_state=s).fit(X))
-                  for s, m in enumerate(models)]  # fmt: skip
-        mine, start = statistics.median(times), statistics.median(starts)
-        line = (f"{'full {} {} {}'.format(*shape):20s} {mine:8.3f} {start / mine:6.0%}"
-                f" {models[0].n_iter_:5d}")  # fmt: skip
-        if not args.skip_sklearn:
-            theirs = Theirs(k, random_state=0)
-            other = seconds(lambda m=theirs: m.fit(X))
-            best = statistics.median(m.lower_bound_ for m in models)
-            line += (f" {other:10.2f} {theirs.n_iter_:5d} {other / mine:6.1f}x"
-                     f"  {best - theirs.lower_bound_:+.6f}")  # fmt: skip
-        print(line, flush=True)
+        print(whole_fit(shape, args.skip_sklearn), flush=True)
 
     print("\nmicroseconds a call                    ours  sklearn")
     rng = np.random.default_rng(0)

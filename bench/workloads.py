@@ -28,10 +28,15 @@ class Workload:
         once = n * d * (d + 1) // 2 if self.covariance_type == "tied" else 0
         return n * k * per_pair[self.covariance_type] + once
 
+    @property
+    def bytes(self) -> int:
+        """Of the rows, in float64: an iteration reads them once."""
+        return self.n_samples * self.n_features * 8
+
     def floor(self, machine: dict[str, float], itemsize: int = 8) -> float:
         """Seconds that no iteration can undercut: arithmetic or memory, then exponentials."""
         arithmetic = self.fused_multiply_adds / machine["fma"]
-        memory = self.n_samples * self.n_features * itemsize / machine["bytes"]
+        memory = self.bytes * itemsize / 8 / machine["bytes"]
         return max(arithmetic, memory) + self.n_samples * self.n_components / machine["exp"]
 
     def make(self, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -381,23 +381,23 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
 # ---- batch ----
 
 cdef class Problems:
-    """The rows of many problems, in place: a list of 2-D arrays of one dtype, or one 2-D array cut
-    by offsets (P + 1). sample_weight: None, or contiguous float64 alike."""
+    """The rows of many problems, in place, cut by offsets (P + 1): a 2-D array, a 3-D array of
+    problems of equal size, or a list of 2-D arrays. All of one dtype; holds what it points into.
+    sample_weight: None, or contiguous float64: (N,), or a list alike."""
 
     cdef fg_problems c
     cdef fg_data *own
     cdef readonly object rows, sample_weight, offsets, order, dtype
 
-    def __cinit__(self, rows, offsets, sample_weight, n_features):
+    def __cinit__(self, rows, offsets, sample_weight, dtype, n_features):
         cdef int64_t i
-        self.own = NULL
-        self.rows, self.sample_weight = rows, sample_weight
-        self.dtype = rows.dtype if not isinstance(rows, list) else rows[0].dtype if rows else float
+        self.rows, self.sample_weight, self.dtype = rows, sample_weight, dtype
         self.offsets = np.ascontiguousarray(offsets, dtype=np.int64)
         # the largest first, so that none is left to run alone at the end
         self.order = np.argsort(-np.diff(self.offsets), kind="stable").astype(np.int64, copy=False)
         self.c.n_problems, self.c.n_features = len(self.offsets) - 1, n_features
         self.c.offsets = <const int64_t *>_address(self.offsets)
+        self.c.gap = 0
         self.c.each = NULL
         if isinstance(rows, list):
             self.own = <fg_data *>malloc(max(1, len(rows)) * sizeof(fg_data))
@@ -408,9 +408,14 @@ cdef class Problems:
                 if sample_weight is not None:
                     self.own[i].sample_weight = <const double *>_maybe(sample_weight[i])
             self.c.each = self.own
-        else:
+            return
+        if rows.ndim == 3 and len(rows) > 0:
+            _point_at(&self.c.rows, rows[0])
+            self.c.gap = (rows.strides[0] // rows.itemsize
+                          - rows.shape[1] * self.c.rows.row_stride)
+        elif rows.ndim == 2:
             _point_at(&self.c.rows, rows)
-            self.c.rows.sample_weight = _maybe(sample_weight)
+        self.c.rows.sample_weight = _maybe(sample_weight)
 
     def __dealloc__(self):
         free(self.own)
@@ -435,10 +440,11 @@ def seeds(seed, n):
     return out
 
 
-def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_params, n_init, seeds,
-              given, given_each, tol, reg_covar, max_iter, n_threads, progress, result):
-    """Fit every problem with each number of components; the results are written into result, whose
-    arrays are named as the fields of fg_batch_result. Returns the exception that stopped it, or None.
+def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_params, n_init, given,
+              given_each, tol, reg_covar, max_iter, n_threads, progress, result):
+    """Fit every problem with each number of components, from its result["seeds"]; the results are
+    written into result, whose arrays are named as the fields of fg_batch_result. Returns the
+    exception that stopped it, or None.
 
     given as in fit; given_each: which of (weights, means, precisions) have a row per problem."""
     cdef fg_batch_options options
@@ -447,14 +453,13 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     cdef int threads = n_threads
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
-    seeds = np.ascontiguousarray(seeds, dtype=np.uint32)
     options.covariance = COVARIANCE_TYPES[covariance_type]
     options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter)
     options.candidates = <const int64_t *>_address(candidates)
     options.n_candidates, options.by_aic = len(candidates), by_aic
     options.given = _starting(given)
     options.weights_each, options.means_each, options.precisions_each = given_each
-    options.seeds = <const uint32_t *>_address(seeds)
+    options.seeds = <const uint32_t *>_address(result["seeds"])
     options.order = <const int64_t *>_address(problems.order)
     out.parameters = _starting((result["weights"], result["means"], result["covariances"],
                                 result["precisions_cholesky"]))
@@ -466,15 +471,16 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     out.converged = <uint8_t *>_address(result["converged"])
     with nogil:
         status = fg_fit_batch(&problems.c, &options, threads, &monitor.c, &out)
-    if progress is not None and status == FG_OK:
-        progress(monitor.c.done)
-    return monitor.error if status == FG_INTERRUPTED else None
+    if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
+        _poll(<void *>monitor)
+    return monitor.error
 
 
 def score_batch(Problems problems, covariance_type, n_components, weights, means,
                 precisions_cholesky, n_threads, want):
     """What score gives for every problem's rows by its own mixture, one problem after the other;
-    -1 or NaN where a problem has none (n_components 0)."""
+    -1 or NaN where a problem has none (n_components 0). Also the first problem whose rows are not
+    finite, or None."""
     cdef _Monitor monitor = _Monitor()
     cdef fg_parameters parameters = _starting((weights, means, None, precisions_cholesky))
     cdef int64_t most = weights.shape[1], bad = 0
@@ -491,11 +497,9 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     with nogil:
         status = fg_score_batch(&problems.c, order, covariance, most, k, &parameters, c_want,
                                 threads, &monitor.c, c_out, &bad)
-    if status == FG_NOT_FINITE:
-        raise ValueError(f"problem {bad} has rows that are NaN or infinite")
-    if status != FG_OK:
+    if status not in (FG_OK, FG_NOT_FINITE):
         _raise(status, -1, monitor, None)
-    return out
+    return out, None if status == FG_OK else bad
 
 
 # ---- for the tests ----

@@ -8,6 +8,7 @@
 
 #include "em.h"
 #include "parallel.h"
+#include "parameters.h"
 
 /* ---- problems ---- */
 
@@ -16,7 +17,7 @@ static fg_data problem_data(const fg_problems *problems, int64_t i) {
     fg_data data = problems->each ? problems->each[i] : problems->rows;
     if (!problems->each) {
         const int64_t size = data.real_type == FG_FLOAT32 ? 4 : 8;
-        data.x = (const char *)data.x + begin * data.row_stride * size;
+        data.x = (const char *)data.x + (begin * data.row_stride + i * problems->gap) * size;
         if (data.sample_weight)
             data.sample_weight += begin;
     }
@@ -41,16 +42,18 @@ struct batch {
     atomic_int_fast64_t done;
 };
 
+static int poll_stopped(void *context) {
+    return atomic_load_explicit(&((batch *)context)->stopped, memory_order_relaxed);
+}
+
 static int poll_user(void *context) {
     batch *b = context;
+    if (poll_stopped(b)) /* the user is not asked again */
+        return 1;
     b->user->done = atomic_load_explicit(&b->done, memory_order_relaxed);
     if (b->user->poll && b->user->poll(b->user->context))
         atomic_store_explicit(&b->stopped, 1, memory_order_relaxed);
-    return atomic_load_explicit(&b->stopped, memory_order_relaxed);
-}
-
-static int poll_stopped(void *context) {
-    return atomic_load_explicit(&((batch *)context)->stopped, memory_order_relaxed);
+    return poll_stopped(b);
 }
 
 static void one_problem(int64_t task, int thread, void *context) {
@@ -188,8 +191,10 @@ typedef struct {
 
 /* One number of components tried on one problem. */
 typedef struct {
+    fg_shape shape;
     fg_outcome outcome;
     int fitted;
+    fg_parameters parameters;
     fg_fit_result fit;
     double bic, aic;
 } trial;
@@ -207,106 +212,113 @@ static double degrees_of_freedom(const fg_shape *shape) {
 }
 
 static fg_status try_candidate(const fg_batch_options *options, const fg_data *data,
-                               const fg_shape *shape, int64_t problem, int n_threads,
-                               fg_monitor *monitor, fg_parameters *out, trial *out_trial) {
+                               int64_t problem, int n_threads, fg_monitor *monitor, trial *t) {
+    const fg_shape *shape = &t->shape;
     const part_sizes n = sizes_of(shape);
     const part_sizes step = {options->weights_each ? n.weights : 0,
                              options->means_each ? n.means : 0,
                              options->precisions_each ? n.covariances : 0};
     const fg_parameters given = parameters_of(&options->given, &step, problem);
-    trial t = {.fit = {.lower_bound = -INFINITY}, .bic = NAN, .aic = NAN};
     double log_likelihood = 0, weight_sum = 0;
     fg_status status = fg_fit(shape, data, &options->fit, &given, options->seeds[problem],
-                              n_threads, monitor, out, NULL, &t.fit);
+                              n_threads, monitor, &t->parameters, NULL, &t->fit);
     if (status == FG_OK)
-        status =
-            fg_log_likelihood(shape, data, out, n_threads, monitor, &log_likelihood, &weight_sum);
+        status = fg_log_likelihood(shape, data, &t->parameters, n_threads, monitor, &log_likelihood,
+                                   &weight_sum);
     if (status == FG_INTERRUPTED)
         return status;
     /* with max_iter = 0 that was the first pass over the rows */
     if (status == FG_OK && !isfinite(log_likelihood) && !rows_are_finite(data, shape->n_features))
         status = FG_NOT_FINITE;
-    if (status == FG_OK &&
-        !(all_finite(out->means, n.means) && all_finite(out->covariances, n.covariances)))
+    if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
+                             all_finite(t->parameters.covariances, n.covariances)))
         status = FG_NOT_FINITE;
-    t.fitted = status == FG_OK;
-    if (status == FG_OK) {
+    t->fitted = status == FG_OK;
+    if (t->fitted) {
         const double penalty = degrees_of_freedom(shape);
-        t.bic = penalty * log(weight_sum) - 2 * log_likelihood;
-        t.aic = penalty * 2 - 2 * log_likelihood;
-        t.outcome = t.fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
+        t->bic = penalty * log(weight_sum) - 2 * log_likelihood;
+        t->aic = penalty * 2 - 2 * log_likelihood;
+        t->outcome = t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
         for (size_t k = 0; k < n.weights; k++)
-            t.outcome = out->weights[k] > 0 ? t.outcome : FG_LOST_COMPONENT;
+            t->outcome = t->parameters.weights[k] > 0 ? t->outcome : FG_LOST_COMPONENT;
     } else
-        t.outcome = status == FG_SINGULAR     ? FG_COLLAPSED
-                    : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
-                                              : FG_OUT_OF_MEMORY;
-    t.outcome = explain(data, shape, t.outcome);
-    *out_trial = t;
+        t->outcome = status == FG_SINGULAR     ? FG_COLLAPSED
+                     : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
+                                               : FG_OUT_OF_MEMORY;
+    t->outcome = explain(data, shape, t->outcome);
     return FG_OK;
 }
 
-static void keep(const fit_job *job, const fg_shape *shape, int64_t problem,
-                 const fg_parameters *parameters, const trial *t) {
-    const part_sizes n = sizes_of(shape), room = sizes_of(&job->largest);
-    const fg_parameters to = parameters_of(&job->out->parameters, &room, problem);
-    memcpy(to.weights, parameters->weights, n.weights * sizeof(double));
-    memcpy(to.means, parameters->means, n.means * sizeof(double));
-    memcpy(to.covariances, parameters->covariances, n.covariances * sizeof(double));
-    memcpy(to.precisions_cholesky, parameters->precisions_cholesky, n.covariances * sizeof(double));
-    job->out->n_components[problem] = shape->n_components;
-    job->out->lower_bound[problem] = t->fit.lower_bound;
-    job->out->n_iter[problem] = t->fit.n_iter;
-    job->out->converged[problem] = (uint8_t)t->fit.converged;
-    job->out->bic[problem] = t->bic;
-    job->out->aic[problem] = t->aic;
-}
-
-/* Keeps the best candidate that could be fitted. */
+/* The best candidate that could be fitted; where there is none, the first one. */
 static fg_status try_all(const fit_job *job, const fg_data *data, int64_t problem, int n_threads,
-                         fg_monitor *monitor, double *memory, fg_outcome *out_outcome) {
+                         fg_monitor *monitor, double *memory, double *out_criteria,
+                         trial *out_best) {
     const fg_batch_options *options = job->options;
+    double *spare = memory + fg_parameters_count(&job->largest);
     double least = INFINITY;
-    int any_fitted = 0;
     for (int64_t c = 0; c < options->n_candidates; c++) {
-        fg_shape shape = job->largest;
-        shape.n_components = options->candidates[c];
-        const part_sizes n = sizes_of(&shape);
-        fg_parameters parameters = {memory, memory + n.weights, memory + n.weights + n.means,
-                                    memory + n.weights + n.means + n.covariances};
-        trial t = {.outcome = FG_TOO_FEW_ROWS, .bic = NAN, .aic = NAN};
-        if (data->n_rows >= 2 && data->n_rows >= shape.n_components) {
-            const fg_status status =
-                try_candidate(options, data, &shape, problem, n_threads, monitor, &parameters, &t);
+        trial t = {.shape = job->largest, .outcome = FG_TOO_FEW_ROWS, .bic = NAN, .aic = NAN};
+        t.shape.n_components = options->candidates[c];
+        t.parameters = fg_parameters_in(&t.shape, memory);
+        t.fit.lower_bound = -INFINITY;
+        if (data->n_rows >= 2 && data->n_rows >= t.shape.n_components) {
+            const fg_status status = try_candidate(options, data, problem, n_threads, monitor, &t);
             if (status != FG_OK)
                 return status;
         }
-        const double criterion = options->by_aic ? t.aic : t.bic;
-        job->out->criteria[problem * options->n_candidates + c] = criterion;
-        const int better = t.fitted && (!any_fitted || criterion < least);
-        if (better) {
-            keep(job, &shape, problem, &parameters, &t);
+        out_criteria[c] = options->by_aic ? t.aic : t.bic;
+        const double criterion = isnan(out_criteria[c]) ? INFINITY : out_criteria[c];
+        if (c == 0 || (t.fitted && (!out_best->fitted || criterion < least))) {
+            *out_best = t;
             least = criterion;
-            any_fitted = 1;
+            double *swap = memory;
+            memory = spare;
+            spare = swap;
         }
-        if (better || c == 0)
-            *out_outcome = t.outcome;
     }
     return FG_OK;
 }
 
+static void write_result(const fit_job *job, int64_t problem, const trial *best,
+                         const double *criteria) {
+    fg_batch_result *out = job->out;
+    const size_t n_candidates = (size_t)job->options->n_candidates;
+    out->status[problem] = (int8_t)best->outcome;
+    memcpy(out->criteria + (size_t)problem * n_candidates, criteria, n_candidates * sizeof(double));
+    if (!best->fitted)
+        return;
+    const part_sizes room = sizes_of(&job->largest);
+    fg_parameters to = parameters_of(&out->parameters, &room, problem);
+    fg_parameters_copy(&best->shape, &best->parameters, &to);
+    out->n_components[problem] = best->shape.n_components;
+    out->lower_bound[problem] = best->fit.lower_bound;
+    out->n_iter[problem] = best->fit.n_iter;
+    out->converged[problem] = (uint8_t)best->fit.converged;
+    out->bic[problem] = best->bic;
+    out->aic[problem] = best->aic;
+}
+
+/* Writes only when all candidates are tried: an interrupt leaves nothing half done. */
 static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monitor *monitor) {
     const fit_job *job = b->job;
     const fg_data data = problem_data(b->problems, problem);
-    const part_sizes room = sizes_of(&job->largest);
-    double *memory = malloc((room.weights + room.means + 2 * room.covariances) * sizeof(double));
-    fg_outcome outcome = memory ? FG_BAD_WEIGHTS : FG_OUT_OF_MEMORY;
+    const size_t parameters = fg_parameters_count(&job->largest);
+    const size_t n_candidates = (size_t)job->options->n_candidates;
+    double *memory = malloc((2 * parameters + n_candidates) * sizeof(double));
+    if (!memory) {
+        job->out->status[problem] = FG_OUT_OF_MEMORY;
+        return FG_OK;
+    }
+    double *criteria = memory + 2 * parameters;
+    for (size_t c = 0; c < n_candidates; c++)
+        criteria[c] = NAN;
+    trial best = {.outcome = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_WEIGHTS};
     fg_status status = FG_OK;
-    if (memory && weights_are_good(&data))
-        status = try_all(job, &data, problem, n_threads, monitor, memory, &outcome);
-    free(memory);
+    if (data.n_rows >= 2 && weights_are_good(&data))
+        status = try_all(job, &data, problem, n_threads, monitor, memory, criteria, &best);
     if (status == FG_OK)
-        job->out->status[problem] = (int8_t)outcome;
+        write_result(job, problem, &best, criteria);
+    free(memory);
     return status;
 }
 
@@ -340,7 +352,7 @@ typedef struct {
     _Atomic int64_t *bad_problem;
 } score_job;
 
-/* Moves rows of k_count elements apart, to rows of most; what is between has no value. */
+/* Moves rows apart, to rows of most; what is between has no value. */
 static void spread(char *rows, int64_t n_rows, size_t k_bytes, size_t most_bytes) {
     for (size_t n = (size_t)n_rows; n-- > 0;) {
         memmove(rows + n * most_bytes, rows + n * k_bytes, k_bytes);
@@ -368,7 +380,7 @@ static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_moni
         return FG_OK;
     const fg_status status =
         fg_score(&shape, &data, &parameters, job->want, n_threads, monitor, out);
-    if (status == FG_OK && columns > 1)
+    if (status == FG_OK && (size_t)shape.n_components < columns)
         spread(out, data.n_rows, (size_t)shape.n_components * real, row);
     if (status == FG_NOT_FINITE) {
         int64_t first = atomic_load(job->bad_problem);

@@ -54,6 +54,7 @@ cdef extern from "fusedgmm.h" nogil:
         int64_t n_problems, n_features
         const int64_t *offsets
         fg_data rows
+        int64_t gap
         const fg_data *each
     ctypedef enum fg_outcome:
         FG_NOT_RUN

@@ -10,6 +10,9 @@ DECLARE(scalar)
 DECLARE(avx2)
 DECLARE(avx512)
 #endif
+#ifdef FG_HAVE_NEON
+DECLARE(neon)
+#endif
 
 typedef struct {
     const fg_kernels *f32, *f64;
@@ -30,6 +33,10 @@ static int usable(tables *out, int room) {
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && n < room)
         out[n++] = (tables){&fg_kernels_avx512_f32, &fg_kernels_avx512_f64};
+#endif
+#ifdef FG_HAVE_NEON
+    if (n < room)
+        out[n++] = (tables){&fg_kernels_neon_f32, &fg_kernels_neon_f64};
 #endif
     return n;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "parallel.h"
+#include "parameters.h"
 
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
@@ -269,18 +270,17 @@ typedef struct {
 
 static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_threads,
                           fg_monitor *monitor, fit *out, double **out_memory) {
-    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
-    double *m = malloc((sums + k + 2 * k * d + 2 * covariances) * sizeof(double));
+    const size_t means = (size_t)(shape->n_components * shape->n_features);
+    const size_t sums = fg_statistics_count(shape), parameters = fg_parameters_count(shape);
+    double *m = malloc((sums + parameters + means) * sizeof(double));
     const fg_status status =
         fg_pass_open(shape, data, data->real_type, n_threads, monitor, &out->pass);
     *out_memory = m;
     if (!m)
         return FG_NO_MEMORY;
     out->statistics = fg_statistics_in(shape, m);
-    m += sums;
-    out->next = (fg_parameters){m, m + k, m + k + k * d, m + k + k * d + covariances};
-    out->shift = m + k + k * d + 2 * covariances;
+    out->next = fg_parameters_in(shape, m + sums);
+    out->shift = m + sums + parameters;
     out->has_scatter = 0;
     return status;
 }

@@ -132,12 +132,13 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
 
 /* batch: many fits, their problems shared out among the threads */
 
-/* Problem i has the rows offsets[i] .. offsets[i + 1] - 1 of rows; or, where each is given, so many
- * rows of its own. */
+/* Problem i has the rows offsets[i] .. offsets[i + 1] - 1 of rows, and i gaps before them; or,
+ * where each is given, so many rows of its own. */
 typedef struct {
     int64_t n_problems, n_features;
     const int64_t *offsets; /* n_problems + 1 */
     fg_data rows;
+    int64_t gap; /* elements between the end of a problem and the next; sample_weight has none */
     const fg_data *each; /* n_problems, or NULL */
 } fg_problems;
 

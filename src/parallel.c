@@ -66,7 +66,7 @@ typedef struct {
     void (*work)(int64_t task, int thread, void *context);
     void *context;
     fg_monitor *monitor;
-    atomic_int stopped;
+    atomic_int stopped, busy; /* busy: threads that may still have a task */
 } crew;
 
 /* Returns whether the task was run: not after the user's stop. */
@@ -78,6 +78,21 @@ static int run_task(crew *c, int64_t task, int thread) {
         atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
     return 1;
 }
+
+#ifdef _OPENMP
+/* A barrier would keep the calling thread from the user's interrupt while another thread is deep in
+ * a long task. Naps grow with the wait, so that a short one costs little. */
+static void wait_for_others(crew *c) {
+    struct timespec nap = {0, 10000};
+    while (atomic_load(&c->busy) > 0) {
+        nanosleep(&nap, NULL);
+        if (nap.tv_nsec < 5000000)
+            nap.tv_nsec *= 2;
+        if (fg_parallel_poll(c->monitor))
+            atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
+    }
+}
+#endif
 
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, void *context),
@@ -104,9 +119,17 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                 merge(task, thread, context);
         }
     } else {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads)
-        for (int64_t task = 0; task < n_tasks; task++)
-            run_task(&c, task, omp_get_thread_num());
+#pragma omp parallel num_threads(n_threads)
+        {
+            const int thread = omp_get_thread_num();
+            atomic_fetch_add(&c.busy, 1);
+#pragma omp for schedule(dynamic, 1) nowait
+            for (int64_t task = 0; task < n_tasks; task++)
+                run_task(&c, task, thread);
+            atomic_fetch_sub(&c.busy, 1);
+            if (thread == 0)
+                wait_for_others(&c);
+        }
     }
 #endif
     return c.stopped ? FG_INTERRUPTED : FG_OK;

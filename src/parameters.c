@@ -3,7 +3,33 @@
 #include <math.h>
 #include <string.h>
 
-#include "fusedgmm.h"
+#include "parameters.h"
+
+size_t fg_parameters_count(const fg_shape *shape) {
+    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
+    return k + k * d + 2 * fg_covariance_count(shape);
+}
+
+fg_parameters fg_parameters_in(const fg_shape *shape, double *memory) {
+    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
+    double *covariances = memory + k + k * d;
+    return (fg_parameters){memory, memory + k, covariances,
+                           covariances + fg_covariance_count(shape)};
+}
+
+static void copy_part(const double *from, size_t n, double *to) {
+    if (from)
+        memcpy(to, from, n * sizeof(double));
+}
+
+void fg_parameters_copy(const fg_shape *shape, const fg_parameters *from, fg_parameters *to) {
+    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
+    const size_t covariances = fg_covariance_count(shape);
+    copy_part(from->weights, k, to->weights);
+    copy_part(from->means, k * d, to->means);
+    copy_part(from->covariances, covariances, to->covariances);
+    copy_part(from->precisions_cholesky, covariances, to->precisions_cholesky);
+}
 
 /* to -= factor from, n numbers in a row: what both halves of the factorisation consist of. */
 static void subtract_multiple(double factor, const double *restrict from, int64_t n,

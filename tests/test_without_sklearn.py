@@ -84,3 +84,14 @@ def test_errors_and_warnings():
         assert [w.category for w in caught] == [ConvergenceWarning]
         assert caught[0].filename == "<string>"  # it points at the caller
     """)
+
+
+def test_a_batch():
+    run("""
+        result = fusedgmm.fit_batch([X, X[:50], X[:1]], [1, 2], random_state=0)
+        assert result.n_components.tolist() == [2, 1, 0]
+        alone = GaussianMixture(2, random_state=int(result.seeds[0])).fit(X)
+        assert (result[0].means_ == alone.means_).all()
+        assert result[0].get_params() == alone.get_params()
+        assert "sklearn" not in sys.modules
+    """)

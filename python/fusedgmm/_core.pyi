@@ -111,6 +111,7 @@ class Problems:
         rows: Reals | list[Reals],
         offsets: Labels,
         sample_weight: Floats | list[Floats] | None,
+        dtype: np.dtype[np.floating],
         n_features: int,
     ) -> None: ...
     def __len__(self) -> int: ...
@@ -123,7 +124,6 @@ def fit_batch(
     by_aic: bool,
     init_params: str,
     n_init: int,
-    seeds: NDArray[np.uint32],
     given: _Given,
     given_each: tuple[bool, bool, bool],
     tol: float,
@@ -142,6 +142,6 @@ def score_batch(
     precisions_cholesky: Floats,
     n_threads: int,
     want: Literal["labels", "responsibilities", "log_likelihood"],
-) -> NDArray[np.generic]: ...
+) -> tuple[NDArray[np.generic], int | None]: ...
 def vector_exp(x: _Real) -> _Real: ...
 def vector_log(x: _Real) -> _Real: ...

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
@@ -37,7 +36,7 @@ def save_arrays(
     kind: str,
     version: int,
     meta: Mapping[str, object],
-    arrays: Mapping[str, NDArray[np.generic]],
+    arrays: Mapping[str, Any],
 ) -> None:
     """Write arrays and what else there is to know (as JSON) to one .npz file."""
     if Path(path).suffix != ".npz":
@@ -46,12 +45,11 @@ def save_arrays(
     write_whole(path, lambda temporary: np.savez(temporary, header=header, **arrays))
 
 
-def load_arrays(
-    path: str | Path, kind: str, version: int
-) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here: of a broken archive NumPy leaves the file open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop("header")))
         found = header["kind"], header["format"], header["meta"]

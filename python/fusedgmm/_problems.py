@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from ._typing import Floats, Labels, Reals
 from ._validation import as_floating, check_shape
 
 Answers: TypeAlias = NDArray[np.generic] | list[NDArray[np.generic]]
+_Restore: TypeAlias = Callable[[NDArray[np.generic]], Answers]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Arranged:
     core: _core.Problems
     n_features: int
     labels: NDArray[np.generic] | None  # of the groups, one per problem
-    restore: Callable[[NDArray[np.generic]], Answers]  # from one answer per row
+    restore: _Restore  # from one answer per row
 
 
 def arrange(
@@ -42,7 +43,7 @@ def arrange(
     """
     if isinstance(X, (list, tuple)) and offsets is None and groups is None:
         return _from_list(list(X), sample_weight)
-    rows = as_floating(X)  # type: ignore[arg-type]
+    rows = as_floating(X)
     if rows.ndim == 3:
         if offsets is not None or groups is not None:
             raise ValueError(
@@ -52,28 +53,42 @@ def arrange(
         return _from_cube(rows, sample_weight)
     if rows.ndim not in (1, 2):
         raise ValueError(f"X must have one, two or three dimensions, got shape {rows.shape}")
-    if (offsets is None) == (groups is None):
-        raise ValueError(
-            f"X of shape {rows.shape} is cut into problems by exactly one of offsets and groups; "
-            "for problems of one feature that are the rows of X pass X[:, :, None]"
-        )
     rows = rows[:, None] if rows.ndim == 1 else rows
     weight = None if sample_weight is None else _as_weight(sample_weight, (len(rows),))
-    if groups is not None:
-        return _from_groups(rows, np.asarray(groups), weight, labels)
-    cuts = _as_offsets(offsets, len(rows))  # type: ignore[arg-type]
-    return Arranged(_core.Problems(rows, cuts, weight, rows.shape[1]), rows.shape[1], None, _same)
+    if offsets is not None and groups is None:
+        cuts = _as_offsets(offsets, len(rows))
+        return _arranged(rows, cuts, weight, rows.shape[1], lambda answer: answer)
+    if groups is not None and offsets is None:
+        return _from_groups(rows, groups, weight, labels)
+    raise ValueError(
+        f"X of shape {rows.shape} is cut into problems by exactly one of offsets and groups; "
+        "for problems of one feature that are the rows of X pass X[:, :, None]"
+    )
 
 
-def _same(answer: NDArray[np.generic]) -> Answers:
-    return answer
+def _arranged(
+    rows: Reals | list[Reals],
+    offsets: Labels,
+    weight: Floats | list[Floats] | None,
+    n_features: int,
+    restore: _Restore,
+    labels: NDArray[np.generic] | None = None,
+) -> Arranged:
+    if n_features < 1:
+        raise ValueError("X has problems of 0 features, while a minimum of 1 is required")
+    if isinstance(rows, list):
+        dtype = rows[0].dtype if rows else np.dtype(np.float64)
+    else:
+        dtype = rows.dtype
+    core = _core.Problems(rows, offsets, weight, dtype, n_features)
+    return Arranged(core, n_features, labels, restore)
 
 
 def _as_weight(
     sample_weight: object, shape: tuple[int, ...], name: str = "sample_weight"
 ) -> Floats:
     """Return weights as contiguous float64; their values are judged problem by problem."""
-    weight = as_floating(sample_weight, name)  # type: ignore[arg-type]
+    weight = as_floating(sample_weight, name)
     check_shape(weight, shape, name)
     return np.ascontiguousarray(weight, dtype=np.float64)
 
@@ -98,20 +113,24 @@ def _as_offsets(offsets: ArrayLike, n_rows: int) -> Labels:
     return cuts
 
 
+def _offsets_of(sizes: ArrayLike) -> Labels:
+    sizes = np.asarray(sizes, dtype=np.int64)
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
+
+
 def _from_groups(
-    rows: Reals,
-    groups: NDArray[np.generic],
-    weight: Floats | None,
-    known: NDArray[np.generic] | None,
+    rows: Reals, groups: ArrayLike, weight: Floats | None, known: NDArray[np.generic] | None
 ) -> Arranged:
-    if groups.shape != (len(rows),):
-        raise ValueError(f"groups must be one label per row, {len(rows)}; got shape {groups.shape}")
-    missing = np.flatnonzero(groups != groups) if groups.dtype.kind in "fOM" else ()
-    if groups.dtype.kind == "O":
-        missing = np.flatnonzero([g is None or g != g for g in groups])
-    if len(missing):
-        raise ValueError(f"row {missing[0]} has no group (found {groups[missing[0]]!r})")
-    labels, problem = np.unique(groups, return_inverse=True)
+    given = np.asarray(groups)
+    if isinstance(groups, (list, tuple)) and not all(
+        isinstance(g, type(groups[0])) for g in groups
+    ):
+        given = np.asarray(groups, dtype=object)  # NumPy may have made a NaN the string "nan"
+    if given.shape != (len(rows),):
+        raise ValueError(f"groups must be one label per row, {len(rows)}; got shape {given.shape}")
+    labels, problem = _distinct(given)
     if known is not None:
         labels, problem = known, _places(labels, known)[problem]
     order = None
@@ -119,8 +138,7 @@ def _from_groups(
         order = np.argsort(problem, kind="stable")
         rows = rows[order]
         weight = None if weight is None else weight[order]
-    offsets = np.zeros(len(labels) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(problem, minlength=len(labels)), out=offsets[1:])
+    offsets = _offsets_of(np.bincount(problem, minlength=len(labels)))
 
     def restore(answer: NDArray[np.generic]) -> Answers:
         if order is None:
@@ -129,68 +147,93 @@ def _from_groups(
         out[order] = answer
         return out
 
-    core = _core.Problems(rows, offsets, weight, rows.shape[1])
-    return Arranged(core, rows.shape[1], labels, restore)
+    return _arranged(rows, offsets, weight, rows.shape[1], restore, labels)
+
+
+def _distinct(groups: NDArray[np.generic]) -> tuple[NDArray[np.generic], Labels]:
+    """Return the labels that occur, sorted, and where each row's stands among them."""
+    if groups.dtype.kind != "O":
+        missing = groups != groups
+        if np.any(missing):
+            _refuse(groups, int(np.argmax(missing)))
+        labels, problem = np.unique(groups, return_inverse=True)
+        return labels, problem.astype(np.int64, copy=False)
+    try:  # by hash: to sort a million strings takes seconds
+        found = set(groups)
+        if any(map(_is_missing, found)):
+            _refuse(groups, next(i for i, label in enumerate(groups) if _is_missing(label)))
+        place = {label: i for i, label in enumerate(sorted(found))}
+    except TypeError as error:
+        raise TypeError(f"groups must be labels that can be sorted: {error}") from error
+    labels = np.empty(len(place), dtype=object)
+    labels[:] = list(place)
+    return labels, np.fromiter((place[label] for label in groups), np.int64, len(groups))
+
+
+def _is_missing(label: object) -> bool:
+    """Whether it is None, NaN, NaT or pandas.NA: all but the first do not equal themselves."""
+    same = label == label
+    return label is None or not isinstance(same, (bool, np.bool_)) or not same
+
+
+def _refuse(groups: NDArray[np.generic], row: int) -> None:
+    raise ValueError(f"row {row} has no group (found {groups[row]!r})")
 
 
 def _places(labels: NDArray[np.generic], known: NDArray[np.generic]) -> Labels:
-    """Return where each label stands among the known ones, which are sorted."""
-    at = np.searchsorted(known, labels)
-    bad = np.flatnonzero((at == len(known)) | (known[np.minimum(at, len(known) - 1)] != labels))
-    if len(bad):
-        raise ValueError(f"no problem was fitted for group {labels[bad[0]]!r}")
-    return at.astype(np.int64)
+    """Return where each label stands among the known ones."""
+    place = {label: i for i, label in enumerate(known.tolist())}
+    for label in labels.tolist():
+        if label not in place:
+            raise ValueError(f"no problem was fitted for group {label!r}")
+    return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def _from_cube(X: Reals, sample_weight: object) -> Arranged:
     n_problems, n_rows, n_features = X.shape
-    offsets = np.arange(n_problems + 1, dtype=np.int64) * n_rows
     weight = None if sample_weight is None else _as_weight(sample_weight, (n_problems, n_rows))
-    rows: Reals | list[Reals] = X.reshape(n_problems * n_rows, n_features)
-    weights: Floats | list[Floats] | None = None if weight is None else weight.reshape(-1)
-    if X.size and not np.may_share_memory(rows, X):  # strides that no single array has
-        rows, weights = list(X), None if weight is None else list(weight)
+    offsets = np.arange(n_problems + 1, dtype=np.int64) * n_rows
 
     def restore(answer: NDArray[np.generic]) -> Answers:
         return answer.reshape(n_problems, n_rows, *answer.shape[1:])
 
-    return Arranged(_core.Problems(rows, offsets, weights, n_features), n_features, None, restore)
+    return _arranged(X, offsets, weight, n_features, restore)
 
 
 def _from_list(X: list[object], sample_weight: object) -> Arranged:
-    rows = list[Reals]()
-    n_features = None
-    for i, x in enumerate(X):
-        x = as_floating(x, f"problem {i}")  # type: ignore[arg-type]
+    rows = [as_floating(x, f"problem {i}") for i, x in enumerate(X)]
+    for i, x in enumerate(rows):
         if x.ndim == 1:
-            x = x[:, None]
-        if x.ndim != 2:
+            rows[i] = x[:, None]
+        elif x.ndim != 2:
             raise ValueError(f"problem {i} must have one or two dimensions, got shape {x.shape}")
-        if n_features is None and (len(x) or x.shape[1] > 1):
-            n_features = x.shape[1]
-            first = i
-        if n_features not in (None, x.shape[1]) and len(x):
+    # an empty array, [] above all, says nothing of columns and dtype
+    filled = next((i for i, x in enumerate(rows) if len(x)), None)
+    if filled is None:
+        n_features = max((x.shape[1] for x in rows), default=1) or 1
+    else:
+        n_features = rows[filled].shape[1]
+    for i, x in enumerate(rows):
+        if len(x) and x.shape[1] != n_features:
             raise ValueError(
-                f"problem {i} has {x.shape[1]} features, problem {first} has {n_features}"
+                f"problem {i} has {x.shape[1]} features, problem {filled} has {n_features}"
             )
-        rows.append(x)
-    n_features = 1 if n_features is None else n_features
-    single = sum(x.dtype == np.float32 for x in rows)
-    if 0 < single < len(rows):  # one type for all, as NumPy joins them
-        rows = [x.astype(np.float64, copy=False) for x in rows]
+    dtypes = {x.dtype for x in rows}
+    if len(dtypes) > 1:  # one type for all, as NumPy joins them
+        dtype = np.result_type(*{x.dtype for x in rows if len(x)} or dtypes)
+        rows = [x.astype(dtype, copy=False) for x in rows]
     weights = None
     if sample_weight is not None:
-        given = list(sample_weight)  # type: ignore[call-overload]
+        given = list(cast(Iterable[object], sample_weight))
         if len(given) != len(rows):
             raise ValueError(f"sample_weight has {len(given)} problems, X has {len(rows)}")
         weights = [
             _as_weight(w, (len(x),), f"sample_weight of problem {i}")
             for i, (w, x) in enumerate(zip(given, rows, strict=True))
         ]
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(x) for x in rows], out=offsets[1:])
+    offsets = _offsets_of([len(x) for x in rows])
 
     def restore(answer: NDArray[np.generic]) -> Answers:
-        return [answer[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+        return [answer[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
 
-    return Arranged(_core.Problems(rows, offsets, weights, n_features), n_features, None, restore)
+    return _arranged(rows, offsets, weights, n_features, restore)

@@ -85,7 +85,7 @@ def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
     return result
 
 
-def as_floating(X: ArrayLike, name: str = "X") -> Reals:
+def as_floating(X: object, name: str = "X") -> Reals:
     """Convert to a native, aligned float32 or float64 array of any shape and strides.
 
     float32 and float64 are kept (without a copy where possible), float16 becomes float32, and
@@ -290,19 +290,17 @@ def as_precisions(
     name = f"{covariance_type} {what}"
     precisions, _ = _as_parameter(precisions, shape, name)
     if covariance_type in ("diag", "spherical"):
-        good, wanted = precisions > 0.0, "positive"
-        good = good.all(axis=-1) if covariance_type == "diag" else good
+        wanted, good = "positive", np.asarray(precisions > 0.0)
+        good = np.asarray(good.all(axis=-1)) if covariance_type == "diag" else good
     else:
         wanted = "symmetric, positive-definite"
         transposed = np.swapaxes(precisions, -1, -2)
-        good = np.isclose(precisions, transposed).all(axis=(-1, -2))
-        good &= np.linalg.eigvalsh(precisions)[..., 0] > 0.0
+        symmetric = np.isclose(precisions, transposed).all(axis=(-1, -2))
+        good = np.asarray(symmetric & (np.linalg.eigvalsh(precisions)[..., 0] > 0.0))
     if not good.all():
-        *problem, component = [int(i) for i in np.argwhere(~np.atleast_1d(good))[0]]
-        if covariance_type == "tied":
-            problem, component = [component] if np.ndim(good) else [], None
-        places = [f"component {component}"] if component is not None else []
-        places += [f"problem {i}" for i in problem]
+        bad = np.argwhere(~good)[0]
+        axes = ("problem",) if covariance_type == "tied" else ("problem", "component")
+        places = [f"{axis} {i}" for axis, i in zip(axes[len(axes) - len(bad) :], bad, strict=True)]
         where = f"; it is not in {', '.join(places)}" if places else ""
         raise ValueError(f"'{name}' should be {wanted}{where}")
     return precisions

@@ -1,4 +1,4 @@
-"""Two small, real data sets that ship with the package; sources in ``data/README.md``."""
+"""Three small, real data sets that ship with the package; sources in ``data/README.md``."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ def load_faithful() -> Floats:
     """
     table = _columns("faithful.csv")
     return np.column_stack([np.array(table[c], dtype=np.float64) for c in ("eruptions", "waiting")])
+
+
+def load_iris() -> tuple[Floats, NDArray[np.str_]]:
+    """Sepal length and width, petal length and width of 150 iris flowers in cm, (150, 4) float64,
+    and their species, (150,) of "setosa", "versicolor" or "virginica".
+
+    Anderson (1935), Fisher (1936); measured to 0.1 cm.
+    """
+    table = _columns("iris.csv")
+    names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+    measured = [np.array(table[name], dtype=np.float64) for name in names]
+    return np.column_stack(measured), np.array(table["species"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .batch import BatchResult
     from .mixture import GaussianMixture
 
 
@@ -26,6 +28,15 @@ def full_covariances(
     if covariance_type in ("full", "tied"):
         return np.broadcast_to(c, shape).copy()
     return np.broadcast_to(c.reshape(n_components, -1, 1) * np.eye(n_features), shape).copy()
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Return an empty Figure, its sides in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install fusedgmm[plot]") from error
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot_mixture(
@@ -41,17 +52,13 @@ def plot_mixture(
     deviations. More: the same on the data's first two principal axes, or on the two columns
     ``features=(i, j)``.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install fusedgmm[plot]") from error
     X = np.asarray(X, dtype=np.float64)
     d = X.shape[1]
     names = list(columns) if columns is not None else [f"feature {i}" for i in range(d)]
     weights = np.asarray(model.weights_, dtype=np.float64)
     means = np.asarray(model.means_, dtype=np.float64)
     covariances = full_covariances(model.covariances_, model.covariance_type, len(weights), d)
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = _figure(7, 5)
     axes = figure.add_subplot()
     if d == 1:
         _densities(axes, X[:, 0], weights, means[:, 0], covariances[:, 0, 0])
@@ -79,8 +86,99 @@ def plot_mixture(
     return figure
 
 
+def plot_batch(
+    X: Sequence[ArrayLike],
+    result: BatchResult,
+    *,
+    names: Sequence[str] | None = None,
+    unit: str = "value",
+) -> Figure:
+    """Draw problems of one feature, each in a panel: histogram, components and their sum.
+
+    Parameters
+    ----------
+    X : sequence of array-likes of shape (n_i,) or (n_i, 1)
+        The rows of every problem, as `fit_batch` took them.
+    result : BatchResult
+        A few problems: of many, choose some, as in ``plot_batch(X[:12], result[:12])``.
+    names : sequence of str or None, default=None
+        One per problem. None: the labels of the groups, or numbers.
+    unit : str, default="value"
+        What the horizontal axes show.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A title says the number of components and, where several were tried, the criterion of each.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    ValueError
+        Problems of several features, or another number of them than in `X` or `names`.
+    """
+    if result.means.shape[2] != 1:
+        raise ValueError(f"plot_batch draws one feature, the fits have {result.means.shape[2]}")
+    if names is None:
+        labels = range(len(result)) if result.labels is None else result.labels
+        names = [str(label) for label in labels]
+    if not len(X) == len(names) == len(result):
+        raise ValueError(
+            f"the result has {len(result)} problems, X has {len(X)}, names are {len(names)}"
+        )
+    columns = max(1, math.ceil(math.sqrt(len(result))))
+    lines = max(1, math.ceil(len(result) / columns))
+    figure = _figure(1 + 3.6 * columns, 0.4 + 2.8 * lines)
+    for i, (x, name) in enumerate(zip(X, names, strict=True)):
+        axes = figure.add_subplot(lines, columns, i + 1)
+        K = int(result.n_components[i])
+        values = np.asarray(x, dtype=np.float64).reshape(-1)
+        values = values[np.isfinite(values)]
+        if len(values):
+            tied = result.covariance_type == "tied"
+            variances = np.broadcast_to(result.covariances[i].reshape(-1)[: 1 if tied else K], K)
+            order = np.argsort(result.means[i, :K, 0])  # the same colours from left to right
+            _densities(
+                axes,
+                values,
+                result.weights[i, order],
+                result.means[i, order, 0],
+                variances[order],
+            )
+        axes.set_title(_title(result, i, name), fontsize="medium")
+        axes.set_xlabel(unit)
+        if i % columns == 0:
+            axes.set_ylabel("density")
+    return figure
+
+
+def _title(result: BatchResult, i: int, name: str) -> str:
+    K = int(result.n_components[i])
+    if K == 0:
+        return f"{name}\n{result._reason(i)}"
+    title = f"{name}: {K} component{'s' * (K > 1)}"
+    if len(result.candidates) == 1:
+        return title
+    tried = zip(result.candidates, result.criteria[i], strict=True)
+    return f"{title}\n{result.criterion.upper()} of " + ", ".join(f"{k}: {v:.1f}" for k, v in tried)
+
+
+def _edges(x: Floats) -> list[float]:
+    """Return the edges of about 1.5 sqrt(n) bins; between the values, where those are on a grid."""
+    values = np.unique(x)
+    first, last = float(values[0]), float(values[-1])
+    step = float(np.diff(values).min()) if len(values) > 1 else 1.0
+    count = math.ceil(1.5 * math.sqrt(len(x)))
+    width = max(1, round((last - first) / count / step)) * step
+    if width >= 8 * step:
+        return list(np.linspace(first, last, count + 1))
+    first -= step / 2
+    return [first + i * width for i in range(math.ceil((last - first) / width) + 1)]
+
+
 def _densities(axes: Axes, x: Floats, weights: Floats, means: Floats, variances: Floats) -> None:
-    axes.hist(x, bins="sqrt", density=True, color="0.85", edgecolor="white")
+    axes.hist(x, bins=_edges(x), density=True, color="0.85", edgecolor="white")
     margin = 0.1 * (np.ptp(x) or 1.0)
     grid = np.linspace(x.min() - margin, x.max() + margin, 500)
     parts = [
@@ -88,8 +186,9 @@ def _densities(axes: Axes, x: Floats, weights: Floats, means: Floats, variances:
         for w, m, v in zip(weights, means, variances, strict=True)
     ]
     for k, part in enumerate(parts):
-        axes.plot(grid, part, color=f"C{k % 10}", label=f"component {k}")
-    axes.plot(grid, np.sum(parts, axis=0), color="black", linewidth=1, label="mixture")
+        axes.fill_between(grid, part, color=f"C{k % 10}", alpha=0.4, label=f"component {k}")
+    if parts:
+        axes.plot(grid, np.sum(parts, axis=0), color="black", linewidth=1, label="mixture")
 
 
 def _ellipses(

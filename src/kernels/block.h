@@ -16,7 +16,8 @@ enum {
     SMALL_FEATURES = 8, /* up to here a component lives in registers, d known at compile time */
     TILED_FEATURES = 128 / sizeof(real), /* up to here the scatter's lanes run over samples */
     PANEL = 4,                           /* columns of U at a time against a group of rows */
-    CACHE_BYTES = 32768,                 /* of the first level, for one block or buffer */
+    KEPT_VECTORS = FG_REGISTERS / 4, /* of a shift in registers, where lanes run over features */
+    CACHE_BYTES = 32768,             /* of the first level, for one block or buffer */
     KEPT_LANES_BYTES = 512 << 10 /* lane-wise sums are kept while they fit into the second level */
 };
 
@@ -27,10 +28,10 @@ enum {
  * the second moments where they are summed over samples in lanes. */
 typedef struct {
     int64_t k_count, d, rows;
-    int64_t stride;        /* elements from one feature or component to the next */
-    int outer;             /* scatter by rank updates, lanes over features */
-    int64_t row_length;    /* outer: elements of a row of samples, padded */
-    int64_t update_length; /* outer: elements of a row of the update buffer */
+    int64_t stride;     /* elements from one feature or component to the next */
+    int roots;          /* scatter of z = sqrt(g) (x - shift) */
+    int outer;          /* of these by rank updates, lanes over features */
+    int64_t row_length; /* outer: elements of a row of samples, padded */
     int64_t update_rows;
     int64_t moment_slot, n_slots, n_matrices;
     int keep_lanes;
@@ -40,10 +41,10 @@ static plan plan_for(const fg_shape *shape) {
     const int64_t k = shape->n_components, d = shape->n_features;
     const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
     plan p = {.k_count = k, .d = d};
+    p.roots = matrix && d > SMALL_FEATURES;
     p.outer = matrix && d > TILED_FEATURES;
     p.row_length = ROUND_UP(d, FG_LANES);
-    p.update_length = ROUND_UP(d + 1, FG_LANES);
-    const int64_t fit = CACHE_BYTES / ((int64_t)sizeof(real) * p.update_length);
+    const int64_t fit = CACHE_BYTES / ((int64_t)sizeof(real) * p.row_length);
     p.update_rows = fit < 32 ? 32 : fit;
     const int64_t row_bytes = (int64_t)sizeof(real) * (d + k);
     const int64_t rows = CACHE_BYTES / row_bytes / GROUP_ROWS * GROUP_ROWS;
@@ -67,6 +68,7 @@ static plan plan_for(const fg_shape *shape) {
 /* The working memory of one thread, cut from one allocation. */
 typedef struct {
     plan p;
+    int weighted;           /* rows may have other weights than one */
     double poison;          /* 0, or NaN where a sample of the block is NaN or infinite */
     const char *next;       /* the next block's samples, in memory, */
     int64_t next_bytes;     /* or none */
@@ -78,8 +80,9 @@ typedef struct {
     real *distances;        /* K x B: spherical */
     real *weights, *log_likelihood, *best, *roots; /* B */
     real *rows;                                    /* outer: B x row_length */
-    real *update;                                  /* outer: update_rows x update_length */
+    real *update;                                  /* outer: update_rows x row_length */
     real *matrices;                                /* outer: n_matrices x d x row_length, sums */
+    real *about;                                   /* outer: row_length, a shift */
     real *vectors;                                 /* outer: K x row_length, sums */
     real *lanes;                                   /* n_slots x FG_LANES: sums by lane, or */
     double *slots;                                 /* n_slots: sums by block */
@@ -111,8 +114,9 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     at = place(&out->roots, m, at, p.rows);
     at = place(&out->rows, m, at, p.outer ? p.rows * p.row_length : 0);
     /* a tile's last rows read past the update's own */
-    at = place(&out->update, m, at, p.outer ? p.update_rows * p.update_length + 64 : 0);
+    at = place(&out->update, m, at, p.outer ? p.update_rows * p.row_length : 0);
     at = place(&out->matrices, m, at, p.n_matrices * p.d * p.row_length);
+    at = place(&out->about, m, at, p.outer ? p.row_length : 0);
     at = place(&out->vectors, m, at, p.outer ? p.k_count * p.row_length : 0);
     at = place(&out->lanes, m, at, p.keep_lanes ? p.n_slots * FG_LANES : 0);
     out->slots = (double *)(m + at);
@@ -221,7 +225,8 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
             for (int64_t i = d; i < b->p.row_length; i++)
                 to[i] = 0;
         }
-    if (data->sample_weight)
+    b->weighted = data->sample_weight != NULL;
+    if (b->weighted)
         for (int64_t n = 0; n < rows; n++)
             b->weights[n] = (real)(data->sample_weight[begin + n] * weight_scale);
     else

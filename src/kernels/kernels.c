@@ -7,18 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#ifdef FG_REAL_f64
-typedef double real;
-#define FG_REAL_NAME f64
-#define FG_REAL_TYPE FG_FLOAT64
-#else
-typedef float real;
-#define FG_REAL_NAME f32
-#define FG_REAL_TYPE FG_FLOAT32
-#endif
-
-#include FG_ISA_HEADER
-#include "simd/math.h"
+#include "simd/vector.h"
 
 #include "kernels/block.h"
 #include "kernels/density.h"
@@ -33,8 +22,7 @@ static size_t scratch_bytes(const fg_shape *shape) {
 }
 
 static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                       uint64_t seed, fg_sums sums, void *scratch,
-                       fg_statistics *out_statistics) {
+                       uint64_t seed, fg_sums sums, void *scratch, fg_statistics *out_statistics) {
     block b;
     block_in(&model->shape, scratch, &b);
     reset_sums(&b);
@@ -43,22 +31,16 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
         const int64_t padded =
             load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
         log_densities(model, &b, padded);
+        double log_likelihood = 0;
         if (model->mode == FG_SOFT)
-            normalise(&b, padded);
+            log_likelihood = normalise_and_sum(responsibilities_are_roots(model, &b), &b, padded);
         else if (model->mode == FG_NEAREST)
             choose_nearest(&b, padded);
         else
             choose_random(&b, padded, n, seed);
         if (sums != FG_LIKELIHOOD)
             add_block(model, &b, padded, sums);
-        vec sum = vec_set(0);
-        for (int64_t i = 0; i < padded; i += FG_LANES) {
-            /* a row of weight zero may be beyond the reach of every component */
-            const vec w = vec_load(b.weights + i);
-            const vec l = vec_mul(w, vec_load(b.log_likelihood + i));
-            sum = vec_add(sum, vec_select(vec_less(vec_set(0), w), l, vec_set(0)));
-        }
-        out_statistics->log_likelihood += (double)vec_sum(sum) / model->weight_scale + b.poison;
+        out_statistics->log_likelihood += log_likelihood / model->weight_scale + b.poison;
         out_statistics->weight_sum +=
             (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
         since_flush += b.p.rows;

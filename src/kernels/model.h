@@ -118,7 +118,9 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
                 offset[k * d + j] = (real)(-beside * precision);
                 if (covariance == FG_DIAG)
                     factor[k * d + j] = (real)precision;
-                largest_rest = fmax(largest_rest, fabs(beside) * precision);
+                /* not fmax: gcc 12 for aarch64 breaks down vectorizing its reduction */
+                const double apart = fabs(beside) * precision;
+                largest_rest = apart > largest_rest ? apart : largest_rest;
             }
             log_det = covariance == FG_DIAG ? log_product(u + k * d, d, 1) : (double)d * log(u[k]);
         }

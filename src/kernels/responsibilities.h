@@ -1,31 +1,74 @@
 /* From log-densities to responsibilities: by the densities, at the nearest mean, or by chance. */
 
-/* g_k = exp(l_k - log sum exp l), times the row's weight. */
-static void normalise(block *b, int64_t padded) {
-    const int64_t k_count = b->p.k_count, stride = b->p.stride;
+/* How the log-likelihood of the rows is wanted: row by row, or summed. Where every row has weight
+ * one, the sum of logarithms is that of their product, with one logarithm per lane. */
+typedef enum { EACH_ROW, WEIGHTED_SUM, PLAIN_SUM } likelihood_form;
+
+/* Of one group of rows: the largest log-density l, e_k = exp(l_k - top), or where roots
+ * exp((l_k - top) / 2), in the place of the log-densities; and sum exp(l_k - top). */
+INLINE void exponentials(const int roots, real *r, int64_t stride, int64_t k_count,
+                         vec top[FG_GROUP], vec sum[FG_GROUP]) {
     /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
     const vec lowest = vec_set((real)(sizeof(real) == 8 ? -1e300 : -1e37));
+    const vec one = vec_set(1), zero = vec_set(0), scale = vec_set((real)(roots ? 0.5 : 1));
+    UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] = lowest;
+    for (int64_t k = 0; k < k_count; k++)
+        UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] =
+            vec_max(vec_load(r + k * stride + v * FG_LANES), top[v]);
+    if (k_count == 2) { /* one of the two is exp(0) */
+        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            real *at = r + v * FG_LANES;
+            const vec a = vec_load(at), b = vec_load(at + stride);
+            const vec below = vec_add(vec_sub(a, top[v]), vec_sub(b, top[v]));
+            const vec lesser = vec_exp(roots ? vec_mul(below, scale) : below);
+            const vec greater = vec_select(vec_less(lowest, top[v]), one, zero);
+            const mask rising = vec_less(a, b);
+            vec_store(at, vec_select(rising, lesser, greater));
+            vec_store(at + stride, vec_select(rising, greater, lesser));
+            sum[v] = vec_add(greater, roots ? vec_mul(lesser, lesser) : lesser);
+        }
+        return;
+    }
+    UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = zero;
+    for (int64_t k = 0; k < k_count; k++)
+        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            real *at = r + k * stride + v * FG_LANES;
+            const vec below = vec_sub(vec_load(at), top[v]);
+            const vec e = vec_exp(roots ? vec_mul(below, scale) : below);
+            vec_store(at, e);
+            sum[v] = roots ? vec_fma(e, e, sum[v]) : vec_add(sum[v], e);
+        }
+}
+
+/* g_k = exp(l_k - log sum exp l), times the row's weight. Or, for a scatter that takes them, the
+ * roots of that: half the exponent is cheaper than a square root for every component. Returns the
+ * log-likelihood by lane, where it is summed. */
+INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, int64_t padded) {
+    const int64_t k_count = b->p.k_count, stride = b->p.stride;
     const vec least = vec_set((real)(sizeof(real) == 8 ? 1e-300 : 1e-37));
+    const vec zero = vec_set(0), one = vec_set(1);
+    vec total = zero, product[FG_GROUP];
+    UNROLL for (int v = 0; v < FG_GROUP; v++) product[v] = one;
     for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
         fetch_next(b, n, GROUP_ROWS, padded);
         real *r = b->responsibilities + n;
         vec top[FG_GROUP], sum[FG_GROUP];
-        UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] = lowest;
-        for (int64_t k = 0; k < k_count; k++)
-            UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] =
-                vec_max(vec_load(r + k * stride + v * FG_LANES), top[v]);
-        UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = vec_set(0);
-        for (int64_t k = 0; k < k_count; k++)
-            UNROLL for (int v = 0; v < FG_GROUP; v++) {
-                real *at = r + k * stride + v * FG_LANES;
-                const vec e = vec_exp(vec_sub(vec_load(at), top[v]));
-                vec_store(at, e);
-                sum[v] = vec_add(sum[v], e);
-            }
+        exponentials(roots, r, stride, k_count, top, sum);
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
             const int64_t at = n + v * FG_LANES;
-            vec_store(b->log_likelihood + at, vec_add(top[v], vec_log(sum[v])));
-            sum[v] = vec_div(vec_load(b->weights + at), vec_max(sum[v], least));
+            const vec weight = vec_load(b->weights + at);
+            /* a row of weight zero may be beyond the reach of every component */
+            const mask counts = vec_less(zero, weight);
+            if (form == PLAIN_SUM) {
+                total = vec_add(total, vec_select(counts, top[v], zero));
+                product[v] = vec_mul(product[v], vec_select(counts, sum[v], one));
+            } else {
+                const vec l = vec_add(top[v], vec_log(sum[v]));
+                vec_store(b->log_likelihood + at, l);
+                total = vec_add(total, vec_select(counts, vec_mul(weight, l), zero));
+            }
+            sum[v] = vec_div(weight, vec_max(sum[v], least));
+            sum[v] = roots ? vec_sqrt(sum[v]) : sum[v];
         }
         for (int64_t k = 0; k < k_count; k++)
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
@@ -33,10 +76,33 @@ static void normalise(block *b, int64_t padded) {
                 vec_store(at, vec_mul(vec_load(at), sum[v]));
             }
     }
+    if (form == PLAIN_SUM)
+        UNROLL for (int v = 0; v < FG_GROUP; v++) total = vec_add(total, vec_log(product[v]));
+    return total;
 }
 
-/* best: each row's most probable component, the first one where several are equal;
- * log_likelihood: its log-density. */
+static void normalise(block *b, int64_t padded) { normalise_to(0, EACH_ROW, b, padded); }
+
+/* A sum of densities is at most K: whether the product over a lane's rows stays in range. */
+static int product_is_safe(const plan *p) {
+    const double factors = (double)p->rows / GROUP_ROWS;
+    return factors * log2((double)p->k_count) < (sizeof(real) == 8 ? 1000 : 120);
+}
+
+/* The same, for the sums of a pass; returns the block's log-likelihood. */
+static double normalise_and_sum(const int roots, block *b, int64_t padded) {
+    const int plain = !b->weighted && product_is_safe(&b->p);
+    vec total;
+    if (roots)
+        total = plain ? normalise_to(1, PLAIN_SUM, b, padded)
+                      : normalise_to(1, WEIGHTED_SUM, b, padded);
+    else
+        total = plain ? normalise_to(0, PLAIN_SUM, b, padded)
+                      : normalise_to(0, WEIGHTED_SUM, b, padded);
+    return (double)vec_sum(total);
+}
+
+/* best: each row's most probable component, the first one where several are equal. */
 static void choose_best(block *b, int64_t padded) {
     const int64_t stride = b->p.stride;
     for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
@@ -55,10 +121,7 @@ static void choose_best(block *b, int64_t padded) {
                 top[v] = vec_max(l, top[v]);
             }
         }
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
-            vec_store(b->best + n + v * FG_LANES, best[v]);
-            vec_store(b->log_likelihood + n + v * FG_LANES, top[v]);
-        }
+        UNROLL for (int v = 0; v < FG_GROUP; v++) vec_store(b->best + n + v * FG_LANES, best[v]);
     }
 }
 
@@ -91,6 +154,5 @@ static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed
         }
         for (int64_t k = 0; k < k_count; k++)
             b->responsibilities[k * stride + n] *= b->weights[n] / sum;
-        b->log_likelihood[n] = 0;
     }
 }

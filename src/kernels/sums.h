@@ -12,16 +12,27 @@ INLINE void deposit(const block *b, int64_t slot, vec sum) {
 
 static inline int64_t first_slot(const block *b, int64_t k) { return k * (b->p.d + 1); }
 
-INLINE vec rows_sum(const real *x, int64_t padded) {
+/* Whether a component's responsibilities are at hand as their roots. Tied needs them as they are,
+ * for its first moments. */
+static int responsibilities_are_roots(const fg_model *model, const block *b) {
+    return b->p.roots && model->mode == FG_SOFT && model->shape.covariance == FG_FULL;
+}
+
+INLINE vec rows_sum_of(const int squared, const real *x, int64_t padded) {
     vec sum[FG_GROUP];
     UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = vec_set(0);
     for (int64_t n = 0; n < padded; n += GROUP_ROWS)
-        UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] =
-            vec_add(sum[v], vec_load(x + n + v * FG_LANES));
+        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            const vec at = vec_load(x + n + v * FG_LANES);
+            sum[v] = squared ? vec_fma(at, at, sum[v]) : vec_add(sum[v], at);
+        }
     for (int v = 1; v < FG_GROUP; v++)
         sum[0] = vec_add(sum[0], sum[v]);
     return sum[0];
 }
+
+static vec rows_sum(const real *x, int64_t padded) { return rows_sum_of(0, x, padded); }
+static vec squares_sum(const real *x, int64_t padded) { return rows_sum_of(1, x, padded); }
 
 /* ---- second moments, lanes over samples ---- */
 
@@ -134,13 +145,11 @@ INLINE void product_tile(const int height, const int width, const real *a, const
     }
 
 /* z = sqrt(g) (x - shift): one buffer serves both sides of the product. */
-static void tiled_moments(const block *b, const real *shift, const real *g, int64_t padded,
+static void tiled_moments(const block *b, const real *shift, const real *roots, int64_t padded,
                           int64_t sx, int64_t sxx) {
     const int64_t d = b->p.d, stride = b->p.stride;
-    const real *samples = b->samples, *roots = b->roots;
+    const real *samples = b->samples;
     real *scaled = b->scaled;
-    for (int64_t n = 0; n < padded; n += FG_LANES)
-        vec_store(b->roots + n, vec_sqrt(vec_load(g + n)));
     for (int64_t i = 0; i < d; i++) {
         const vec s = vec_set(shift[i]);
         vec first[2] = {vec_set(0), vec_set(0)};
@@ -175,10 +184,10 @@ static void tiled_moments(const block *b, const real *shift, const real *g, int6
 
 /* One tile of sum z z^T over the rows of the update buffer, added to rows of a matrix. */
 INLINE void update_tile(const int height, const int width, const real *left, const real *right,
-                        int64_t length, int64_t count, real *out, int64_t out_length) {
+                        int64_t length, int64_t count, real *out) {
     vec sum[FG_OUTER_ROWS][FG_OUTER_VECTORS];
     UNROLL for (int i = 0; i < height; i++) UNROLL for (int c = 0; c < width; c++) sum[i][c] =
-        vec_load(out + i * out_length + c * FG_LANES);
+        vec_load(out + i * length + c * FG_LANES);
     for (int64_t n = 0; n < count; n++, left += length, right += length) {
         vec z[FG_OUTER_VECTORS];
         UNROLL for (int c = 0; c < width; c++) z[c] = vec_load(right + c * FG_LANES);
@@ -188,30 +197,29 @@ INLINE void update_tile(const int height, const int width, const real *left, con
         }
     }
     UNROLL for (int i = 0; i < height; i++) UNROLL for (int c = 0; c < width; c++)
-        vec_store(out + i * out_length + c * FG_LANES, sum[i][c]);
+        vec_store(out + i * length + c * FG_LANES, sum[i][c]);
 }
 
 /* height rows of a matrix, up to the vector that holds the diagonal. */
 INLINE void update_rows(const int height, const real *left, const real *update, int64_t length,
-                        int64_t count, int64_t vectors, real *out, int64_t out_length) {
+                        int64_t count, int64_t vectors, real *out) {
     int64_t tiles = (vectors + FG_OUTER_VECTORS - 1) / FG_OUTER_VECTORS;
     for (int64_t c0 = 0; tiles > 0; tiles--) {
         const int64_t width = (vectors - c0 + tiles - 1) / tiles;
         const real *right = update + c0 * FG_LANES;
         real *to = out + c0 * FG_LANES;
         switch (width) {
-        case 1: update_tile(height, 1, left, right, length, count, to, out_length); break;
-        case 2: update_tile(height, 2, left, right, length, count, to, out_length); break;
-        default: update_tile(height, 3, left, right, length, count, to, out_length);
+        case 1: update_tile(height, 1, left, right, length, count, to); break;
+        case 2: update_tile(height, 2, left, right, length, count, to); break;
+        default: update_tile(height, 3, left, right, length, count, to);
         }
         c0 += width;
     }
 }
 
-/* matrix += sum z z^T, lower triangle; vector += sum sqrt(g) z. Column d of the buffer is
- * sqrt(g). */
-static void rank_update(const block *b, int64_t count, real *matrix, real *vector) {
-    const int64_t d = b->p.d, length = b->p.update_length, out_length = b->p.row_length;
+/* matrix += sum z z^T over the rows of the update buffer, lower triangle. */
+static void rank_update(const block *b, int64_t count, real *matrix) {
+    const int64_t d = b->p.d, length = b->p.row_length;
     const real *z = b->update;
     for (int64_t i0 = 0; i0 < d;) {
         const int64_t left = d - i0;
@@ -220,64 +228,104 @@ static void rank_update(const block *b, int64_t count, real *matrix, real *vecto
                                : left >= 2           ? 2
                                                      : 1;
         const int64_t vectors = (i0 + height + FG_LANES - 1) / FG_LANES;
-        real *to = matrix + i0 * out_length;
+        real *to = matrix + i0 * length;
         switch (height) {
-        case 1: update_rows(1, z + i0, z, length, count, vectors, to, out_length); break;
-        case 2: update_rows(2, z + i0, z, length, count, vectors, to, out_length); break;
+        case 1: update_rows(1, z + i0, z, length, count, vectors, to); break;
+        case 2: update_rows(2, z + i0, z, length, count, vectors, to); break;
 #if FG_OUTER_ROWS > 4
-        case 4: update_rows(4, z + i0, z, length, count, vectors, to, out_length); break;
+        case 4: update_rows(4, z + i0, z, length, count, vectors, to); break;
 #endif
-        default: update_rows(FG_OUTER_ROWS, z + i0, z, length, count, vectors, to, out_length);
+        default: update_rows(FG_OUTER_ROWS, z + i0, z, length, count, vectors, to);
         }
         i0 += height;
     }
-    if (vector)
-        update_rows(1, z + d, z, length, count, out_length / FG_LANES, vector, out_length);
 }
 
-/* Only the rows that matter to the component are collected: z = sqrt(g) (x - shift). */
-static void outer_moments(const block *b, const real *shift, const real *g, real threshold,
-                          int64_t padded, real *matrix, real *vector) {
-    const int64_t d = b->p.d, length = b->p.update_length, row_length = b->p.row_length;
+/* b->roots: those of the rows that matter to the component, and zero. */
+static void drop_negligible(const block *b, const real *roots, real threshold, int64_t padded) {
     const vec least = vec_set(threshold), zero = vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES) {
-        const vec weight = vec_load(g + n);
-        const mask matters = vec_less(vec_mul(least, vec_load(b->weights + n)), weight);
-        vec_store(b->roots + n, vec_select(matters, vec_sqrt(weight), zero));
+        const vec root = vec_load(roots + n), g = vec_mul(root, root);
+        const mask matters = vec_less(vec_mul(least, vec_load(b->weights + n)), g);
+        vec_store(b->roots + n, vec_select(matters, root, zero));
     }
-    int64_t count = 0;
-    for (int64_t n = 0; n < padded; n++) {
-        const real root = b->roots[n];
-        if (root == 0)
+}
+
+/* z of the rows with a root, one after the other, into the update buffer; matrix += sum z z^T,
+ * first += sum sqrt(g) z. The first few vectors of the shift and of the first moments are kept. */
+INLINE void collect_rows(const int kept, const block *b, const real *shift, int64_t padded,
+                         real *matrix, real *first) {
+    const int64_t d = b->p.d, length = b->p.row_length, room = b->p.update_rows;
+    const real *roots = b->roots, *row = b->rows;
+    real *update = b->update, *z = update;
+    vec about[KEPT_VECTORS], sum[KEPT_VECTORS];
+    UNROLL for (int i = 0; i < kept; i++) {
+        about[i] = vec_load(shift + i * FG_LANES);
+        sum[i] = vec_load(first + i * FG_LANES);
+    }
+    for (int64_t n = 0; n < padded; n++, row += length) {
+        if (roots[n] == 0)
             continue;
-        const vec scale = vec_set(root);
-        const real *row = b->rows + n * row_length;
-        real *z = b->update + count * length;
-        int64_t i = 0;
-        for (; i + FG_LANES <= d; i += FG_LANES)
-            vec_store(z + i, vec_mul(scale, vec_sub(vec_load(row + i), vec_load(shift + i))));
-        if (i < d)
-            vec_store(z + i,
-                      vec_mul(scale, vec_sub(vec_load(row + i), vec_load_part(shift + i, d - i))));
-        z[d] = root;
-        if (++count == b->p.update_rows) {
-            rank_update(b, count, matrix, vector);
-            count = 0;
+        const vec root = vec_set(roots[n]);
+        UNROLL for (int i = 0; i < kept; i++) {
+            const vec t = vec_sub(vec_load(row + i * FG_LANES), about[i]),
+                      scaled = vec_mul(root, t);
+            vec_store(z + i * FG_LANES, scaled);
+            sum[i] = vec_fma(root, scaled, sum[i]);
+        }
+        for (int64_t i = kept * FG_LANES; i < d; i += FG_LANES) {
+            const vec scaled = vec_mul(root, vec_sub(vec_load(row + i), vec_load(shift + i)));
+            vec_store(z + i, scaled);
+            vec_store(first + i, vec_fma(root, scaled, vec_load(first + i)));
+        }
+        z += length;
+        if (z == update + room * length) {
+            rank_update(b, room, matrix);
+            z = update;
         }
     }
-    if (count)
-        rank_update(b, count, matrix, vector);
+    if (z > update)
+        rank_update(b, (z - update) / length, matrix);
+    UNROLL for (int i = 0; i < kept; i++) vec_store(first + i * FG_LANES, sum[i]);
+}
+
+static void outer_moments(const block *b, const real *shift, const real *roots, real threshold,
+                          int64_t padded, real *matrix, real *first) {
+    drop_negligible(b, roots, threshold, padded);
+    memcpy(b->about, shift, (size_t)b->p.d * sizeof(real));
+    memset(b->about + b->p.d, 0, (size_t)(b->p.row_length - b->p.d) * sizeof(real));
+    switch (at_most(b->p.row_length / FG_LANES, KEPT_VECTORS)) {
+#define CASE(kept)                                                                                 \
+    case kept: collect_rows(kept, b, b->about, padded, matrix, first); break
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+#if FG_REGISTERS >= 32
+        CASE(5);
+        CASE(6);
+        CASE(7);
+        CASE(8);
+#endif
+#undef CASE
+    }
 }
 
 /* ---- by covariance type ---- */
 
-/* One component's moments; k < 0: the data's own scatter, the first moments unwanted. */
-static void component_moments(const block *b, const real *shift, const real *g, real threshold,
-                              int64_t padded, int64_t k, int64_t matrix) {
+/* One component's moments; k < 0: the data's own scatter, the first moments unwanted. g: its
+ * responsibilities, or where are_roots their roots. */
+static void component_moments(const block *b, const real *shift, const real *g, int are_roots,
+                              real threshold, int64_t padded, int64_t k, int64_t matrix) {
     const int64_t d = b->p.d;
+    if (b->p.roots && !are_roots) {
+        for (int64_t n = 0; n < padded; n += FG_LANES)
+            vec_store(b->roots + n, vec_sqrt(vec_load(g + n)));
+        g = b->roots;
+    }
     if (b->p.outer) {
         outer_moments(b, shift, g, threshold, padded, b->matrices + matrix * d * b->p.row_length,
-                      k < 0 ? NULL : b->vectors + k * b->p.row_length);
+                      b->vectors + (k < 0 ? 0 : k) * b->p.row_length);
         return;
     }
     const int64_t sx = k < 0 ? -1 : first_slot(b, k) + 1;
@@ -376,26 +424,26 @@ static void distance_moments(const block *b, const real *g, int64_t padded, int6
 static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums sums) {
     const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
     const fg_covariance covariance = model->shape.covariance;
-    const int centred = sums_are_centred(model);
+    const int centred = sums_are_centred(model), are_roots = responsibilities_are_roots(model, b);
     const int by_feature =
         covariance == FG_DIAG || (covariance == FG_SPHERICAL && model->recentred);
     for (int64_t k = 0; k < k_count; k++) {
         const real *g = b->responsibilities + k * stride;
-        const vec nk = rows_sum(g, padded);
+        const vec nk = are_roots ? squares_sum(g, padded) : rows_sum(g, padded);
         deposit(b, first_slot(b, k), nk);
         if (by_feature || !(vec_sum(nk) > 0))
             continue;
         if (covariance == FG_SPHERICAL)
             distance_moments(b, g, padded, k);
         else if (!centred)
-            component_moments(b, (const real *)model->shift + k * d, g,
+            component_moments(b, (const real *)model->shift + k * d, g, are_roots,
                               ((const real *)model->threshold)[k], padded, k,
                               covariance == FG_FULL ? k : 0);
     }
     if (centred)
         centred_sums(b, padded);
     if (centred && covariance == FG_TIED && sums == FG_MOMENTS)
-        component_moments(b, model->centre, b->weights, 0, padded, -1, 0);
+        component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
     const int64_t chunk = cached_features(padded);
     for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
         for (int64_t k = 0; k < k_count; k++)
@@ -416,8 +464,7 @@ static void reset_sums(block *b) {
 }
 
 /* Hands the sums over, in double and in the statistics' own layout. */
-static void flush_sums(const fg_model *model, const block *b, fg_sums sums,
-                       fg_statistics *out) {
+static void flush_sums(const fg_model *model, const block *b, fg_sums sums, fg_statistics *out) {
     const plan *p = &b->p;
     const int64_t d = p->d;
     const double back = 1 / model->weight_scale;

@@ -1,5 +1,5 @@
 /* exp and log over the vector vocabulary: the whole range, NaN in gives NaN out, error under 3
- * units in the last place (tests/test_core.py). */
+ * units in the last place (tests/c/test_math.c). */
 #include <math.h>
 
 /* p(x), highest power first. */

@@ -1,0 +1,12 @@
+/* The parameters of a mixture: their memory and copies. */
+#ifndef FG_PARAMETERS_H
+#define FG_PARAMETERS_H
+
+#include "fusedgmm.h"
+
+size_t fg_parameters_count(const fg_shape *shape); /* doubles */
+fg_parameters fg_parameters_in(const fg_shape *shape, double *memory);
+/* The parts that from has. */
+void fg_parameters_copy(const fg_shape *shape, const fg_parameters *from, fg_parameters *to);
+
+#endif

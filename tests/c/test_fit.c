@@ -1,0 +1,406 @@
+/* The M step against its formulas; whole fits that find what was planted; starts; dispatch. */
+#include "check.h"
+#include "instruction_sets.h"
+#include "memory.h"
+#include "mixture.h"
+#include "start.h"
+
+static uint64_t seed = 1;
+
+static int is_matrix(fg_covariance c) { return c == FG_FULL || c == FG_TIED; }
+
+/* Entry (i, j) of component k in any type's layout. */
+static double entry(const fg_shape *shape, const double *x, int64_t k, int64_t i, int64_t j) {
+    const int64_t d = shape->n_features;
+    switch (shape->covariance) {
+    case FG_FULL: return x[(k * d + i) * d + j];
+    case FG_TIED: return x[i * d + j];
+    case FG_DIAG: return i == j ? x[k * d + i] : 0;
+    default: return i == j ? x[k] : 0;
+    }
+}
+
+/* ---- the M step ---- */
+
+/* What one component adds to (nk sum of) the covariance: S - sx sx^T / nk, and |terms|. */
+static bounded scatter(const fg_shape *shape, const fg_statistics *s, int64_t k, int64_t i,
+                       int64_t j) {
+    const int64_t d = shape->n_features, packed = d * (d + 1) / 2, at = i * (i + 1) / 2 + j;
+    const double *sx = s->sx + k * d;
+    const exact product = (exact)sx[i] * sx[j] / s->nk[k];
+    exact sum = 0, taken = product;
+    if (shape->covariance == FG_FULL)
+        sum = s->sxx[k * packed + at];
+    else if (shape->covariance == FG_TIED) /* the sum over the components, once */
+        sum = k ? 0 : s->sxx[at];
+    else if (shape->covariance == FG_DIAG)
+        sum = s->sxx[k * d + i];
+    else {
+        sum = s->sxx[k] / (exact)d;
+        taken = 0;
+        for (int64_t l = 0; l < d; l++)
+            taken += (exact)sx[l] * sx[l] / s->nk[k] / (exact)d;
+    }
+    return (bounded){sum - taken, (double)(fabsl(sum) + fabsl(taken))};
+}
+
+/* |U^T S U - 1| of one component: Cholesky's backward error and the inverse's own (Higham 2002,
+ * theorems 10.3 and 8.14) leave (3 d + 4) u (|R| |U|)^T (|R| |U|), R = U^-1. */
+static void check_precision(const fg_shape *shape, const fg_parameters *p, int64_t k) {
+    const int64_t d = shape->n_features;
+    const size_t bytes = (size_t)(d * d) * sizeof(double);
+    double *u = allocate(bytes), *r = allocate(bytes), *su = allocate(bytes), *ru = allocate(bytes);
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < d; j++)
+            u[i * d + j] = entry(shape, p->precisions_cholesky, k, i, j);
+    for (int64_t j = 0; j < d; j++)
+        for (int64_t i = d - 1; i >= 0; i--) {
+            double sum = i == j;
+            for (int64_t l = i + 1; l <= j; l++)
+                sum -= u[i * d + l] * r[l * d + j];
+            r[i * d + j] = i > j ? 0 : sum / u[i * d + i];
+        }
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < d; j++) {
+            double product = 0, reach = 0;
+            for (int64_t l = 0; l <= j; l++) {
+                product += entry(shape, p->covariances, k, i, l) * u[l * d + j];
+                reach += fabs(r[i * d + l] * u[l * d + j]);
+            }
+            su[i * d + j] = product;
+            ru[i * d + j] = reach;
+        }
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < d; j++) {
+            double one = 0, reach = 0;
+            for (int64_t l = 0; l < d; l++) {
+                one += u[l * d + i] * su[l * d + j];
+                reach += ru[l * d + i] * ru[l * d + j];
+            }
+            /* and 2 d u more for the products taken here */
+            const double error = (double)(5 * d + 4) * 0x1p-53 * reach;
+            CHECK(fabs(one - (i == j)) <= error, "U^T S U (%lld, %lld) is %.17g", (long long)i,
+                  (long long)j, one);
+            CHECK(i <= j || u[i * d + j] == 0, "U is not upper triangular");
+        }
+    free(u);
+    free(r);
+    free(su);
+    free(ru);
+}
+
+static void check_maximize(const mixture *m, const samples *s) {
+    const fg_shape *shape = &m->shape;
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const double u = 0x1p-53, reg_covar = 0.01;
+    fg_statistics sum = statistics_new(shape);
+    fg_parameters p = parameters_new(shape);
+    int64_t component;
+    CONTEXT("maximize %s d=%lld K=%lld", covariance_name(shape->covariance), (long long)d,
+            (long long)k_count);
+    CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &sum) == FG_OK, "accumulate");
+    CHECK(fg_maximize(shape, &sum, reg_covar, &p, &component) == FG_OK, "maximize");
+    exact total = 0;
+    for (int64_t k = 0; k < k_count; k++)
+        total += sum.nk[k];
+    const int tied = shape->covariance == FG_TIED;
+    for (int64_t k = 0; k < k_count; k++) {
+        const exact weight = sum.nk[k] / total;
+        CHECK(fabsl(p.weights[k] - weight) <= (double)(k_count + 1) * u * weight, "weight");
+        for (int64_t i = 0; i < d; i++) {
+            const exact step = (exact)sum.sx[k * d + i] / sum.nk[k];
+            const exact mean = sum.shift[k * d + i] + step;
+            CHECK(fabsl(p.means[k * d + i] - mean) <= u * (3 * fabsl(step) + fabsl(mean)), "mean");
+        }
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t j = is_matrix(shape->covariance) ? 0 : i; j <= i; j++) {
+                bounded truth = {0, 0};
+                for (int64_t l = tied ? 0 : k; l <= (tied ? k_count - 1 : k); l++) {
+                    const bounded part = scatter(shape, &sum, l, i, j);
+                    truth.value += part.value;
+                    truth.error += part.error;
+                }
+                const exact share = 1 / (tied ? total : sum.nk[k]);
+                const double reg = i == j ? reg_covar : 0;
+                const exact value = truth.value * share + reg;
+                /* a handful for each term, one for each of the terms' sum */
+                const double roundings = 6 + (double)(tied ? k_count : 0) +
+                                         (double)(shape->covariance == FG_SPHERICAL ? d : 0);
+                const double error = u * roundings * (truth.error * (double)share + reg);
+                CHECK(fabsl(entry(shape, p.covariances, k, i, j) - value) <= error,
+                      "covariance %lld (%lld, %lld) is %.17g, not %.17Lg +- %.2g", (long long)k,
+                      (long long)i, (long long)j, entry(shape, p.covariances, k, i, j), value,
+                      error);
+                CHECK(entry(shape, p.covariances, k, i, j) == entry(shape, p.covariances, k, j, i),
+                      "not symmetric");
+            }
+        check_precision(shape, &p, k);
+    }
+    parameters_free(&p);
+    statistics_free(&sum);
+}
+
+static void test_maximize(void) {
+    static const int64_t features[] = {1, 2, 3, 5, 9, 17, 40};
+    fg_isa_choose(NULL);
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_COVARIANCE(c) {
+            mixture m = mixture_new((fg_shape){3, features[f], c}, 2, seed++);
+            samples s = samples_new(&m, FG_FLOAT64, 300, 0, seed++);
+            check_maximize(&m, &s);
+            samples_free(&s);
+            mixture_free(&m);
+        }
+}
+
+/* The second component of two is not positive definite, or empty. */
+static void test_maximize_degenerate(void) {
+    EACH_COVARIANCE(c) {
+        const fg_shape shape = {2, 2, c};
+        fg_parameters p = parameters_new(&shape);
+        double covariances[8] = {0};
+        for (size_t i = 0; i < fg_covariance_count(&shape); i++)
+            covariances[i] = i % 4 == 0 || i % 4 == 3; /* full, tied: unit matrices */
+        if (c == FG_DIAG || c == FG_SPHERICAL)
+            covariances[0] = covariances[1] = covariances[2] = 1;
+        int64_t last = (int64_t)fg_covariance_count(&shape) - 1, component = 7;
+        CONTEXT("degenerate %s", covariance_name(c));
+        for (int i = 0; i < 3; i++) {
+            covariances[last] = (double[]){0, -1, NAN}[i];
+            CHECK(fg_precision_cholesky(&shape, covariances, p.precisions_cholesky, &component) ==
+                          FG_SINGULAR &&
+                      component == (c == FG_TIED ? -1 : 1),
+                  "component %lld", (long long)component);
+        }
+        fg_statistics s = statistics_new(&shape);
+        s.weight_sum = s.nk[0] = 10;
+        s.nk[1] = 0;
+        s.n_rows = 10;
+        for (int i = 0; i < 4; i++) {
+            s.shift[i] = 3 + i;
+            s.sx[i] = 0;
+        }
+        for (size_t i = 0; i < fg_moment_count(&shape); i++)
+            s.sxx[i] = i == 1 && is_matrix(c) ? 0 : 10;
+        CHECK(fg_maximize(&shape, &s, 0.5, &p, &component) == FG_OK, "maximize");
+        CHECK(p.weights[0] == 1 && p.weights[1] == 0, "weights");
+        CHECK(p.means[2] == 5 && p.means[3] == 6, "an empty component keeps its mean");
+        CHECK(c == FG_TIED || entry(&shape, p.covariances, 1, 1, 1) == 0.5, "reg_covar");
+        statistics_free(&s);
+        parameters_free(&p);
+    }
+}
+
+/* ---- whole fits ---- */
+
+enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
+
+/* bounds: PASSES of them; returns how many there are. */
+static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
+                   fg_parameters *p, double *out_bounds) {
+    const fg_fit_options options = {how, 1, PASSES, 1e-9, 0};
+    const fg_parameters nothing = {NULL, NULL, NULL, NULL};
+    fg_fit_result result = {.lower_bound = -INFINITY};
+    fg_bounds bounds = {NULL, 0, 0};
+    const fg_status status =
+        fg_fit(&m->shape, &s->data, &options, &nothing, from, threads, NULL, p, &bounds, &result);
+    CHECK(status == FG_OK, "the fit ends with %d", (int)status);
+    CHECK(result.n_iter == bounds.count && bounds.count <= PASSES, "%lld bounds, %lld passes",
+          (long long)bounds.count, (long long)result.n_iter);
+    for (int64_t i = 0; i < bounds.count; i++)
+        out_bounds[i] = bounds.values[i];
+    free(bounds.values);
+    return result.n_iter;
+}
+
+/* Components that overlap, from a start that knows little: the likelihood never falls, and the
+ * threads change no bit. */
+static void test_em_rises(void) {
+    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);
+        samples s = samples_new(&m, real_type, ROWS, 1, 12);
+        expectation e = expect(&m, &s);
+        double rounding = 0; /* of a pass; the M step's acts in second order only */
+        for (int64_t n = 0; n < ROWS; n++)
+            rounding = fmax(rounding, e.row[n].error);
+        EACH_INSTRUCTION_SET(isa) {
+            double bounds[2][PASSES];
+            int64_t passes[2];
+            fg_parameters p[2] = {parameters_new(&m.shape), parameters_new(&m.shape)};
+            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), covariance_name(c));
+            passes[0] = fit(&m, &s, FG_START_DATA, 3, 1, &p[0], bounds[0]);
+            CHECK(passes[0] > 5, "only %lld passes", (long long)passes[0]);
+            for (int64_t i = 1; i < passes[0]; i++)
+                CHECK(bounds[0][i] >= bounds[0][i - 1] - 2 * rounding, "from %.17g to %.17g",
+                      bounds[0][i - 1], bounds[0][i]);
+            for (int threads = 2; threads <= 4; threads++) {
+                passes[1] = fit(&m, &s, FG_START_DATA, 3, threads, &p[1], bounds[1]);
+                const size_t covariances = fg_covariance_count(&m.shape) * sizeof(double);
+                CHECK(passes[0] == passes[1] &&
+                          memcmp(p[0].means, p[1].means, K * D * sizeof(double)) == 0 &&
+                          memcmp(p[0].covariances, p[1].covariances, covariances) == 0,
+                      "%d threads change the bits", threads);
+            }
+            parameters_free(&p[0]);
+            parameters_free(&p[1]);
+        }
+        expectation_free(&e);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
+/* Well separated: every row's component is beyond doubt. */
+static mixture planted(fg_covariance covariance) {
+    static const double means[K * D] = {-20, 0, 15, 18, 17, -16};
+    mixture m = mixture_new((fg_shape){K, D, covariance}, 0, 17);
+    memcpy(m.parameters.means, means, sizeof means);
+    return m;
+}
+
+static int64_t nearest(const double *x, const double *means) {
+    int64_t best = 0;
+    for (int64_t k = 1; k < K; k++)
+        if (hypot(x[0] - means[k * D], x[1] - means[k * D + 1]) <
+            hypot(x[0] - means[best * D], x[1] - means[best * D + 1]))
+            best = k;
+    return best;
+}
+
+/* Whether every planted component has one of the means to itself. */
+static int one_each(const mixture *m, const double *means) {
+    int found = 0;
+    for (int64_t k = 0; k < K; k++)
+        found |= 1 << nearest(means + k * D, m->parameters.means);
+    return found == (1 << K) - 1;
+}
+
+/* Within five standard errors of what was planted. */
+static void check_recovered(const mixture *m, const fg_parameters *p) {
+    const fg_shape *shape = &m->shape;
+    CHECK(one_each(m, p->means), "a component was not found");
+    for (int64_t k = 0; k < K; k++) {
+        const int64_t own = nearest(p->means + k * D, m->parameters.means);
+        const double weight = m->parameters.weights[own], n = ROWS * weight;
+        CHECK(fabs(p->weights[k] - weight) < 5 * sqrt(weight * (1 - weight) / ROWS), "weight %g",
+              p->weights[k]);
+        for (int64_t i = 0; i < D; i++) {
+            const double variance = entry(shape, m->parameters.covariances, own, i, i);
+            CHECK(fabs(p->means[k * D + i] - m->parameters.means[own * D + i]) <
+                      5 * sqrt(variance / n),
+                  "mean %g", p->means[k * D + i]);
+            for (int64_t j = 0; j <= i; j++) {
+                const double truth = entry(shape, m->parameters.covariances, own, i, j);
+                const double other = entry(shape, m->parameters.covariances, own, j, j);
+                const double ours = entry(shape, p->covariances, k, i, j);
+                CHECK(fabs(ours - truth) <= 5 * sqrt((variance * other + truth * truth) / n),
+                      "covariance %g, not %g", ours, truth);
+            }
+        }
+    }
+}
+
+static void test_em_finds_what_was_planted(void) {
+    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        mixture m = planted(c);
+        samples s = samples_new(&m, real_type, ROWS, 0, 5);
+        fg_parameters p = parameters_new(&m.shape);
+        EACH_INSTRUCTION_SET(isa)
+        for (fg_start how = FG_START_KMEANS; how <= FG_START_KMEANS_PP; how++) {
+            double bounds[PASSES];
+            CONTEXT("%s %s %s from start %d", fg_isa_name(), real_name(real_type),
+                    covariance_name(c), (int)how);
+            fit(&m, &s, how, 9, 1, &p, bounds);
+            check_recovered(&m, &p);
+        }
+        parameters_free(&p);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
+/* ---- starts ---- */
+
+static int is_row(const samples *s, const double *mean) {
+    for (int64_t n = 0; n < s->data.n_rows; n++)
+        if (memcmp(s->x + n * D, mean, D * sizeof(double)) == 0)
+            return 1;
+    return 0;
+}
+
+static void check_start(const mixture *m, const samples *s, fg_start how, const fg_parameters *p) {
+    double total = 0;
+    for (int64_t k = 0; k < K; k++)
+        total += p->weights[k];
+    CHECK(fabs(total - 1) < 1e-15 * K, "weights add up to %.17g", total);
+    for (int64_t k = 0; k < K; k++) {
+        const double *mean = p->means + k * D;
+        if (how == FG_START_KMEANS_PP || how == FG_START_DATA)
+            CHECK(is_row(s, mean), "mean %lld is no row", (long long)k);
+        if (how == FG_START_RANDOM) /* each about the mean of all, which is within the triangle */
+            CHECK(hypot(mean[0], mean[1]) < 10, "mean at %g %g", mean[0], mean[1]);
+        check_precision(&m->shape, p, k);
+    }
+    if (how == FG_START_KMEANS || how == FG_START_KMEANS_PP)
+        CHECK(one_each(m, p->means), "a component has no mean");
+}
+
+static void test_starts(void) {
+    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        mixture m = planted(c);
+        samples s = samples_new(&m, real_type, ROWS, 0, 6);
+        fg_parameters p[2] = {parameters_new(&m.shape), parameters_new(&m.shape)};
+        EACH_INSTRUCTION_SET(isa)
+        for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++) {
+            int64_t component;
+            CONTEXT("%s %s %s start %d", fg_isa_name(), real_name(real_type), covariance_name(c),
+                    (int)how);
+            for (int threads = 1; threads <= 4; threads++) {
+                fg_parameters *now = &p[threads > 1];
+                CHECK(fg_start_parameters(&m.shape, &s.data, how, 4, 1e-6, threads, NULL, now,
+                                          &component) == FG_OK,
+                      "start");
+                CHECK(memcmp(p[0].means, now->means, K * D * sizeof(double)) == 0,
+                      "%d threads change the bits", threads);
+            }
+            check_start(&m, &s, how, &p[0]);
+            CHECK(fg_start_parameters(&m.shape, &s.data, how, 5, 1e-6, 1, NULL, &p[1],
+                                      &component) == FG_OK,
+                  "start");
+            CHECK(how == FG_START_KMEANS ||
+                      memcmp(p[0].means, p[1].means, K * D * sizeof(double)) != 0,
+                  "another seed, the same start");
+        }
+        parameters_free(&p[0]);
+        parameters_free(&p[1]);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
+static void test_dispatch(void) {
+    int n = 0;
+    CONTEXT("dispatch");
+    while (fg_isa_usable(n)) {
+        CHECK(fg_isa_choose(fg_isa_usable(n)) == 0, "choose");
+        CHECK(strcmp(fg_isa_name(), fg_isa_usable(n)) == 0, "chosen");
+        n++;
+    }
+    CHECK(strcmp(fg_isa_usable(0), "scalar") == 0, "the first is %s", fg_isa_usable(0));
+    CHECK(fg_isa_choose("mmx") == -1, "mmx");
+    CHECK(fg_isa_choose(NULL) == 0 && strcmp(fg_isa_name(), fg_isa_usable(n - 1)) == 0,
+          "the best one is %s", fg_isa_name());
+#ifdef __aarch64__
+    CHECK(strcmp(fg_isa_name(), "neon") == 0, "every aarch64 has NEON");
+#endif
+}
+
+int main(void) {
+    test_maximize();
+    test_maximize_degenerate();
+    test_em_rises();
+    test_em_finds_what_was_planted();
+    test_starts();
+    test_dispatch();
+    return check_result();
+}

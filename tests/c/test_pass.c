@@ -1,0 +1,303 @@
+/* One pass over the rows: its sums and its scores against the plain formulas, for every usable
+ * instruction set; any layout, any number of threads: the same bits. */
+#include "check.h"
+#include "em.h"
+#include "instruction_sets.h"
+#include "memory.h"
+#include "mixture.h"
+
+static void check_all(const char *what, const double *ours, const bounded *truth, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        CHECK(fabsl((exact)ours[i] - truth[i].value) <= truth[i].error,
+              "%s[%lld] is %.17g, not %.17Lg +- %.2g", what, (long long)i, ours[i], truth[i].value,
+              truth[i].error);
+}
+
+static double at(const void *x, fg_real_type real_type, int64_t i) {
+    return real_type == FG_FLOAT32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+}
+
+static void check_scores(const mixture *m, const samples *s, const expectation *e) {
+    const int64_t n_rows = s->data.n_rows, k_count = m->shape.n_components;
+    const size_t room = (size_t)(n_rows * k_count) * sizeof(double);
+    fg_data data = s->data;
+    data.sample_weight = NULL; /* responsibilities would be times the weight */
+    int64_t *labels = allocate((size_t)n_rows * sizeof *labels);
+    void *values = allocate(room);
+    double *row = allocate(room);
+    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_WANT_LOG_LIKELIHOOD, 1, NULL, values) ==
+              FG_OK,
+          "score");
+    for (int64_t n = 0; n < n_rows; n++)
+        row[n] = at(values, s->data.real_type, n);
+    check_all("log-likelihood of row", row, e->row, n_rows);
+    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_WANT_RESPONSIBILITIES, 1, NULL, values) ==
+              FG_OK,
+          "score");
+    for (int64_t i = 0; i < n_rows * k_count; i++)
+        row[i] = at(values, s->data.real_type, i);
+    check_all("responsibility", row, e->responsibility, n_rows * k_count);
+    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_WANT_LABELS, 1, NULL, labels) == FG_OK,
+          "score");
+    for (int64_t n = 0; n < n_rows; n++) {
+        const bounded *l = e->log_density + n * k_count;
+        CHECK(labels[n] >= 0 && labels[n] < k_count, "label %lld", (long long)labels[n]);
+        for (int64_t k = 0; k < k_count; k++) /* the best one, as far as can be told */
+            CHECK(l[labels[n]].value + l[labels[n]].error >= l[k].value - l[k].error,
+                  "row %lld is of %lld, not %lld", (long long)n, (long long)k,
+                  (long long)labels[n]);
+    }
+    free(labels);
+    free(values);
+    free(row);
+}
+
+/* The shift is near the mean and known exactly in the data's type; tied may use one for all. */
+static void check_shift(const mixture *m, fg_real_type real_type, const double *shift) {
+    const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
+    const double u = roundoff(real_type);
+    int common = m->shape.covariance == FG_TIED;
+    for (int64_t i = 0; i < k_count * d; i++)
+        common &= shift[i] == shift[i % d];
+    for (int64_t i = 0; i < k_count * d; i++) {
+        double mean = common ? 0 : m->parameters.means[i], size = fabs(mean);
+        for (int64_t k = 0; common && k < k_count; k++) {
+            mean += m->parameters.weights[k] * m->parameters.means[k * d + i % d];
+            size += fabs(m->parameters.weights[k] * m->parameters.means[k * d + i % d]);
+        }
+        CHECK(fabs(shift[i] - mean) <= (double)(k_count + 1) * u * size, "shift %.17g at %.17g",
+              shift[i], mean);
+    }
+}
+
+static void check_pass(const mixture *m, const samples *s) {
+    const fg_shape *shape = &m->shape;
+    const int64_t n_rows = s->data.n_rows, k_count = shape->n_components, d = shape->n_features;
+    expectation e = expect(m, s);
+    fg_statistics ours = statistics_new(shape);
+    double *shift = allocate((size_t)(k_count * d) * sizeof(double));
+    sums truth = {0};
+    EACH_INSTRUCTION_SET(isa) {
+        CONTEXT("%s %s %s N=%lld d=%lld K=%lld%s", fg_isa_name(), real_name(s->data.real_type),
+                covariance_name(shape->covariance), (long long)n_rows, (long long)d,
+                (long long)k_count, s->sample_weight ? " weighted" : "");
+        CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &ours) == FG_OK,
+              "accumulate");
+        if (isa == 0) {
+            memcpy(shift, ours.shift, (size_t)(k_count * d) * sizeof(double));
+            check_shift(m, s->data.real_type, shift);
+            truth = sum_up(m, s, &e, shift);
+        }
+        CHECK(memcmp(shift, ours.shift, (size_t)(k_count * d) * sizeof(double)) == 0, "shift");
+        CHECK(ours.n_rows == n_rows, "n_rows is %lld", (long long)ours.n_rows);
+        check_all("weight_sum", &ours.weight_sum, &truth.weight_sum, 1);
+        check_all("log_likelihood", &ours.log_likelihood, &truth.log_likelihood, 1);
+        check_all("nk", ours.nk, truth.nk, k_count);
+        check_all("sx", ours.sx, truth.sx, k_count * d);
+        check_all("sxx", ours.sxx, truth.sxx, (int64_t)fg_moment_count(shape));
+        check_scores(m, s, &e);
+    }
+    free(shift);
+    statistics_free(&ours);
+    sums_free(&truth);
+    expectation_free(&e);
+}
+
+static uint64_t seed = 1;
+
+static void check_size(fg_covariance covariance, int64_t n_rows, int64_t d, int64_t k,
+                       double spread) {
+    mixture m = mixture_new((fg_shape){k, d, covariance}, spread, seed++);
+    EACH_REAL_TYPE(real_type) {
+        samples s = samples_new(&m, real_type, n_rows, seed % 2 == 0, seed);
+        seed++;
+        check_pass(&m, &s);
+        samples_free(&s);
+    }
+    mixture_free(&m);
+}
+
+/* Every d by every K (the largest both together would take long), the rows taking turns about the
+ * widths of vectors and groups. */
+static void test_small_sizes(void) {
+    static const int64_t features[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 129};
+    static const int64_t components[] = {1, 2, 3, 4, 5, 9};
+    static const int64_t rows[] = {1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 31, 33};
+    size_t turn = 0;
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++)
+        for (size_t j = 0; j < sizeof components / sizeof *components; j++)
+            EACH_COVARIANCE(c)
+    if (features[i] * components[j] <= 300)
+        check_size(c, rows[turn++ % 13], features[i], components[j], 2);
+}
+
+/* Several blocks, several tasks, float sums that go over to double. */
+static void test_many_rows(void) {
+    static const struct {
+        int64_t n, d, k;
+    } sizes[] = {{127, 2, 3}, {128, 3, 2},  {129, 5, 4},  {255, 8, 1},  {257, 1, 5},
+                 {513, 9, 2}, {1000, 2, 2}, {1000, 7, 3}, {129, 40, 1}, {130, 129, 1}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        EACH_COVARIANCE(c) check_size(c, sizes[i].n, sizes[i].d, sizes[i].k, 2);
+    check_size(FG_FULL, 35000, 1, 2, 2);
+}
+
+/* More sums than are kept by lane. */
+static void test_many_components(void) {
+    check_size(FG_DIAG, 5, 129, 140, 2);
+    check_size(FG_FULL, 9, 16, 60, 2);
+    check_size(FG_FULL, 5, 32, 60, 2);
+}
+
+/* Far apart tied takes a shift for each component. */
+static void test_components_far_apart(void) {
+    EACH_COVARIANCE(c) {
+        check_size(c, 40, 3, 3, 5000);
+        check_size(c, 40, 17, 2, 5000);
+        check_size(c, 20, 33, 2, 5000);
+    }
+}
+
+/* ---- the same bits ---- */
+
+static void check_same(const fg_shape *shape, const fg_statistics *a, const fg_statistics *b,
+                       const char *what) {
+    const size_t k = (size_t)shape->n_components, kd = k * (size_t)shape->n_features;
+    CHECK(memcmp(a->nk, b->nk, k * sizeof(double)) == 0, "nk, %s", what);
+    CHECK(memcmp(a->sx, b->sx, kd * sizeof(double)) == 0, "sx, %s", what);
+    CHECK(memcmp(a->sxx, b->sxx, fg_moment_count(shape) * sizeof(double)) == 0, "sxx, %s", what);
+    CHECK(a->log_likelihood == b->log_likelihood, "log_likelihood, %s", what);
+    CHECK(a->weight_sum == b->weight_sum, "weight_sum, %s", what);
+}
+
+/* The samples again, laid out with other strides; base: where row 0, feature 0 goes. */
+static void check_layout(const mixture *m, const samples *s, const fg_statistics *plain,
+                         int64_t row_stride, int64_t feature_stride, const char *name) {
+    const int64_t n_rows = s->data.n_rows, d = m->shape.n_features;
+    const int64_t last_row = row_stride * (n_rows - 1), last_feature = feature_stride * (d - 1);
+    const int64_t low = (last_row < 0 ? last_row : 0) + (last_feature < 0 ? last_feature : 0);
+    const int64_t high = (last_row > 0 ? last_row : 0) + (last_feature > 0 ? last_feature : 0);
+    const size_t size = size_of(s->data.real_type), bytes = (size_t)(high - low + 1) * size;
+    char *memory = guarded_new(bytes);
+    memset(memory, 0xff, bytes); /* NaN between the samples */
+    char *base = memory - low * (int64_t)size;
+    for (int64_t n = 0; n < n_rows; n++)
+        for (int64_t i = 0; i < d; i++)
+            memcpy(base + (n * row_stride + i * feature_stride) * (int64_t)size,
+                   (char *)s->memory + (size_t)(n * d + i) * size, size);
+    fg_data data = s->data;
+    data.x = base;
+    data.row_stride = row_stride;
+    data.feature_stride = feature_stride;
+    fg_statistics ours = statistics_new(&m->shape);
+    CHECK(fg_accumulate(&m->shape, &data, &m->parameters, 1, NULL, &ours) == FG_OK, "accumulate");
+    check_same(&m->shape, &ours, plain, name);
+    statistics_free(&ours);
+    guarded_free(memory, bytes);
+}
+
+/* float samples in double arithmetic are the same as their double copies. */
+static void check_mixed(const mixture *m, const samples *s) {
+    const fg_about means = {NULL, 0};
+    const fg_data as_double = {.x = s->x,
+                               .real_type = FG_FLOAT64,
+                               .n_rows = s->data.n_rows,
+                               .row_stride = m->shape.n_features,
+                               .feature_stride = 1,
+                               .sample_weight = s->sample_weight};
+    const fg_data *either[2] = {&s->data, &as_double};
+    fg_statistics ours[2];
+    for (int i = 0; i < 2; i++) {
+        fg_pass pass;
+        ours[i] = statistics_new(&m->shape);
+        CHECK(fg_pass_open(&m->shape, either[i], FG_FLOAT64, 1, NULL, &pass) == FG_OK &&
+                  fg_pass_run(&pass, &m->parameters, FG_SOFT, &means, 0, FG_MOMENTS, &ours[i]) ==
+                      FG_OK,
+              "pass");
+        fg_pass_close(&pass);
+    }
+    check_same(&m->shape, &ours[0], &ours[1], "float in double arithmetic");
+    statistics_free(&ours[0]);
+    statistics_free(&ours[1]);
+}
+
+static void test_layouts_and_threads(void) {
+    static const int64_t features[] = {1, 2, 3, 5, 9, 18, 34};
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+            const int64_t d = features[f], n_rows = 1100;
+            mixture m = mixture_new((fg_shape){3, d, c}, 2, seed++);
+            samples s = samples_new(&m, real_type, n_rows, 1, seed++);
+            fg_statistics plain = statistics_new(&m.shape), ours = statistics_new(&m.shape);
+            EACH_INSTRUCTION_SET(isa) {
+                CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), covariance_name(c),
+                        (long long)d);
+                CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &plain) == FG_OK,
+                      "accumulate");
+                check_layout(&m, &s, &plain, d + 3, 1, "rows apart");
+                check_layout(&m, &s, &plain, 2 * d, 2, "features apart");
+                check_layout(&m, &s, &plain, 1, n_rows, "by columns");
+                check_layout(&m, &s, &plain, -d, 1, "rows backwards");
+                check_layout(&m, &s, &plain, d, -1, "features backwards");
+                if (real_type == FG_FLOAT32)
+                    check_mixed(&m, &s);
+                for (int threads = 2; threads <= 4; threads++) {
+                    CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, threads, NULL, &ours) ==
+                              FG_OK,
+                          "accumulate");
+                    check_same(&m.shape, &ours, &plain, "threads");
+                }
+            }
+            statistics_free(&ours);
+            statistics_free(&plain);
+            samples_free(&s);
+            mixture_free(&m);
+        }
+}
+
+/* ---- samples that are no numbers ---- */
+
+static void test_samples_not_finite(void) {
+    static const int64_t features[] = {1, 2, 3, 4, 5, 9, 17, 33};
+    static const double bad[] = {NAN, INFINITY, -INFINITY};
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+            const int64_t d = features[f], n_rows = 9;
+            mixture m = mixture_new((fg_shape){2, d, c}, 2, seed++);
+            samples s = samples_new(&m, real_type, n_rows, 0, seed++);
+            fg_statistics ours = statistics_new(&m.shape);
+            int64_t labels[9];
+            EACH_INSTRUCTION_SET(isa) for (int64_t i = 0; i < n_rows * d; i++) {
+                CONTEXT("%s %s %s d=%lld sample %lld", fg_isa_name(), real_name(real_type),
+                        covariance_name(c), (long long)d, (long long)i);
+                const double value = bad[i % 3], kept = s.x[i];
+                if (real_type == FG_FLOAT32)
+                    ((float *)s.memory)[i] = (float)value;
+                else
+                    ((double *)s.memory)[i] = value;
+                CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) ==
+                          FG_NOT_FINITE,
+                      "accumulate took %g", value);
+                CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
+                          FG_NOT_FINITE,
+                      "score took %g", value);
+                if (real_type == FG_FLOAT32)
+                    ((float *)s.memory)[i] = (float)kept;
+                else
+                    ((double *)s.memory)[i] = kept;
+            }
+            statistics_free(&ours);
+            samples_free(&s);
+            mixture_free(&m);
+        }
+}
+
+int main(void) {
+    test_small_sizes();
+    test_many_rows();
+    test_many_components();
+    test_components_far_apart();
+    test_layouts_and_threads();
+    test_samples_not_finite();
+    return check_result();
+}
