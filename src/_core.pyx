@@ -15,6 +15,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
@@ -235,8 +236,10 @@ cdef fg_parameters _starting(tuple given) except *:
     return p
 
 
-cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter) except *:
+cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
+                                 repair=False) except *:
     cdef fg_fit_options options
+    options.repair = repair
     options.start = STARTS[init_params]
     options.n_init, options.max_iter = n_init, max_iter
     options.tol, options.reg_covar = tol, reg_covar
@@ -252,9 +255,10 @@ def n_tasks(covariance_type, n_samples, n_components, n_features):
 
 
 def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, seed, given, tol,
-        reg_covar, max_iter, lower_bound, n_threads, report):
+        reg_covar, max_iter, lower_bound, n_threads, report, repair):
     """The best of n_init starts: (weights, means, covariances, precisions_cholesky), its lower
-    bounds, converged.
+    bounds, converged; and what was repaired: (iteration, component, row) each, row -1 where a
+    covariance was floored, component -1 for the tied one.
 
     given: four contiguous float64 arrays, or None where the start decides; lower_bound: what they
     reached before, or -inf. report, where given, is called with (init, iteration, lower bound,
@@ -264,24 +268,33 @@ def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, se
     cdef _Data data = _Data(X, sample_weight)
     cdef _Parameters out = _fresh(covariance_type, k, d)
     cdef _Monitor monitor = _Monitor(report)
-    cdef fg_fit_options options = _fit_options(init_params, n_init, tol, reg_covar, max_iter)
+    cdef fg_fit_options options = _fit_options(init_params, n_init, tol, reg_covar, max_iter,
+                                               repair)
     cdef fg_parameters c_given = _starting(given)
     cdef fg_fit_result result
-    cdef fg_bounds bounds
+    cdef fg_history history
+    cdef fg_repair *repairs
     cdef uint64_t c_seed = seed
     cdef int threads = n_threads
     cdef fg_status status
     result.lower_bound, result.component = lower_bound, -1
-    bounds.values, bounds.count, bounds.room = NULL, 0, 0
+    memset(&history, 0, sizeof history)
     with nogil:
         status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, threads, &monitor.c, &out.c,
-                        &bounds, &result)
+                        &history, &result)
+    repairs = history.repairs
     try:
         if status != FG_OK:
             _raise(status, result.component, monitor, X)
-        return out.arrays, [bounds.values[i] for i in range(bounds.count)], bool(result.converged)
+        return (
+            out.arrays,
+            [history.lower_bounds[i] for i in range(history.n_bounds)],
+            bool(result.converged),
+            [(repairs[i].iteration, repairs[i].component, repairs[i].row)
+             for i in range(history.n_repairs)],
+        )
     finally:
-        free(bounds.values)
+        fg_history_free(&history)
 
 
 def accumulate(X, sample_weight, covariance_type, weights, means, covariances, precisions_cholesky,

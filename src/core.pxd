@@ -42,9 +42,17 @@ cdef extern from "fusedgmm.h" nogil:
         fg_start start
         int64_t n_init, max_iter
         double tol, reg_covar
-    ctypedef struct fg_bounds:
-        double *values
-        int64_t count, room
+        int repair
+    ctypedef enum fg_repair_kind:
+        FG_FLOORED, FG_RESEEDED
+    ctypedef struct fg_repair:
+        fg_repair_kind kind
+        int64_t iteration, component, row
+    ctypedef struct fg_history:
+        double *lower_bounds
+        int64_t n_bounds, bounds_room
+        fg_repair *repairs
+        int64_t n_repairs, repairs_room
     ctypedef struct fg_fit_result:
         double lower_bound
         int64_t n_iter
@@ -100,7 +108,8 @@ cdef extern from "fusedgmm.h" nogil:
     uint64_t fg_random(uint64_t, uint64_t)
     fg_status fg_fit(const fg_shape *, const fg_data *, const fg_fit_options *,
                      const fg_parameters *, uint64_t, int, fg_monitor *, fg_parameters *,
-                     fg_bounds *, fg_fit_result *)
+                     fg_history *, fg_fit_result *)
+    void fg_history_free(fg_history *)
     fg_status fg_fit_batch(const fg_problems *, const fg_batch_options *, int, fg_monitor *,
                            fg_batch_result *)
     fg_status fg_score_batch(const fg_problems *, const int64_t *, fg_covariance, int64_t,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "history.h"
 #include "parallel.h"
 #include "parameters.h"
 
@@ -305,6 +306,13 @@ static fg_status step(fit *f, const fg_parameters *parameters, int64_t iteration
     return status;
 }
 
+static int has_reseeded(const fg_history *history, int64_t since) {
+    for (int64_t i = since; i < history->n_repairs; i++)
+        if (history->repairs[i].kind == FG_RESEEDED)
+            return 1;
+    return 0;
+}
+
 /* next becomes current. A component that lost every row keeps its mean. */
 static void advance(const fg_shape *shape, const fg_parameters *next, fg_parameters *parameters) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
@@ -317,22 +325,9 @@ static void advance(const fg_shape *shape, const fg_parameters *next, fg_paramet
     memcpy(parameters->precisions_cholesky, next->precisions_cholesky, covariances);
 }
 
-static int append(double bound, fg_bounds *bounds) {
-    if (bounds->count == bounds->room) {
-        const int64_t room = bounds->room ? 2 * bounds->room : 32;
-        double *values = realloc(bounds->values, (size_t)room * sizeof(double));
-        if (!values)
-            return 0;
-        bounds->values = values;
-        bounds->room = room;
-    }
-    bounds->values[bounds->count++] = bound;
-    return 1;
-}
-
 fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
-                int64_t init, int n_threads, fg_monitor *monitor, fg_parameters *parameters,
-                fg_bounds *out_bounds, fg_fit_result *result) {
+                int64_t init, fg_repairer *repairer, int n_threads, fg_monitor *monitor,
+                fg_parameters *parameters, fg_history *out_history, fg_fit_result *result) {
     fit f;
     double *memory;
     fg_status status = fit_open(shape, data, n_threads, monitor, &f, &memory);
@@ -340,19 +335,24 @@ fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options
     result->n_iter = 0;
     result->converged = 0;
     while (status == FG_OK && !result->converged && result->n_iter < options->max_iter) {
-        status = step(&f, parameters, result->n_iter + 1, options->reg_covar, &result->component);
+        const int64_t iteration = result->n_iter + 1, repairs = out_history->n_repairs;
+        status = step(&f, parameters, iteration, options->reg_covar, &result->component);
+        if (repairer && (status == FG_OK || status == FG_SINGULAR))
+            status = fg_repair_parameters(shape, data, repairer, iteration, n_threads, monitor,
+                                          &f.next, out_history);
         if (status != FG_OK)
             break;
         advance(shape, &f.next, parameters);
         const double bound = f.statistics.log_likelihood / f.statistics.weight_sum;
         const double change = bound - previous;
         result->lower_bound = previous = bound;
-        result->n_iter++;
-        result->converged = fabs(change) < options->tol;
-        if (out_bounds && !append(bound, out_bounds))
+        result->n_iter = iteration;
+        /* a new place is not in this bound yet */
+        result->converged = fabs(change) < options->tol && !has_reseeded(out_history, repairs);
+        if (!fg_history_add_bound(out_history, bound))
             status = FG_NO_MEMORY;
         if (monitor && monitor->report &&
-            monitor->report(monitor->context, init, result->n_iter, bound, change))
+            monitor->report(monitor->context, init, iteration, bound, change))
             status = FG_INTERRUPTED;
     }
     free(memory);

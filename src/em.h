@@ -3,6 +3,7 @@
 #define FG_EM_H
 
 #include "kernels/kernels.h"
+#include "repair.h"
 #include "statistics.h"
 
 /* Everything a pass works in, allocated once for many passes. */
@@ -35,10 +36,10 @@ fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode m
                        fg_about *about, fg_sums sums, double reg_covar, fg_statistics *s,
                        fg_parameters *out_next, double *shift, int64_t *out_component);
 
-/* Passes from the parameters on, in place, until they converge. */
+/* Passes from the parameters on, in place, until they converge; repairer: NULL, or mends. */
 fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
-                int64_t init, int n_threads, fg_monitor *monitor, fg_parameters *parameters,
-                fg_bounds *out_bounds, fg_fit_result *result);
+                int64_t init, fg_repairer *repairer, int n_threads, fg_monitor *monitor,
+                fg_parameters *parameters, fg_history *out_history, fg_fit_result *result);
 /* The weighted sum over the rows; not finite where a row is not, or beyond every component. */
 fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
                             const fg_parameters *parameters, int n_threads, fg_monitor *monitor,

@@ -4,12 +4,38 @@
 
 #include "em.h"
 #include "parameters.h"
+#include "repair.h"
 #include "start.h"
+
+/* One start, and its passes. */
+static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
+                          const fg_parameters *given, uint64_t seed, int64_t init, int n_threads,
+                          fg_monitor *monitor, fg_parameters *parameters, fg_history *out_history,
+                          fg_fit_result *result) {
+    const int all_given = given->weights && given->means && given->precisions_cholesky;
+    fg_repairer repairer = {NULL, NULL};
+    fg_status status = FG_OK;
+    if (options->repair)
+        status = fg_repairer_open(shape, data, n_threads, monitor, &repairer);
+    if (status == FG_OK && !all_given)
+        status = fg_start_parameters(shape, data, options->start, fg_random(seed, (uint64_t)init),
+                                     options->reg_covar, n_threads, monitor, parameters,
+                                     &result->component);
+    if (options->repair && (status == FG_OK || status == FG_SINGULAR))
+        status = fg_repair_parameters(shape, data, &repairer, 0, n_threads, monitor, parameters,
+                                      out_history);
+    fg_parameters_copy(shape, given, parameters);
+    if (status == FG_OK && options->max_iter > 0)
+        status = fg_em(shape, data, options, init, options->repair ? &repairer : NULL, n_threads,
+                       monitor, parameters, out_history, result);
+    fg_repairer_close(&repairer);
+    return status;
+}
 
 fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
                  const fg_parameters *given, uint64_t seed, int n_threads, fg_monitor *monitor,
-                 fg_parameters *out_parameters, fg_bounds *out_bounds, fg_fit_result *out_result) {
-    const int all_given = given->weights && given->means && given->precisions_cholesky;
+                 fg_parameters *out_parameters, fg_history *out_history,
+                 fg_fit_result *out_result) {
     const double before = out_result->lower_bound;
     double *memory = NULL;
     fg_parameters trial = *out_parameters;
@@ -22,29 +48,24 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
     fg_status status = FG_OK;
     for (int64_t init = 0; status == FG_OK && init < options->n_init; init++) {
         fg_fit_result result = {.lower_bound = before};
-        fg_bounds bounds = {NULL, 0, 0};
+        fg_history history = {0};
         if (monitor && monitor->report &&
             monitor->report(monitor->context, init, 0, before, INFINITY))
             status = FG_INTERRUPTED;
-        if (status == FG_OK && !all_given)
-            status = fg_start_parameters(shape, data, options->start,
-                                         fg_random(seed, (uint64_t)init), options->reg_covar,
-                                         n_threads, monitor, &trial, &result.component);
-        fg_parameters_copy(shape, given, &trial);
-        if (status == FG_OK && options->max_iter > 0)
-            status = fg_em(shape, data, options, init, n_threads, monitor, &trial,
-                           out_bounds ? &bounds : NULL, &result);
+        if (status == FG_OK)
+            status = fit_once(shape, data, options, given, seed, init, n_threads, monitor, &trial,
+                              &history, &result);
         const int better = init == 0 || result.lower_bound > out_result->lower_bound;
         if (status != FG_OK || better) {
             *out_result = result;
             if (memory)
                 fg_parameters_copy(shape, &trial, out_parameters);
         }
-        if (out_bounds && better) {
-            free(out_bounds->values);
-            *out_bounds = bounds;
+        if (better) {
+            fg_history_free(out_history);
+            *out_history = history;
         } else
-            free(bounds.values);
+            fg_history_free(&history);
     }
     free(memory);
     return status;

@@ -107,13 +107,26 @@ typedef struct {
     fg_start start;
     int64_t n_init, max_iter;
     double tol, reg_covar;
+    int repair; /* mend components that collapse or die; otherwise FG_SINGULAR, and weight zero */
 } fg_fit_options;
 
-/* A list of lower bounds that grows; zero it, pass it, free values. */
+/* A component that was mended: what was done, in which iteration (0: in the start), to which one
+ * (-1: the tied covariance), and the row of its new place, or -1. */
+typedef enum { FG_FLOORED, FG_RESEEDED } fg_repair_kind;
 typedef struct {
-    double *values;
-    int64_t count, room;
-} fg_bounds;
+    fg_repair_kind kind;
+    int64_t iteration, component, row;
+} fg_repair;
+
+/* What happened in a fit: zero it, pass it, free it. */
+typedef struct {
+    double *lower_bounds; /* after each iteration */
+    int64_t n_bounds, bounds_room;
+    fg_repair *repairs;
+    int64_t n_repairs, repairs_room;
+} fg_history;
+
+void fg_history_free(fg_history *history);
 
 /* lower_bound: of the kept start; its value before a fit is that of the given parameters' own last
  * iteration, -infinity where there was none. */
@@ -125,10 +138,10 @@ typedef struct {
 } fg_fit_result;
 
 /* given: starting values that replace those of the start, where not NULL; covariances go with
- * precisions_cholesky. out_bounds may be NULL. */
+ * precisions_cholesky. */
 fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
                  const fg_parameters *given, uint64_t seed, int n_threads, fg_monitor *monitor,
-                 fg_parameters *out_parameters, fg_bounds *out_bounds, fg_fit_result *out_result);
+                 fg_parameters *out_parameters, fg_history *out_history, fg_fit_result *out_result);
 
 /* batch: many fits, their problems shared out among the threads */
 

@@ -35,6 +35,7 @@ from ._validation import (
     check_finite,
     check_n_features,
     check_shape,
+    covariance_shape,
 )
 from .parameters import precisions_of
 
@@ -370,10 +371,22 @@ class BaseMixture(Estimator):
             del self.feature_names_in_  # a fit on nameless rows forgets the old names
         return X
 
-    @property
-    def _resumes(self) -> bool:
-        """Whether a fit goes on from the last one."""
-        return self.warm_start and hasattr(self, "converged_")
+    def _resumes(self, n_features: int) -> bool:
+        """Return whether a fit goes on from the last one; where that is of another shape, warn and
+        start anew."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return False
+        shape = covariance_shape(self.covariance_type, self.n_components, n_features)
+        if np.shape(self.means_) == (self.n_components, n_features) and (
+            np.shape(self.covariances_) == shape
+        ):
+            return True
+        warnings.warn(
+            "warm_start: n_components, covariance_type or the number of features has changed since "
+            "the last fit; this one starts anew",
+            stacklevel=5,
+        )
+        return False
 
     def _check_result(self, parameters: Parameters, converged: bool) -> None:
         """Refuse a fit that is not finite; warn of a dead component or an unfinished fit."""

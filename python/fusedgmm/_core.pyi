@@ -49,7 +49,9 @@ def fit(
     lower_bound: float,
     n_threads: int,
     report: Callable[[int, int, float, float], object] | None,
-) -> tuple[_Parameters, list[float], bool]: ...
+    repair: bool,
+) -> tuple[_Parameters, list[float], bool, list[tuple[int, int, int]]]: ...
+def start_seed(seed: int, init: int) -> int: ...
 def accumulate(
     X: Reals,
     sample_weight: Floats | None,

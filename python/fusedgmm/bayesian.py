@@ -198,7 +198,7 @@ class BayesianGaussianMixture(BaseMixture):
         reg_covar = float(self.reg_covar)
         # A cluster of one point is no fault here, where the prior keeps covariances apart from 0.
         floor = reg_covar or 1e-9 * float(np.mean(_moments(X, weight, "diag", n_threads)[1])) or 1.0
-        (weights, means, covariances, _), _, _ = _core.fit(
+        (weights, means, covariances, _), *_ = _core.fit(
             X,
             weight,
             self.covariance_type,
@@ -213,6 +213,7 @@ class BayesianGaussianMixture(BaseMixture):
             -math.inf,
             n_threads,
             None,
+            False,
         )
         nk = weights * total
         counts = {"full": nk[:, None, None], "diag": nk[:, None], "spherical": nk}
@@ -261,10 +262,11 @@ class BayesianGaussianMixture(BaseMixture):
         prior = self._prior(X, weight, n_threads)
         seed = as_seed(self.random_state)
         kept: tuple[Posterior, list[float], bool] | None = None
-        for init in range(1 if self._resumes else int(self.n_init)):
+        resume = self._resumes(X.shape[1])
+        for init in range(1 if resume else int(self.n_init)):
             if progress is not None:
                 progress(init, 0, -math.inf, math.inf)
-            if self._resumes:
+            if resume:
                 posterior, before = self._posterior(), float(self.lower_bound_)
             else:
                 start_seed = _core.start_seed(seed, init)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self, cast
+import warnings
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,8 +13,21 @@ from . import _core
 from ._base import BaseMixture, Estimate, Parameters, Progress
 from ._estimator import as_seed
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import covariance_shape
+from ._validation import as_option, covariance_shape
 from .parameters import Given, as_given
+
+
+class Degeneracy(NamedTuple):
+    """What ``degenerate="repair"`` did to a component."""
+
+    iteration: int  # 0: in the start
+    component: int  # -1: the tied covariance
+    row: int  # the one that it was re-seeded at; -1: its covariance was floored
+
+    def __str__(self) -> str:
+        name = "the tied covariance" if self.component < 0 else f"component {self.component}"
+        what = "floored" if self.row < 0 else f"re-seeded at row {self.row}"
+        return f"{name} {what} in iteration {self.iteration}"
 
 
 class GaussianMixture(BaseMixture):
@@ -59,6 +73,12 @@ class GaussianMixture(BaseMixture):
         log-likelihood (nats).
     verbose_interval : int, default=10
         Iterations between two printed lines.
+    degenerate : {"raise", "repair"}, default="raise"
+        What to do about a component whose covariance collapses or that no row is left to. "raise":
+        ValueError for a singular covariance, a warning for weight zero. "repair": a component
+        narrower, in some direction, than a thousandth of the data's deviation there gets that much
+        added; one without rows starts again at the row that the mixture explains worst, up to three
+        times. `degeneracies_` records it, and a warning says so.
     n_threads : int or None, default=None
         Most threads to use, never more than the CPUs this process may run on. None: as many as
         OMP_NUM_THREADS, an active threadpoolctl limit, the CPU affinity and the container's CPU
@@ -87,6 +107,8 @@ class GaussianMixture(BaseMixture):
         The last of `lower_bounds_`; -inf when `max_iter` is 0.
     lower_bounds_ : list of float
         Mean log-likelihood per row (nats) that each iteration found, before its M-step.
+    degeneracies_ : list of Degeneracy
+        What was repaired: tuples (iteration, component, row); see `degenerate`.
     n_features_in_ : int
         Number of columns of the data of the fit.
     feature_names_in_ : array of str of shape (n_features,)
@@ -146,6 +168,7 @@ class GaussianMixture(BaseMixture):
         verbose_interval: int = 10,
         n_threads: int | None = None,
         covariances_init: ArrayLike | None = None,
+        degenerate: Literal["raise", "repair"] = "raise",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -163,6 +186,7 @@ class GaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
         self.covariances_init = covariances_init
+        self.degenerate = degenerate
 
     @classmethod
     def from_parameters(
@@ -263,25 +287,37 @@ class GaussianMixture(BaseMixture):
             self._public("precisions_cholesky_", square),
         )
 
+    def _options(self) -> None:
+        super()._options()
+        as_option(self.degenerate, "degenerate", ("raise", "repair"))
+
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
-        resume = self._resumes
-        return Estimate(
-            *_core.fit(
-                X,
-                weight,
-                self.covariance_type,
-                self.n_components,
-                self.init_params,
-                1 if resume else int(self.n_init),
-                as_seed(self.random_state),
-                self._resumed(X.shape[1]) if resume else self._given(X.shape[1]),
-                float(self.tol),
-                float(self.reg_covar),
-                int(self.max_iter),
-                float(self.lower_bound_) if resume else -math.inf,
-                n_threads,
-                progress,
-            )
+        resume = self._resumes(X.shape[1])
+        parameters, bounds, converged, repairs = _core.fit(
+            X,
+            weight,
+            self.covariance_type,
+            self.n_components,
+            self.init_params,
+            1 if resume else int(self.n_init),
+            as_seed(self.random_state),
+            self._resumed(X.shape[1]) if resume else self._given(X.shape[1]),
+            float(self.tol),
+            float(self.reg_covar),
+            int(self.max_iter),
+            float(self.lower_bound_) if resume else -math.inf,
+            n_threads,
+            progress,
+            self.degenerate == "repair",
         )
+        degeneracies = [Degeneracy(*repair) for repair in repairs]
+        if degeneracies:
+            listed = "; ".join(map(str, degeneracies[:3])) + ("; ..." if len(repairs) > 3 else "")
+            warnings.warn(
+                f"{len(repairs)} degenerate component(s) were repaired: {listed}. All are in "
+                "degeneracies_.",
+                stacklevel=5,
+            )
+        return Estimate(parameters, bounds, converged, {"degeneracies_": degeneracies})
