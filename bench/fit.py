@@ -37,7 +37,7 @@ def take_turns(runs: dict, repeats: int) -> dict[str, list[float]]:
     spans, times = {}, {name: list[float]() for name in runs}
     for name, run in runs.items():
         once = max(seconds(lambda run=run: run(2)) / 2, 1e-4)
-        spans[name] = max(1, min(20, int(0.3 / once)))
+        spans[name] = max(3, min(20, int(0.3 / once)))
     for _ in range(repeats):
         for name, run in runs.items():
             times[name].append(per_iteration(run, spans[name]))

@@ -11,7 +11,10 @@
 #include "parallel.h"
 #include "start.h"
 
-enum { SEED_ROWS = 2048, SEED_ROWS_PER_COMPONENT = 32, LLOYD_PASSES = 100 };
+enum { LEAST_SAMPLE = 512, SAMPLE_ROWS = 4096, SAMPLE_ROWS_PER_COMPONENT = 32, LLOYD_PASSES = 100 };
+/* Where Lloyd stops, in parts of the data's variance: scikit-learn's rule for KMeans; on a sample,
+ * and on all rows after it, where fits measured no worse for stopping sooner. */
+static const double TOL = 1e-4, SAMPLE_TOL = 1e-3, REST_TOL = 1e-2;
 
 /* splitmix64 (Steele, Lea & Flood 2014) */
 static const uint64_t STEP = 0x9e3779b97f4a7c15u;
@@ -33,17 +36,44 @@ static double weight(const fg_data *data, int64_t row) {
     return data->sample_weight ? data->sample_weight[row] : 1;
 }
 
+enum { LANES = 8 };
+
+/* sum x_i, or sum w_i x_i: in lanes, for a chain of additions would wait for each. */
+static double sum_of(const double *w, const double *x, int64_t n) {
+    double lanes[LANES] = {0}, total = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lanes[l] += w ? w[i + l] * x[i + l] : x[i + l];
+    for (; i < n; i++)
+        total += w ? w[i] * x[i] : x[i];
+    for (int l = 0; l < LANES; l++)
+        total += lanes[l];
+    return total;
+}
+
 /* Index i with probability score[i] / total. */
 static int64_t draw(const double *score, int64_t n, double total, uint64_t *state) {
+    enum { STRIDE = 64 };
     double left = next_uniform(state) * total;
     int64_t last = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (score[i] > 0) {
-            last = i;
-            left -= score[i];
-            if (left < 0)
-                return i;
+    for (int64_t begin = 0; begin < n; begin += STRIDE) {
+        const int64_t end = begin + STRIDE < n ? begin + STRIDE : n;
+        const double here = sum_of(NULL, score + begin, end - begin);
+        if (left >= here && end < n) {
+            left -= here;
+            continue;
         }
+        for (int64_t i = begin; i < end; i++)
+            if (score[i] > 0) {
+                last = i;
+                left -= score[i];
+                if (left < 0)
+                    return i;
+            }
+    }
+    while (last > 0 && !(score[last] > 0)) /* rounding led past the end */
+        last--;
     return last;
 }
 
@@ -81,39 +111,26 @@ static void sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *sta
  * their weighted sum. */
 static double try_seed(const double *rows, const double *w, int64_t m, int64_t d, int64_t seed,
                        const double *nearest, double *out) {
-    double total = 0;
     memset(out, 0, (size_t)m * sizeof(double));
     for (int64_t j = 0; j < d; j++) {
         const double *x = rows + j * m, at = x[seed];
         for (int64_t i = 0; i < m; i++)
             out[i] += (x[i] - at) * (x[i] - at);
     }
-    for (int64_t i = 0; i < m; i++) {
-        out[i] = nearest && nearest[i] < out[i] ? nearest[i] : out[i];
-        total += w[i] * out[i];
-    }
-    return total;
+    for (int64_t i = 0; nearest && i < m; i++)
+        out[i] = nearest[i] < out[i] ? nearest[i] : out[i];
+    return sum_of(w, out, m);
 }
 
-/* Greedy k-means++: of 2 + log K candidates, the one that lowers the inertia most. */
-static fg_status seed_means(const fg_shape *shape, const fg_data *data, uint64_t *state,
-                            fg_monitor *monitor, double *out_means) {
-    const int64_t k_count = shape->n_components, d = shape->n_features, n_rows = data->n_rows;
-    int64_t m = k_count * SEED_ROWS_PER_COMPONENT;
-    m = m < SEED_ROWS ? SEED_ROWS : m;
-    m = m > n_rows ? n_rows : m;
-    double *rows = malloc(((size_t)m * ((size_t)d + 5)) * sizeof(double));
-    if (!rows)
-        return FG_NO_MEMORY;
-    double *w = rows + m * d, *score = w + m, *nearest = score + m, *trial = nearest + m,
-           *best_trial = trial + m;
-    sample_rows(data, d, m, state, rows, w);
-    double total = 0;
-    for (int64_t i = 0; i < m; i++)
-        total += score[i] = w[i];
+/* Greedy k-means++: of 2 + log K candidates, the one that lowers the inertia most. work: 4 m. */
+static fg_status seed_means(const double *rows, const double *w, int64_t m, int64_t k_count,
+                            int64_t d, uint64_t *state, fg_monitor *monitor, double *work,
+                            double *out_means) {
+    double *score = work, *nearest = score + m, *trial = nearest + m, *best_trial = trial + m;
+    memcpy(score, w, (size_t)m * sizeof(double));
+    double total = sum_of(NULL, score, m);
     const int candidates = 2 + (int)log((double)k_count);
-    fg_status status = FG_OK;
-    for (int64_t k = 0; k < k_count && status == FG_OK; k++) {
+    for (int64_t k = 0; k < k_count; k++) {
         double best_total = INFINITY;
         int64_t best = 0;
         for (int c = 0; c < (k ? candidates : 1); c++) {
@@ -132,17 +149,17 @@ static fg_status seed_means(const fg_shape *shape, const fg_data *data, uint64_t
         double *swap = nearest;
         nearest = best_trial;
         best_trial = swap;
-        total = 0;
         for (int64_t i = 0; i < m; i++)
-            total += score[i] = w[i] * nearest[i];
-        if (!(total > 0)) /* every distinct row is taken: draw among all */
-            for (int64_t i = 0; i < m; i++)
-                total += score[i] = w[i];
+            score[i] = w[i] * nearest[i];
+        total = sum_of(NULL, score, m);
+        if (!(total > 0)) { /* every distinct row is taken: draw among all */
+            memcpy(score, w, (size_t)m * sizeof(double));
+            total = sum_of(NULL, score, m);
+        }
         if (fg_parallel_poll(monitor))
-            status = FG_INTERRUPTED;
+            return FG_INTERRUPTED;
     }
-    free(rows);
-    return status;
+    return FG_OK;
 }
 
 /* K distinct rows, drawn by weight; a repeated draw is drawn again. */
@@ -223,10 +240,9 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
     return status;
 }
 
-/* Lloyd's iterations, until the means move by less than 1e-4 of the data's variance: the stopping
- * rule of scikit-learn's KMeans. */
-static fg_status lloyd(const fg_shape *shape, const fg_data *data, double variance, int n_threads,
-                       fg_monitor *monitor, double *means) {
+/* Lloyd's iterations, until the means move by less than tol of the data's variance. */
+static fg_status lloyd(const fg_shape *shape, const fg_data *data, double variance, double tol,
+                       int n_threads, fg_monitor *monitor, double *means) {
     const fg_shape sphere = {shape->n_components, shape->n_features, FG_SPHERICAL};
     const int64_t k_count = shape->n_components, d = shape->n_features;
     double *memory = malloc((fg_statistics_count(&sphere) + 3 * (size_t)k_count) * sizeof(double));
@@ -241,7 +257,7 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         set_spheres(&sphere, sqrt(variance), &p);
         const fg_about about = {NULL, 0};
         double moved = INFINITY;
-        for (int i = 0; i < LLOYD_PASSES && moved > 1e-4 * variance && status == FG_OK; i++) {
+        for (int i = 0; i < LLOYD_PASSES && moved > tol * variance && status == FG_OK; i++) {
             status = fg_pass_run(&pass, &p, FG_NEAREST, &about, 0, FG_FIRST_MOMENTS, &s);
             moved = 0;
             for (int64_t k = 0; k < k_count && status == FG_OK; k++)
@@ -255,6 +271,33 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
     }
     fg_pass_close(&pass);
     free(memory);
+    return status;
+}
+
+/* Seeds from a spread sample of the rows; for k-means Lloyd's iterations there, where they are
+ * cheap, and then on all rows, where few are left to do. */
+static fg_status cluster(const fg_shape *shape, const fg_data *data, int with_lloyd,
+                         double variance, uint64_t *state, int n_threads, fg_monitor *monitor,
+                         double *out_means) {
+    const int64_t k_count = shape->n_components, d = shape->n_features, n_rows = data->n_rows;
+    int64_t m = n_rows / 4 < SAMPLE_ROWS ? n_rows / 4 : SAMPLE_ROWS;
+    m = m < LEAST_SAMPLE ? LEAST_SAMPLE : m;
+    m = m < k_count * SAMPLE_ROWS_PER_COMPONENT ? k_count * SAMPLE_ROWS_PER_COMPONENT : m;
+    m = m > n_rows ? n_rows : m;
+    double *rows = malloc(((size_t)m * ((size_t)d + 5)) * sizeof(double));
+    if (!rows)
+        return FG_NO_MEMORY;
+    double *w = rows + m * d;
+    sample_rows(data, d, m, state, rows, w);
+    fg_status status = seed_means(rows, w, m, k_count, d, state, monitor, w + m, out_means);
+    if (status == FG_OK && with_lloyd && m < n_rows) {
+        const fg_data sample = {rows, FG_FLOAT64, m, 1, m, w};
+        status = lloyd(shape, &sample, variance, SAMPLE_TOL, n_threads, monitor, out_means);
+    }
+    free(rows);
+    if (status == FG_OK && with_lloyd)
+        status = lloyd(shape, data, variance, m < n_rows ? REST_TOL : TOL, n_threads, monitor,
+                       out_means);
     return status;
 }
 
@@ -330,9 +373,8 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
     else if (status == FG_OK && start == FG_START_DATA)
         status = draw_rows(shape, data, &state, means);
     else if (status == FG_OK)
-        status = seed_means(shape, data, &state, monitor, means);
-    if (status == FG_OK && start == FG_START_KMEANS)
-        status = lloyd(shape, data, variance, n_threads, monitor, means);
+        status = cluster(shape, data, start == FG_START_KMEANS, variance, &state, n_threads,
+                         monitor, means);
     if (status == FG_OK) {
         const int pooled = start == FG_START_KMEANS_PP || start == FG_START_DATA;
         const fg_mode mode = start == FG_START_RANDOM ? FG_RANDOM : FG_NEAREST;

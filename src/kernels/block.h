@@ -127,10 +127,14 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
 }
 
 /* d known at compile time lets the compiler turn the strides into shuffles. */
-INLINE void load_narrow(const int d, const real *x, int64_t rows, int64_t stride, int64_t to_stride,
-                        real *out) {
-    for (int64_t n = 0; n < rows; n++)
-        UNROLL for (int i = 0; i < d; i++) out[i * to_stride + n] = x[n * stride + i];
+INLINE void load_narrow(const int d, const real *restrict x, int64_t rows, int64_t stride,
+                        int64_t to_stride, real *restrict to) {
+    if (stride == d) /* known to the compiler, which then takes vectors apart */
+        UNROLL for (int i = 0; i < d; i++) for (int64_t n = 0; n < rows; n++)
+            to[i * to_stride + n] = x[n * d + i];
+    else
+        for (int64_t n = 0; n < rows; n++)
+            UNROLL for (int i = 0; i < d; i++) to[i * to_stride + n] = x[n * stride + i];
 }
 
 /* Squares of lanes by lanes, transposed in registers. */
@@ -197,9 +201,15 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
         default: load_wide(x, rows, stride, d, to_stride, b->samples);
         }
     else
-        for (int64_t i = 0; i < d; i++)
-            for (int64_t n = 0; n < rows; n++)
-                b->samples[i * to_stride + n] = x[n * stride + i * feature_stride];
+        for (int64_t i = 0; i < d; i++) {
+            const real *from = x + i * feature_stride;
+            real *to = b->samples + i * to_stride;
+            if (stride == 1)
+                memcpy(to, from, (size_t)rows * sizeof(real));
+            else
+                for (int64_t n = 0; n < rows; n++)
+                    to[n] = from[n * stride];
+        }
     const int64_t after = at_most(data->n_rows - begin - rows, b->p.rows);
     b->next = (const char *)(x + rows * stride);
     b->next_bytes = feature_stride == 1 && stride == d ? after * d * (int64_t)sizeof(real) : 0;
