@@ -42,6 +42,9 @@ if fg_isa_choose(_wanted.encode()) != 0:
 fg_parallel_install_fork_guard()
 
 
+__version__ = FG_VERSION.decode()
+
+
 def omp_max_threads():
     """The calling thread's OpenMP limit; 1 without OpenMP."""
     return fg_openmp_max_threads()

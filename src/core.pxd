@@ -1,6 +1,9 @@
 # The C core's header, as _core.pyx sees it.
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
+cdef extern from *:
+    const char *FG_VERSION  # the build says it
+
 cdef extern from "fusedgmm.h" nogil:
     ctypedef enum fg_covariance:
         FG_FULL, FG_TIED, FG_DIAG, FG_SPHERICAL

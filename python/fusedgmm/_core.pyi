@@ -28,6 +28,8 @@ class _Sums(TypedDict):
     weight_sum: float
     n_samples: int
 
+__version__: str
+
 def omp_max_threads() -> int: ...
 def config() -> _Config: ...
 def covariance_shape(

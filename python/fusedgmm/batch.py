@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core, threads
 from ._estimator import as_seed
-from ._files import load_arrays, save_arrays
 from ._problems import Answers, arrange
 from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState
 from ._validation import as_integer, as_nonnegative, as_option, covariance_shape
@@ -607,6 +606,8 @@ class BatchResult:
         TypeError
             Labels that are neither numbers, strings nor dates: such a file could run code.
         """
+        from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
+
         arrays = self._arrays()
         if self.labels is not None and self.labels.dtype.kind == "O":
             plain = np.asarray(self.labels.tolist())
@@ -632,6 +633,8 @@ class BatchResult:
         ValueError
             Another kind of file, a newer format, or one that is damaged.
         """
+        from ._files import load_arrays
+
         meta, arrays = load_arrays(path, "fusedgmm.BatchResult", FORMAT)
         try:
             template = GaussianMixture(**meta["options"])
