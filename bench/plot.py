@@ -53,7 +53,8 @@ def draw_ratios(report: dict) -> plt.Figure:
     axes.invert_yaxis()
     axes.set_xlabel("time of one EM iteration over fusedgmm's (1 = as fast; longer is slower)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in peers]
-    axes.legend(handles, [LABELS.get(p, p) for p in peers], loc="lower right", frameon=False)
+    axes.legend(handles, [LABELS.get(p, p) for p in peers], frameon=False, ncols=len(peers),
+                loc="lower right", bbox_to_anchor=(1, 1))  # fmt: skip
     return figure
 
 
@@ -78,13 +79,15 @@ def draw_roofline(report: dict) -> plt.Figure:
               [r["fused multiply-adds"] / r["floor"] / 1e9 for r in results],
               "_", color="black", markersize=14,
               label="floor: the roof and the exponentials")  # fmt: skip
-    last = {}
-    for x, r in sorted(zip(intensities, results, strict=True), key=lambda pair: pair[0]):
-        y = r["fused multiply-adds"] / r["median"]["ours"] / 1e9
-        below = any(abs(x / a - 1) < 0.35 and abs(y / b - 1) < 0.35 for a, b in last.items())
-        axes.annotate(r["workload"], (x, y), xytext=(6, -10 if below else 4),
-                      textcoords="offset points", fontsize=7)  # fmt: skip
-        last[x] = y
+    placed: list[tuple[float, float]] = []
+    rates = [r["fused multiply-adds"] / r["median"]["ours"] / 1e9 for r in results]
+    for x, y, r in sorted(zip(intensities, rates, results, strict=True), key=lambda p: -p[1]):
+        at = y
+        while any(abs(x / a - 1) < 0.6 and at / b > 0.78 for a, b in placed):
+            at *= 0.95  # below the label before
+        placed.append((x, at))
+        axes.annotate(r["workload"], (x, y), xytext=(x * 0.88, at), fontsize=7, ha="right",
+                      va="center")  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("multiply-adds per byte of data")
@@ -99,8 +102,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path())
     args = parser.parse_args()
     report = json.loads(args.results.read_text())
-    plt.rcParams.update({"svg.hashsalt": "fusedgmm", "axes.spines.top": False,
-                         "axes.spines.right": False})  # fmt: skip
+    plt.rcParams.update({"svg.hashsalt": "fusedgmm", "svg.fonttype": "none",
+                         "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
     for name, draw in (("ratios", draw_ratios), ("roofline", draw_roofline)):
         figure = draw(report)
         figure.suptitle(caption(report), fontsize=8, y=0.995)

@@ -11,7 +11,13 @@
 #include "parallel.h"
 #include "start.h"
 
-enum { LEAST_SAMPLE = 512, SAMPLE_ROWS = 4096, SAMPLE_ROWS_PER_COMPONENT = 32, LLOYD_PASSES = 100 };
+enum {
+    LEAST_SAMPLE = 512,
+    SAMPLE_ROWS = 2048,
+    SAMPLE_ROWS_PER_COMPONENT = 32,
+    LLOYD_PASSES = 100,
+    TRIES = 3
+};
 /* Where Lloyd stops, in parts of the data's variance: scikit-learn's rule for KMeans; on a sample,
  * and on all rows after it, where fits measured no worse for stopping sooner. */
 static const double TOL = 1e-4, SAMPLE_TOL = 1e-3, REST_TOL = 1e-2;
@@ -274,8 +280,48 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
     return status;
 }
 
-/* Seeds from a spread sample of the rows; for k-means Lloyd's iterations there, where they are
- * cheap, and then on all rows, where few are left to do. */
+/* sum w |x - nearest mean|^2; work: 2 m. */
+static double inertia(const double *rows, const double *w, int64_t m, const double *means,
+                      int64_t k_count, int64_t d, double *work) {
+    double *least = work, *distance = work + m;
+    for (int64_t k = 0; k < k_count; k++) {
+        memset(distance, 0, (size_t)m * sizeof(double));
+        for (int64_t j = 0; j < d; j++) {
+            const double *x = rows + j * m, mean = means[k * d + j];
+            for (int64_t i = 0; i < m; i++)
+                distance[i] += (x[i] - mean) * (x[i] - mean);
+        }
+        for (int64_t i = 0; i < m; i++)
+            least[i] = k && least[i] < distance[i] ? least[i] : distance[i];
+    }
+    return sum_of(w, least, m);
+}
+
+/* Clusters a spread sample, transposed, where k-means is cheap: the best of some tries. spare:
+ * K x d. */
+static fg_status cluster_sample(const fg_shape *shape, const fg_data *sample, int tries,
+                                double variance, uint64_t *state, fg_monitor *monitor, double *work,
+                                double *spare, double *out_means) {
+    const int64_t k_count = shape->n_components, d = shape->n_features, m = sample->n_rows;
+    const double *rows = sample->x, *w = sample->sample_weight;
+    double least = INFINITY;
+    for (int i = 0; i < tries; i++) {
+        double *means = i ? spare : out_means;
+        fg_status status = seed_means(rows, w, m, k_count, d, state, monitor, work, means);
+        if (status == FG_OK)
+            status = lloyd(shape, sample, variance, SAMPLE_TOL, 1, monitor, means);
+        if (status != FG_OK)
+            return status;
+        const double now = tries > 1 ? inertia(rows, w, m, means, k_count, d, work) : 0;
+        if (i && now < least)
+            memcpy(out_means, means, (size_t)(k_count * d) * sizeof(double));
+        least = now < least ? now : least;
+    }
+    return FG_OK;
+}
+
+/* Seeds from a spread sample of the rows; for k-means Lloyd's iterations there, and then on all
+ * rows, where few are left to do. */
 static fg_status cluster(const fg_shape *shape, const fg_data *data, int with_lloyd,
                          double variance, uint64_t *state, int n_threads, fg_monitor *monitor,
                          double *out_means) {
@@ -284,16 +330,19 @@ static fg_status cluster(const fg_shape *shape, const fg_data *data, int with_ll
     m = m < LEAST_SAMPLE ? LEAST_SAMPLE : m;
     m = m < k_count * SAMPLE_ROWS_PER_COMPONENT ? k_count * SAMPLE_ROWS_PER_COMPONENT : m;
     m = m > n_rows ? n_rows : m;
-    double *rows = malloc(((size_t)m * ((size_t)d + 5)) * sizeof(double));
+    double *rows = malloc((size_t)(m * (d + 5) + k_count * d) * sizeof(double));
     if (!rows)
         return FG_NO_MEMORY;
-    double *w = rows + m * d;
+    double *w = rows + m * d, *work = w + m, *spare = work + 4 * m;
     sample_rows(data, d, m, state, rows, w);
-    fg_status status = seed_means(rows, w, m, k_count, d, state, monitor, w + m, out_means);
-    if (status == FG_OK && with_lloyd && m < n_rows) {
+    fg_status status;
+    if (with_lloyd && m < n_rows) {
         const fg_data sample = {rows, FG_FLOAT64, m, 1, m, w};
-        status = lloyd(shape, &sample, variance, SAMPLE_TOL, n_threads, monitor, out_means);
-    }
+        const int tries = n_rows >= 8 * m ? TRIES : 1;
+        status =
+            cluster_sample(shape, &sample, tries, variance, state, monitor, work, spare, out_means);
+    } else
+        status = seed_means(rows, w, m, k_count, d, state, monitor, work, out_means);
     free(rows);
     if (status == FG_OK && with_lloyd)
         status = lloyd(shape, data, variance, m < n_rows ? REST_TOL : TOL, n_threads, monitor,
