@@ -281,7 +281,7 @@ def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, se
     cdef int threads = n_threads
     cdef fg_status status
     result.lower_bound, result.component = lower_bound, -1
-    memset(&history, 0, sizeof history)
+    memset(&history, 0, sizeof(history))
     with nogil:
         status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, threads, &monitor.c, &out.c,
                         &history, &result)

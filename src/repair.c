@@ -79,6 +79,14 @@ static int has_collapsed(const fg_shape *shape, const fg_repairer *repairer, con
     return 0;
 }
 
+static int was_floored(const fg_history *history, int64_t component) {
+    for (int64_t i = 0; i < history->n_repairs; i++)
+        if (history->repairs[i].kind == FG_FLOORED && history->repairs[i].component == component)
+            return 1;
+    return 0;
+}
+
+/* Recorded once for each component: it is mended again in every iteration. */
 static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repairer,
                                 int64_t iteration, const fg_parameters *parameters,
                                 fg_history *out_history) {
@@ -92,7 +100,8 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
         if (!has_collapsed(shape, repairer, &p))
             continue;
         const int64_t component = shape->covariance == FG_TIED ? -1 : k;
-        if (!fg_history_add_repair(out_history, (fg_repair){FG_FLOORED, iteration, component, -1}))
+        const fg_repair repair = {FG_FLOORED, iteration, component, -1};
+        if (!was_floored(out_history, component) && !fg_history_add_repair(out_history, repair))
             return FG_NO_MEMORY;
         /* rounding may leave a matrix short of its floor, by little */
         double times = 1;

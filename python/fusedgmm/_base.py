@@ -304,11 +304,13 @@ class BaseMixture(Estimator):
         self, X: Reals, want: Literal["labels", "responsibilities", "log_likelihood"]
     ) -> Labels | Reals:
         """Make one pass over converted rows with the public attributes."""
-        *mixture, scale = self._density()
+        weights, means, factors, scale = self._density()
         answer = _core.score(
             X,
             self.covariance_type,
-            *mixture,
+            weights,
+            means,
+            factors,
             threads.for_pass(self.n_threads, self.covariance_type, len(X), *np.shape(self.means_)),
             want,
         )
@@ -395,6 +397,13 @@ class BaseMixture(Estimator):
                 raise ValueError(
                     f"the fit gave {name} that are not finite; scale the data or raise reg_covar"
                 )
+        spread = self._largest_variance(parameters)
+        if 1e-12 * self.reg_covar < spread < self.reg_covar:
+            warnings.warn(
+                f"reg_covar={self.reg_covar:g} is more than every variance of the data (at most "
+                f"{spread:.3g}): the covariances show it, not the data; scale these or lower it",
+                stacklevel=4,
+            )
         dead = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
         if len(dead):
             names = ", ".join(map(str, dead))
@@ -410,6 +419,18 @@ class BaseMixture(Estimator):
                 current(ConvergenceWarning),
                 stacklevel=4,
             )
+
+    def _largest_variance(self, parameters: Parameters) -> float:
+        """Return the largest variance of a feature under the mixture, less `reg_covar`."""
+        weights, means, covariances, _ = parameters
+        if self.covariance_type == "full":
+            within = weights @ np.diagonal(covariances, axis1=1, axis2=2)
+        elif self.covariance_type == "tied":
+            within = np.diagonal(covariances)
+        else:
+            within = weights @ covariances  # spherical: one for all features
+        between = weights @ (means - weights @ means) ** 2
+        return float((within + between).max()) - self.reg_covar
 
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""

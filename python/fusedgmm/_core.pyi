@@ -19,7 +19,7 @@ class _Config(TypedDict):
     openmp: int | None
     build: str
 
-class _Sums(TypedDict):
+class Moments(TypedDict):
     nk: Floats
     shift: Floats
     sx: Floats
@@ -63,7 +63,7 @@ def accumulate(
     covariances: Floats,
     precisions_cholesky: Floats,
     n_threads: int,
-) -> _Sums: ...
+) -> Moments: ...
 def maximize(
     covariance_type: str,
     nk: Floats,

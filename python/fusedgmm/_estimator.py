@@ -101,12 +101,12 @@ def _join_sklearn() -> bool:
         if Estimator.__bases__ == (_Alone,):
             Estimator.__bases__ = (base.DensityMixin, base.BaseEstimator)
             for cls in _subclasses(Estimator):  # its set_fit_request and the like
-                super(Estimator, cls).__init_subclass__()
+                super(Estimator, cls).__init_subclass__()  # type: ignore[misc]
     return True
 
 
 def _subclasses(cls: type) -> set[type]:
-    below = set(cls.__subclasses__())
+    below: set[type] = set(cls.__subclasses__())
     return below.union(*map(_subclasses, below))
 
 

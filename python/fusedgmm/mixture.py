@@ -316,8 +316,8 @@ class GaussianMixture(BaseMixture):
         if degeneracies:
             listed = "; ".join(map(str, degeneracies[:3])) + ("; ..." if len(repairs) > 3 else "")
             warnings.warn(
-                f"{len(repairs)} degenerate component(s) were repaired: {listed}. All are in "
-                "degeneracies_.",
-                stacklevel=5,
+                f"degenerate components were repaired: {listed}; all {len(repairs)} repair(s) are "
+                "in degeneracies_",
+                stacklevel=4,
             )
         return Estimate(parameters, bounds, converged, {"degeneracies_": degeneracies})

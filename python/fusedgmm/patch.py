@@ -44,7 +44,7 @@ def _substitute(name: str) -> type:
                 cls is substitute and issubclass(subclass, theirs)
             )
 
-    def __init_subclass__(cls: type, **kwargs: object) -> None:
+    def __init_subclass__(cls: type, /, **kwargs: object) -> None:
         """Subclasses that reach into scikit-learn's inner methods get its own fit around them."""
         super(substitute, cls).__init_subclass__(**kwargs)
         if any(method in vars(cls) and method.startswith("_") for method in methods):
@@ -59,7 +59,7 @@ def _substitute(name: str) -> type:
             "__module__": __name__,
             "__qualname__": f"sklearn_{name}",
             "__doc__": ours.__doc__,
-            "__init__": ours.__init__,
+            "__init__": vars(ours)["__init__"],
             "__init_subclass__": classmethod(__init_subclass__),
         },
     )

@@ -120,7 +120,7 @@ class Posterior:
             weights: Floats = a / (a + b) * left
         else:
             weights = self.concentration
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     def expected_log_weights(self) -> Floats:
         """Bishop, equation 10.66; for the process, Blei & Jordan, section 3."""
@@ -128,8 +128,9 @@ class Posterior:
             a, b = self.concentration
             both = digamma(a + b)
             left = np.concatenate(([0.0], np.cumsum(digamma(b) - both)[:-1]))
-            return digamma(a) - both + left
-        return digamma(self.concentration) - digamma(self.concentration.sum())
+            return np.asarray(digamma(a) - both + left)
+        total = digamma(np.asarray(self.concentration.sum()))
+        return np.asarray(digamma(self.concentration) - total)
 
     def log_scale(self) -> Floats:
         """What the expectation adds to log(weight) + log N(x | means, covariances): Bishop, 10.64
@@ -138,17 +139,20 @@ class Posterior:
         freedom = np.broadcast_to(self.degrees_of_freedom, len(self.means))
         halves = 0.5 * (freedom[:, None] - np.arange(d))
         log_lambda = d * math.log(2.0) + digamma(halves).sum(axis=1)
-        return 0.5 * (log_lambda - d / self.mean_precision - d * np.log(freedom))
+        expected = log_lambda - d / self.mean_precision - d * np.log(freedom)
+        return np.asarray(0.5 * expected)
 
     def log_determinants(self) -> Floats:
         """Of the factors U, one per component."""
         K, d = self.means.shape
         U = self.precisions_cholesky
         if self.covariance_type == "full":
-            return np.log(np.diagonal(U, axis1=1, axis2=2)).sum(axis=1)
+            return np.asarray(np.log(np.diagonal(U, axis1=1, axis2=2)).sum(axis=1))
         if self.covariance_type == "tied":
             return np.full(K, np.log(np.diagonal(U)).sum())
-        return np.log(U).sum(axis=1) if self.covariance_type == "diag" else d * np.log(U)
+        return np.asarray(
+            np.log(U).sum(axis=1) if self.covariance_type == "diag" else d * np.log(U)
+        )
 
     def density(self) -> tuple[Floats, Floats, Floats, float]:
         """The ordinary mixture with the same responsibilities: weights that sum to one, means,
@@ -198,9 +202,10 @@ class Posterior:
         return float(bound)
 
 
-def recentre(statistics: dict, covariance_type: CovarianceType) -> Sums:
+def recentre(statistics: _core.Moments, covariance_type: CovarianceType) -> Sums:
     """Sums about each component's own mean, from a pass's sums about its shift."""
-    nk, shift, sx, sxx = (statistics[name] for name in ("nk", "shift", "sx", "sxx"))
+    nk, shift = statistics["nk"], statistics["shift"]
+    sx, sxx = statistics["sx"], statistics["sxx"]
     alive = nk > 0
     step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=alive[:, None])
     if covariance_type == "full":

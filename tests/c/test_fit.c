@@ -198,18 +198,18 @@ enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
 /* bounds: PASSES of them; returns how many there are. */
 static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
                    fg_parameters *p, double *out_bounds) {
-    const fg_fit_options options = {how, 1, PASSES, 1e-9, 0};
+    const fg_fit_options options = {how, 1, PASSES, 1e-9, 0, 0};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_fit_result result = {.lower_bound = -INFINITY};
-    fg_bounds bounds = {NULL, 0, 0};
+    fg_history history = {0};
     const fg_status status =
-        fg_fit(&m->shape, &s->data, &options, &nothing, from, threads, NULL, p, &bounds, &result);
+        fg_fit(&m->shape, &s->data, &options, &nothing, from, threads, NULL, p, &history, &result);
     CHECK(status == FG_OK, "the fit ends with %d", (int)status);
-    CHECK(result.n_iter == bounds.count && bounds.count <= PASSES, "%lld bounds, %lld passes",
-          (long long)bounds.count, (long long)result.n_iter);
-    for (int64_t i = 0; i < bounds.count; i++)
-        out_bounds[i] = bounds.values[i];
-    free(bounds.values);
+    CHECK(result.n_iter == history.n_bounds && history.n_bounds <= PASSES,
+          "%lld bounds, %lld passes", (long long)history.n_bounds, (long long)result.n_iter);
+    for (int64_t i = 0; i < history.n_bounds; i++)
+        out_bounds[i] = history.lower_bounds[i];
+    fg_history_free(&history);
     return result.n_iter;
 }
 
