@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: freethreading_compatible=True
+# cython: freethreading_compatible=True, autotestdict=False
 """The door to the C core: check shapes, release the GIL, call, turn a status into an exception.
 
 Arrays in: X is 2-D, aligned, native, float32 or float64, of any strides; sample_weight None or
@@ -17,10 +17,10 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
-STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
+_COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
+_STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
           "random_from_data": FG_START_DATA}
-WANTS = {"labels": FG_WANT_LABELS, "responsibilities": FG_WANT_RESPONSIBILITIES,
+_WANTS = {"labels": FG_WANT_LABELS, "responsibilities": FG_WANT_RESPONSIBILITIES,
          "log_likelihood": FG_WANT_LOG_LIKELIHOOD}
 
 
@@ -156,7 +156,7 @@ cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
     cdef fg_shape shape
     shape.n_components = n_components
     shape.n_features = n_features
-    shape.covariance = COVARIANCE_TYPES[covariance_type]
+    shape.covariance = _COVARIANCE_TYPES[covariance_type]
     return shape
 
 
@@ -243,7 +243,7 @@ cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
                                  repair=False) except *:
     cdef fg_fit_options options
     options.repair = repair
-    options.start = STARTS[init_params]
+    options.start = _STARTS[init_params]
     options.n_init, options.max_iter = n_init, max_iter
     options.tol, options.reg_covar = tol, reg_covar
     return options
@@ -384,7 +384,7 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
     out = np.empty((X.shape[0], k) if want == "responsibilities" else X.shape[0],
                    np.int64 if want == "labels" else X.dtype)
     cdef void *c_out = _address(out)
-    cdef fg_want c_want = WANTS[want]
+    cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
     cdef fg_status status
     with nogil:
@@ -469,7 +469,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     cdef int threads = n_threads
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
-    options.covariance = COVARIANCE_TYPES[covariance_type]
+    options.covariance = _COVARIANCE_TYPES[covariance_type]
     options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter)
     options.candidates = <const int64_t *>_address(candidates)
     options.n_candidates, options.by_aic = len(candidates), by_aic
@@ -500,8 +500,8 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef _Monitor monitor = _Monitor()
     cdef fg_parameters parameters = _starting((weights, means, None, precisions_cholesky))
     cdef int64_t most = weights.shape[1], bad = 0
-    cdef fg_covariance covariance = COVARIANCE_TYPES[covariance_type]
-    cdef fg_want c_want = WANTS[want]
+    cdef fg_covariance covariance = _COVARIANCE_TYPES[covariance_type]
+    cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
     cdef fg_status status
     n_rows = problems.offsets[-1] - problems.offsets[0]

@@ -1,16 +1,17 @@
 """The compiled core, as Python sees it; src/_core.pyx says what each function does."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
-from ._typing import Floats, Labels, Reals
+from ._typing import Floats, Labels, Moments, Reals
 
 _Real = TypeVar("_Real", np.ndarray[tuple[int, ...], np.dtype[np.float32]], Floats)
 
-_Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
+_Mixture: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 _Given: TypeAlias = tuple[Floats | None, Floats | None, Floats | None, Floats | None]
 
 class _Config(TypedDict):
@@ -18,15 +19,6 @@ class _Config(TypedDict):
     usable_instruction_sets: list[str]
     openmp: int | None
     build: str
-
-class Moments(TypedDict):
-    nk: Floats
-    shift: Floats
-    sx: Floats
-    sxx: Floats
-    log_likelihood: float
-    weight_sum: float
-    n_samples: int
 
 __version__: str
 
@@ -52,7 +44,7 @@ def fit(
     n_threads: int,
     report: Callable[[int, int, float, float], object] | None,
     repair: bool,
-) -> tuple[_Parameters, list[float], bool, list[tuple[int, int, int]]]: ...
+) -> tuple[_Mixture, list[float], bool, list[tuple[int, int, int]]]: ...
 def start_seed(seed: int, init: int) -> int: ...
 def accumulate(
     X: Reals,
@@ -106,18 +98,21 @@ def score(
     want: Literal["labels", "responsibilities", "log_likelihood"],
 ) -> Labels | Reals: ...
 
+@disjoint_base
 class Problems:
+    rows: Reals | list[Reals]
+    sample_weight: Floats | list[Floats] | None
     dtype: np.dtype[np.floating]
     offsets: Labels
     order: Labels
-    def __init__(
-        self,
+    def __new__(
+        cls,
         rows: Reals | list[Reals],
         offsets: Labels,
         sample_weight: Floats | list[Floats] | None,
         dtype: np.dtype[np.floating],
         n_features: int,
-    ) -> None: ...
+    ) -> Self: ...
     def __len__(self) -> int: ...
 
 def seeds(seed: int, n: int) -> NDArray[np.uint32]: ...

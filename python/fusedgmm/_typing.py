@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,3 +15,15 @@ InitParams: TypeAlias = Literal["kmeans", "k-means++", "random", "random_from_da
 # strings: numpy.random costs 10 ms to import
 Random: TypeAlias = "np.random.RandomState | np.random.Generator"
 RandomState: TypeAlias = "int | Random | None"
+
+
+class Moments(TypedDict):
+    """A pass's sums, as the core hands them over."""
+
+    nk: Floats
+    shift: Floats
+    sx: Floats
+    sxx: Floats
+    log_likelihood: float
+    weight_sum: float
+    n_samples: int

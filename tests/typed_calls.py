@@ -1,0 +1,40 @@
+"""Calls as users write them; mypy checks the types (test_typing.py), nothing runs."""
+
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusedgmm import (
+    BatchResult,
+    BayesianGaussianMixture,
+    GaussianMixture,
+    MixtureParameters,
+    SufficientStatistics,
+    accumulate,
+    fit_batch,
+)
+
+X = np.zeros((10, 2))
+model = GaussianMixture(3, covariance_type="diag", random_state=np.random.default_rng(0))
+assert_type(model.fit(X, sample_weight=[1.0] * 10), GaussianMixture)
+assert_type(model.predict(X), NDArray[np.int64])
+assert_type(model.score_samples(X), NDArray[np.floating[Any]])
+assert_type(model.score(X), float)
+assert_type(model.sample(3), tuple[NDArray[np.float64], NDArray[np.int64]])
+assert_type(model.converged_, bool)
+assert_type(GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[[[1.0]]]), GaussianMixture)
+assert_type(BayesianGaussianMixture(n_components=3).fit(X), BayesianGaussianMixture)
+
+result = fit_batch([X, X], [1, 2], random_state=[1, 2])
+assert_type(result, BatchResult)
+assert_type(result[0], GaussianMixture)
+assert_type(result[:1], BatchResult)
+assert_type(result.bic, NDArray[np.float64])
+
+parameters = MixtureParameters.from_covariances([1.0], [[0.0, 0.0]], [np.eye(2)])
+assert_type(accumulate(X, parameters) + accumulate(X, parameters), SufficientStatistics)
+
+GaussianMixture(covariance_type="round")  # type: ignore[arg-type]
+GaussianMixture(2, "full")  # type: ignore[call-arg]
+GaussianMixture(degenerate="ignore")  # type: ignore[arg-type]
