@@ -21,10 +21,10 @@ static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_f
         status = fg_start_parameters(shape, data, options->start, fg_random(seed, (uint64_t)init),
                                      options->reg_covar, n_threads, monitor, parameters,
                                      &result->component);
+    fg_parameters_copy(shape, given, parameters);
     if (options->repair && (status == FG_OK || status == FG_SINGULAR))
         status = fg_repair_parameters(shape, data, &repairer, 0, n_threads, monitor, parameters,
                                       out_history);
-    fg_parameters_copy(shape, given, parameters);
     if (status == FG_OK && options->max_iter > 0)
         status = fg_em(shape, data, options, init, options->repair ? &repairer : NULL, n_threads,
                        monitor, parameters, out_history, result);
