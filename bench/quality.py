@@ -63,8 +63,9 @@ def summary(name: str, cases: list[Case]) -> str:
     gap = values[:, 0] - values[:, 1]
     both = ~np.isnan(gap)
     gap, mine, other = gap[both], *values[both, 2:].mean(axis=0)
-    return (f"{name:14s} {len(cases):5d} {raised[0]:4d} {raised[1]:7d} {np.mean(gap >= -SLACK):8.1%}"
-            f" {np.mean(gap > SLACK):7.1%} {gap.mean():+9.4f} {gap.min():+9.4f} {gap.max():+9.4f}"
+    return (f"{name:14s} {len(cases):5d} {raised[0]:4d} {raised[1]:7d}"
+            f" {np.mean(gap >= -SLACK):8.1%} {np.mean(gap > SLACK):7.1%} {gap.mean():+9.4f}"
+            f" {gap.min():+9.4f} {gap.max():+9.4f}"
             f" {mine:6.1f} {other:7.1f}")  # fmt: skip
 
 
