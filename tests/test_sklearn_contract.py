@@ -47,9 +47,10 @@ def assert_same(a, b, rtol=0.0, names=FITTED):
 # ---------------------------------------------------------------- parameters, tools
 
 
-def test_parameters_are_scikit_learns_and_n_threads():
+def test_parameters_are_scikit_learns_and_three_more():
     ours, theirs = GaussianMixture().get_params(), Theirs().get_params()
-    assert ours.pop("n_threads") is None
+    added = {name: ours.pop(name) for name in sorted(ours.keys() - theirs.keys())}
+    assert added == {"covariances_init": None, "degenerate": "raise", "n_threads": None}
     assert list(ours.items()) == list(theirs.items())
     assert repr(GaussianMixture(2, tol=0.1)) == "GaussianMixture(n_components=2, tol=0.1)"
     with pytest.raises(ValueError, match="nonsense"):
@@ -124,11 +125,20 @@ def test_warm_start_60_times_1_is_1_times_60(covariance_type):
     np.testing.assert_allclose(steps.means_, whole.means_, rtol=1e-9, atol=1e-9)
 
 
-def test_warm_start_refuses_another_shape():
+@pytest.mark.parametrize(
+    "changed",
+    [dict(n_components=3), dict(covariance_type="diag"), dict(n_features=2)],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_warm_start_after_a_change_of_shape_starts_anew(changed):
     model = GaussianMixture(2, warm_start=True, random_state=0).fit(X)
-    with pytest.raises(ValueError, match="'weights_' should have the shape of"):
-        model.set_params(n_components=3).fit(X)
-    assert model.weights_.shape == (2,)
+    rows = X[:, : changed.pop("n_features", 3)]
+    model.set_params(**changed)
+    with pytest.warns(UserWarning, match="has changed since the last fit") as caught:
+        model.fit(rows)
+    assert [w.filename for w in caught] == [__file__]
+    assert_same(model, clone(model).fit(rows))
+    assert model.n_features_in_ == rows.shape[1]
 
 
 def test_n_init_keeps_the_best():
