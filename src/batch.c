@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data.h"
 #include "em.h"
 #include "parallel.h"
 #include "parameters.h"
@@ -101,12 +102,6 @@ static fg_status run_problems(batch *b, const fg_shape *largest, int n_threads) 
 
 /* ---- what became of a problem ---- */
 
-static double value(const fg_data *data, int64_t row, int64_t feature) {
-    const int64_t at = row * data->row_stride + feature * data->feature_stride;
-    return data->real_type == FG_FLOAT32 ? (double)((const float *)data->x)[at]
-                                         : ((const double *)data->x)[at];
-}
-
 /* Of the rows of positive weight, counted up to a limit; 0 where there is no memory to count in. */
 static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit) {
     int64_t count = 0, *distinct = malloc((size_t)limit * sizeof *distinct);
@@ -115,7 +110,7 @@ static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit) {
         for (int64_t i = 0; i < count && !seen; i++) {
             seen = 1;
             for (int64_t j = 0; j < d && seen; j++)
-                seen = value(data, n, j) == value(data, distinct[i], j);
+                seen = fg_data_value(data, n, j) == fg_data_value(data, distinct[i], j);
         }
         if (!seen)
             distinct[count++] = n;
@@ -128,7 +123,7 @@ static int rows_are_finite(const fg_data *data, int64_t d) {
     double poison = 0;
     for (int64_t n = 0; n < data->n_rows; n++)
         for (int64_t j = 0; j < d; j++)
-            poison += value(data, n, j) - value(data, n, j);
+            poison += fg_data_value(data, n, j) - fg_data_value(data, n, j);
     return poison == 0;
 }
 

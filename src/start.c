@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data.h"
 #include "em.h"
 #include "parallel.h"
 #include "start.h"
@@ -35,12 +36,6 @@ static double next_uniform(uint64_t *state) {
     const uint64_t bits = fg_random(*state, 0);
     *state += STEP;
     return (double)(bits >> 11) * 0x1p-53;
-}
-
-static double value(const fg_data *data, int64_t row, int64_t feature) {
-    const int64_t at = row * data->row_stride + feature * data->feature_stride;
-    return data->real_type == FG_FLOAT32 ? (double)((const float *)data->x)[at]
-                                         : ((const double *)data->x)[at];
 }
 
 static double weight(const fg_data *data, int64_t row) {
@@ -113,7 +108,7 @@ static void sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *sta
             row = row < n_rows ? row : n_rows - 1;
         }
         for (int64_t j = 0; j < d; j++)
-            out_rows[j * m + i] = value(data, row, j);
+            out_rows[j * m + i] = fg_data_value(data, row, j);
         out_weights[i] = m == n_rows ? weight(data, row) : 1;
     }
 }
@@ -205,7 +200,7 @@ static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t 
         }
         taken[k] = row;
         for (int64_t j = 0; j < d; j++)
-            out_means[k * d + j] = value(data, row, j);
+            out_means[k * d + j] = fg_data_value(data, row, j);
     }
     free(taken);
     return FG_OK;
@@ -363,7 +358,7 @@ static fg_status centre_and_scale(const fg_data *data, int64_t d, int n_threads,
     int64_t component;
     fg_parameters p = {own, out_mean, own + 1, own + 2};
     for (int64_t j = 0; j < d; j++)
-        out_mean[j] = value(data, 0, j);
+        out_mean[j] = fg_data_value(data, 0, j);
     const fg_status status =
         one_step(&one, data, FG_NEAREST, 0, out_mean, 1, 0, n_threads, monitor, &p, &component);
     /* Only a scale is wanted: constant data are not an error yet. */
