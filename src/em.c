@@ -159,8 +159,9 @@ static double variance_of(const fg_shape *shape, const fg_parameters *p, int64_t
     }
 }
 
-/* Tied only: whether the components lie so close to the mixture's mean that the data's scatter
- * about it, less the means' own, keeps its digits. out_shift, where given, is that mean K times. */
+/* Tied and spherical: whether the components lie so close to the mixture's mean that sums about it
+ * keep the digits of the means and, tied, of the scatter. out_shift, where given, is that mean K
+ * times. */
 static int close_together(const fg_shape *shape, fg_real_type arithmetic, const fg_parameters *p,
                           double *out_shift) {
     const int64_t d = shape->n_features, k_count = shape->n_components;
@@ -298,6 +299,11 @@ static fg_status step(fit *f, const fg_parameters *parameters, int64_t iteration
         if (close_together(shape, f->pass.arithmetic, parameters, scatter ? f->shift : NULL))
             about = (fg_about){f->shift, 1};
         scatter |= !about.common;
+    } else if (shape->covariance == FG_SPHERICAL &&
+               !close_together(shape, f->pass.arithmetic, parameters, NULL)) {
+        const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
+        memcpy(f->shift, parameters->means, means);
+        about = (fg_about){f->shift, 0};
     }
     const fg_status status = fg_pass_step(&f->pass, parameters, FG_SOFT, 0, &about,
                                           scatter ? FG_MOMENTS : FG_FIRST_MOMENTS, reg_covar,

@@ -1,5 +1,9 @@
 """Shared data, and the build in pytest's header."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -45,3 +49,30 @@ def covariance_type(request):
 @pytest.fixture(params=[np.float64, np.float32], ids=["f64", "f32"])
 def dtype(request):
     return request.param
+
+
+# How far the resident memory of a process rises above what it was: rise(call), in megabytes.
+RISE = """
+from pathlib import Path
+
+def megabytes(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+def rise(call):
+    Path("/proc/self/clear_refs").write_text("5")
+    before = megabytes("VmRSS")
+    call()
+    return megabytes("VmHWM") - before
+"""
+
+
+def measure_memory(script):
+    """The numbers that a script prints, run in a process of its own with `rise` at hand."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:  # not Linux, or one without this file
+        pytest.skip(f"the high-water mark of memory cannot be reset here: {error}")
+    done = subprocess.run([sys.executable, "-c", RISE + script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [float(number) for number in done.stdout.split()]

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from conftest import COVARIANCE_TYPES
+from conftest import COVARIANCE_TYPES, measure_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -1030,31 +1030,20 @@ def test_ctrl_c(setup, check):
 
 
 MEMORY = """
-from pathlib import Path
 import numpy as np
 from fusedgmm import fit_batch
-
-def megabytes(field):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 X = np.random.default_rng(0).normal(size=(200, 100_000, 1))
 problems = X.swapaxes(0, 1)  # of strides that no plain array of rows has
 fit_batch(problems[:1000], 2, max_iter=2)
-Path("/proc/self/clear_refs").write_text("5")
-before = megabytes("VmRSS")
-result = fit_batch(problems, 2, max_iter=2)
-print(megabytes("VmHWM") - before, sum(a.nbytes for a in result._arrays().values()) / 2**20)
+results = []
+print(rise(lambda: results.append(fit_batch(problems, 2, max_iter=2))))
+print(sum(a.nbytes for a in results[0]._arrays().values()) / 2**20)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_is_that_of_the_output():
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
-    if "clear_refs" in done.stderr:
-        pytest.skip("the high-water mark cannot be reset here")
-    assert done.returncode == 0, done.stderr
-    rise, output = map(float, done.stdout.split())
+    rise, output = measure_memory(MEMORY)
     assert output < 12
     assert rise < 2 * output + 8  # the rows are 153
 

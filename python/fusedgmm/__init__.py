@@ -3,7 +3,8 @@
 from importlib import import_module
 from types import ModuleType
 
-from .batch import BatchResult, BatchStatus, fit_batch
+from .batch import fit_batch
+from .batch_result import BatchResult, BatchStatus
 from .bayesian import BayesianGaussianMixture
 from .config import __version__, show_config
 from .mixture import GaussianMixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +30,17 @@ def as_integer(value: object, name: str, minimum: int) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{name} must be an int >= {minimum}, got {value!r}")
     return int(value)
+
+
+def as_candidates(n_components: int | Sequence[int]) -> tuple[int, ...]:
+    """Return one number of components, or several different ones, as a tuple."""
+    if np.ndim(n_components) == 0:
+        return (as_integer(n_components, "n_components", 1),)
+    several = cast(Sequence[int], n_components)
+    candidates = tuple(as_integer(k, "n_components", 1) for k in several)
+    if not candidates or len(set(candidates)) < len(candidates):
+        raise ValueError(f"n_components must be different numbers, got {n_components!r}")
+    return candidates
 
 
 def as_nonnegative(value: object, name: str) -> float:

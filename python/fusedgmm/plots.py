@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .batch import BatchResult
+    from .batch_result import BatchResult
     from .mixture import GaussianMixture
 
 

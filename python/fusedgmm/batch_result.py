@@ -1,0 +1,463 @@
+"""What `fit_batch` gives: the mixtures of many problems, and what became of each problem."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core, threads
+from ._problems import Answers, arrange
+from ._typing import CovarianceType, Floats, Labels
+from ._validation import as_candidates, as_option, covariance_shape
+from .mixture import GaussianMixture
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+FORMAT = 1  # of saved results
+
+
+class BatchStatus(IntEnum):
+    """How a problem of a batch ended.
+
+    The first five may come with a mixture; the others have none.
+    """
+
+    CONVERGED = 0
+    NOT_CONVERGED = 1
+    LOST_COMPONENT = 2
+    CONSTANT_ROWS = 3
+    TOO_FEW_DISTINCT_ROWS = 4
+    TOO_FEW_ROWS = 5
+    ROWS_NOT_FINITE = 6
+    BAD_SAMPLE_WEIGHT = 7
+    COLLAPSED_COMPONENT = 8
+    ROWS_OUT_OF_REACH = 9
+    OUT_OF_MEMORY = 10
+    NOT_RUN = 11
+
+    @property
+    def meaning(self) -> str:
+        """What the status says, in words."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    BatchStatus.CONVERGED: "converged",
+    BatchStatus.NOT_CONVERGED: "did not converge within max_iter",
+    BatchStatus.LOST_COMPONENT: "a component lost all its rows: its weight is 0",
+    BatchStatus.CONSTANT_ROWS: "all rows are the same",
+    BatchStatus.TOO_FEW_DISTINCT_ROWS: "fewer distinct rows than components",
+    BatchStatus.TOO_FEW_ROWS: "fewer rows than components, or fewer than two",
+    BatchStatus.ROWS_NOT_FINITE: "NaN or infinity in the rows",
+    BatchStatus.BAD_SAMPLE_WEIGHT: "sample weights negative, not finite, or all zero",
+    BatchStatus.COLLAPSED_COMPONENT: "a covariance is singular; raise reg_covar",
+    BatchStatus.ROWS_OUT_OF_REACH: "rows beyond the reach of every component; scale the data",
+    BatchStatus.OUT_OF_MEMORY: "no memory left",
+    BatchStatus.NOT_RUN: "not run: the call was stopped",
+}
+
+
+def layout_of(
+    covariance_type: str, P: int, K: int, d: int, n_candidates: int
+) -> dict[str, tuple[tuple[int, ...], np.generic]]:
+    """Return what every problem has in a result: shape, and the value (and dtype) of no result."""
+    square = (P, *covariance_shape(covariance_type, K, d))
+    nan, none = np.float64(np.nan), np.int64(0)
+    return {
+        "weights": ((P, K), nan),
+        "means": ((P, K, d), nan),
+        "covariances": (square, nan),
+        "precisions_cholesky": (square, nan),
+        "lower_bound": ((P,), nan),
+        "n_iter": ((P,), none),
+        "converged": ((P,), np.bool_(False)),
+        "status": ((P,), np.int8(BatchStatus.NOT_RUN)),
+        "n_components": ((P,), none),
+        "bic": ((P,), nan),
+        "aic": ((P,), nan),
+        "criteria": ((P, n_candidates), nan),
+        "seeds": ((P,), np.uint32(0)),
+    }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BatchResult:
+    """The mixtures of P problems, from `fit_batch`. K is the largest number of components.
+
+    ``result[i]`` is a fitted `GaussianMixture`; a slice, a mask or an array of numbers gives the
+    `BatchResult` of those problems. Where a problem has fewer than K components, or no mixture, the
+    arrays hold NaN. Of the lower bounds of all iterations, a model's `lower_bounds_` has the last.
+
+    Attributes
+    ----------
+    weights : array of shape (P, K), float64
+    means : array of shape (P, K, n_features), float64
+    covariances, precisions_cholesky : array, float64
+        (P, K, n_features, n_features) for "full", (P, n_features, n_features) for "tied",
+        (P, K, n_features) for "diag", (P, K) for "spherical".
+    lower_bound : array of shape (P,)
+        The mean log-likelihood per row (nats) that the last iteration found.
+    n_iter : array of shape (P,), int64
+    converged : array of shape (P,), bool
+    status : array of shape (P,), int8
+        A `BatchStatus` each.
+    n_components : array of shape (P,), int64
+        The number that was chosen; 0 where there is no mixture.
+    bic, aic : array of shape (P,)
+        Criteria of the mixture kept, at its final parameters; with sample weights, N is their sum.
+    criteria : array of shape (P, len(candidates))
+        The criterion of every number of components that was tried; NaN where that has no mixture.
+    seeds : array of shape (P,), uint32
+        The `random_state` of each problem.
+    labels : array of shape (P,) or None
+        The labels of the groups, sorted; None where there were no `groups`.
+    candidates : tuple of int
+        The numbers of components that were tried.
+    criterion : {"bic", "aic"}
+        What chose among them.
+    dtype : numpy.dtype
+        Of the rows: float32 or float64.
+    template : GaussianMixture
+        An unfitted model with the options of the fits.
+    """
+
+    weights: Floats
+    means: Floats
+    covariances: Floats
+    precisions_cholesky: Floats
+    lower_bound: Floats
+    n_iter: Labels
+    converged: NDArray[np.bool_]
+    status: NDArray[np.int8]
+    n_components: Labels
+    bic: Floats
+    aic: Floats
+    criteria: Floats
+    seeds: NDArray[np.uint32]
+    labels: NDArray[np.generic] | None
+    candidates: tuple[int, ...]
+    criterion: Literal["bic", "aic"]
+    dtype: np.dtype[np.floating]
+    template: GaussianMixture
+
+    @property
+    def covariance_type(self) -> CovarianceType:
+        """The covariance type of all mixtures."""
+        return self.template.covariance_type
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Which problems have a mixture, (P,) bool: ``result[result.ok]`` are those."""
+        return self.n_components > 0
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __repr__(self) -> str:
+        _, K, d = self.means.shape
+        return (
+            f"<BatchResult: {len(self)} problems, {self.ok.sum()} with a mixture; "
+            f"n_components up to {K}, n_features {d}, {self.covariance_type!r}>"
+        )
+
+    def _name(self, i: int) -> str:
+        return f"problem {i}" + ("" if self.labels is None else f" (group {self.labels[i]!r})")
+
+    def _reason(self, i: int) -> str:
+        return BatchStatus(self.status[i]).meaning
+
+    @overload
+    def __getitem__(self, index: int) -> GaussianMixture: ...
+    @overload
+    def __getitem__(self, index: slice | ArrayLike) -> Self: ...
+    def __getitem__(self, index: int | slice | ArrayLike) -> GaussianMixture | Self:
+        if isinstance(index, slice) or np.ndim(index):
+            chosen = index if isinstance(index, slice) else _as_places(index)
+            return replace(self, **{name: array[chosen] for name, array in self._arrays().items()})
+        i = operator.index(cast(int, index))
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"problem {i} of {len(self)}")
+        i %= len(self)
+        K = int(self.n_components[i])
+        if K == 0:
+            raise ValueError(
+                f"{self._name(i)} has no mixture: {self._reason(i)}; result[result.ok] has the "
+                "others"
+            )
+        kind = self.covariance_type
+        parts = slice(None) if kind == "tied" else slice(K)
+        model = copy(self.template)
+        model.n_components, model.random_state = K, int(self.seeds[i])
+        model._assign(
+            (
+                self.weights[i, :K],
+                self.means[i, :K],
+                self.covariances[i, parts],
+                self.precisions_cholesky[i, parts],
+            ),
+            self.dtype,
+        )
+        model.n_features_in_ = self.means.shape[2]
+        model.converged_ = bool(self.converged[i])
+        model.n_iter_ = int(self.n_iter[i])
+        model.lower_bound_ = float(self.lower_bound[i])
+        model.lower_bounds_ = [model.lower_bound_] if model.n_iter_ else []
+        return model
+
+    def __iter__(self) -> Iterator[GaussianMixture]:
+        return (self[i] for i in range(len(self)))
+
+    def _arrays(self) -> dict[str, Any]:
+        """Return everything that has an entry per problem: arrays."""
+        everything = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in everything if isinstance(value, np.ndarray)}
+
+    def predict(
+        self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Answers:
+        """Return the most probable component of each row, by its own problem's mixture.
+
+        Parameters
+        ----------
+        X, offsets, groups
+            Rows of the P problems, in a form of `fit_batch`. Groups are found by their label.
+
+        Returns
+        -------
+        labels : int64, in the form of `X`
+            A list of arrays (n_i,), or an array (P, n), or (N,); -1 where there is no mixture.
+
+        Raises
+        ------
+        ValueError
+            Other problems than those of the fit; NaN or infinity in the rows of a mixture.
+        """
+        return self._score(X, offsets, groups, "labels")
+
+    def predict_proba(
+        self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Answers:
+        """Return the responsibilities, as `predict` with a last axis K; NaN where there is none."""
+        return self._score(X, offsets, groups, "responsibilities")
+
+    def score_samples(
+        self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Answers:
+        """Return the log-likelihood of each row in nats, as `predict`; NaN where there is none."""
+        return self._score(X, offsets, groups, "log_likelihood")
+
+    def _score(
+        self,
+        X: object,
+        offsets: ArrayLike | None,
+        groups: ArrayLike | None,
+        want: Literal["labels", "responsibilities", "log_likelihood"],
+    ) -> Answers:
+        if groups is not None and self.labels is None:
+            raise ValueError("the problems of the fit had no groups; pass X in the form of the fit")
+        self._check()  # the core trusts these arrays, and they can be written to
+        problems = arrange(X, offsets, groups, labels=self.labels)
+        if len(problems.core) != len(self):
+            raise ValueError(f"X has {len(problems.core)} problems, the fit had {len(self)}")
+        if problems.n_features != self.means.shape[2] and problems.core.offsets[-1]:
+            raise ValueError(
+                f"X has {problems.n_features} features, the fit had {self.means.shape[2]}"
+            )
+        answer, bad = _core.score_batch(
+            problems.core,
+            self.covariance_type,
+            np.ascontiguousarray(self.n_components),
+            self._rounded(self.weights),
+            self._rounded(self.means),
+            self._rounded(self.precisions_cholesky),
+            threads.resolve(self.template.n_threads),
+            want,
+        )
+        if bad is not None:
+            raise ValueError(f"{self._name(bad)} has NaN or infinity in its rows")
+        return problems.restore(answer)
+
+    def _rounded(self, array: Floats) -> Floats:
+        """Return parameters as each problem's own model has them, for the core."""
+        rounded = array.astype(self.dtype, copy=False)
+        return np.ascontiguousarray(rounded, dtype=np.float64)
+
+    @overload
+    def to_frame(self, library: Literal["pandas"]) -> pandas.DataFrame: ...
+    @overload
+    def to_frame(self, library: Literal["polars"]) -> polars.DataFrame: ...
+    @overload
+    def to_frame(self, library: None = None) -> pandas.DataFrame | polars.DataFrame: ...
+    def to_frame(
+        self, library: Literal["pandas", "polars"] | None = None
+    ) -> pandas.DataFrame | polars.DataFrame:
+        """Return a data frame with a row per problem and component.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"} or None, default=None
+            None: pandas where it is installed, polars otherwise.
+
+        Returns
+        -------
+        DataFrame
+            Columns problem (the group's label, where there were groups), component, weight,
+            mean_0 ..., then covariance_0_0, covariance_1_0 ... (lower triangle; "full" and "tied"),
+            variance_0 ... ("diag") or variance ("spherical"), then status, converged, n_iter,
+            lower_bound, bic, aic. A problem without a mixture has one row, of NaN.
+
+        Raises
+        ------
+        ImportError
+            Neither library is installed, or not the one asked for.
+        """
+        columns = self._columns()
+        for name in ("pandas", "polars") if library is None else (library,):
+            try:
+                module = import_module(as_option(name, "library", ("pandas", "polars")))
+            except ImportError:
+                continue
+            return module.DataFrame(columns)
+        raise ImportError(
+            f"to_frame needs {library or 'pandas or polars'}: "
+            f"pip install fusedgmm[{library or 'pandas'}]"
+        )
+
+    def _columns(self) -> dict[str, NDArray[np.generic] | list[str]]:
+        d = self.means.shape[2]
+        rows = np.maximum(self.n_components, 1)
+        problem = np.repeat(np.arange(len(self)), rows)
+        component = np.arange(len(problem)) - np.repeat(np.cumsum(rows) - rows, rows)
+        at = (problem, component)
+        columns: dict[str, NDArray[np.generic] | list[str]] = {
+            "problem": problem if self.labels is None else self.labels[problem],
+            "component": component,
+            "weight": self.weights[at],
+        }
+        columns |= {f"mean_{j}": self.means[..., j][at] for j in range(d)}
+        kind = self.covariance_type
+        if kind in ("full", "tied"):
+            where = problem if kind == "tied" else at
+            for i in range(d):
+                for j in range(i + 1):
+                    columns[f"covariance_{i}_{j}"] = self.covariances[..., i, j][where]
+        elif kind == "diag":
+            columns |= {f"variance_{j}": self.covariances[..., j][at] for j in range(d)}
+        else:
+            columns["variance"] = self.covariances[at]
+        columns["status"] = [BatchStatus(s).name.lower() for s in self.status[problem]]
+        for name in ("converged", "n_iter", "lower_bound", "bic", "aic"):
+            columns[name] = getattr(self, name)[problem]
+        return columns
+
+    def summary(self) -> None:
+        """Print how many problems converged, how many failed, and why."""
+        print(repr(self)[1:-1])
+        for status in BatchStatus:
+            places = np.flatnonzero(self.status == status)
+            if len(places):
+                first = (
+                    "" if status is BatchStatus.CONVERGED else f"; first: {self._name(places[0])}"
+                )
+                print(f"  {len(places):>9}  {status.meaning}{first}")
+        chosen, counts = np.unique(self.n_components[self.ok], return_counts=True)
+        if len(self.candidates) > 1:
+            shares = ", ".join(f"{k}: {n}" for k, n in zip(chosen, counts, strict=True))
+            print(f"  components chosen: {shares}")
+        if self.ok.any():
+            iterations = self.n_iter[self.ok]
+            print(f"  iterations: median {np.median(iterations):g}, most {iterations.max()}")
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one .npz file, whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            Labels that are neither numbers, strings nor dates: such a file could run code.
+        """
+        from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
+
+        arrays = self._arrays()
+        if self.labels is not None and self.labels.dtype.kind == "O":
+            plain = np.asarray(self.labels.tolist())
+            if plain.dtype.kind == "O" or plain.tolist() != self.labels.tolist():
+                raise TypeError("labels of such Python types cannot be saved; make them strings")
+            arrays["labels"] = plain
+        options = self.template.get_params()
+        options.pop("random_state")
+        meta = {
+            "candidates": self.candidates,
+            "criterion": self.criterion,
+            "dtype": self.dtype.name,
+            "options": options,
+        }
+        save_arrays(path, "fusedgmm.BatchResult", FORMAT, meta, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Never runs code from the file.
+
+        Raises
+        ------
+        ValueError
+            Another kind of file, a newer format, or one that is damaged.
+        """
+        from ._files import load_arrays
+
+        meta, arrays = load_arrays(path, "fusedgmm.BatchResult", FORMAT)
+        try:
+            template = GaussianMixture(**meta["options"])
+            template._options()
+            result = cls(
+                **{"labels": None, **arrays},
+                candidates=as_candidates(meta["candidates"]),
+                criterion=meta["criterion"],
+                dtype=np.dtype(meta["dtype"]),
+                template=template,
+            )
+            result._check()
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not a whole BatchResult: {error}") from error
+        return result
+
+    def _check(self) -> None:
+        """Raise ValueError unless everything fits together."""
+        as_option(self.criterion, "criterion", ("bic", "aic"))
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"rows of {self.dtype}")
+        P, d = len(self), self.means.shape[-1]
+        layout = layout_of(self.covariance_type, P, max(self.candidates), d, len(self.candidates))
+        for name, (shape, fill) in layout.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != fill.dtype:
+                raise ValueError(
+                    f"{name} is {array.dtype} of shape {array.shape}, not {fill.dtype} of {shape}"
+                )
+        if self.labels is not None and self.labels.shape != (P,):
+            raise ValueError(f"labels have shape {self.labels.shape}, not {(P,)}")
+        if P and not 0 <= self.n_components.min() <= self.n_components.max() <= max(
+            self.candidates
+        ):
+            raise ValueError("n_components has numbers that were not tried")
+        if P and not 0 <= self.status.min() <= self.status.max() <= max(BatchStatus):
+            raise ValueError("status has an unknown value")
+
+
+def _as_places(index: ArrayLike) -> NDArray[np.generic]:
+    """Return a mask or problem numbers as an array, of one axis."""
+    places = np.asarray(index)
+    if places.ndim != 1:
+        raise IndexError(f"problems are chosen by one axis, got an index of shape {places.shape}")
+    return places if places.size else places.astype(np.intp)
