@@ -1,4 +1,5 @@
-/* A whole fit: a start, passes until they converge, and the best of several starts. */
+/* A whole fit: a start, passes until they converge, and the best of several starts. A start that
+ * ends in a singular covariance fails the fit only where all do. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -6,6 +7,10 @@
 #include "parameters.h"
 #include "repair.h"
 #include "start.h"
+
+/* A later start must be better by this, in nats a row: of two that end in one optimum, rounding
+ * should not choose. */
+static const double MARGIN = 1e-6;
 
 /* One start, and its passes. */
 static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
@@ -46,6 +51,8 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
         trial = fg_parameters_in(shape, memory);
     }
     fg_status status = FG_OK;
+    fg_fit_result first_failure;
+    int64_t kept = 0, failed = 0;
     for (int64_t init = 0; status == FG_OK && init < options->n_init; init++) {
         fg_fit_result result = {.lower_bound = before};
         fg_history history = {0};
@@ -55,17 +62,24 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
         if (status == FG_OK)
             status = fit_once(shape, data, options, given, seed, init, n_threads, monitor, &trial,
                               &history, &result);
-        const int better = init == 0 || result.lower_bound > out_result->lower_bound;
-        if (status != FG_OK || better) {
+        const int collapsed = status == FG_SINGULAR; /* which another start need not */
+        if (collapsed) {
+            first_failure = failed++ ? first_failure : result;
+            status = FG_OK;
+        }
+        if (!collapsed && (kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
+            kept++;
             *out_result = result;
             if (memory)
                 fg_parameters_copy(shape, &trial, out_parameters);
-        }
-        if (better) {
             fg_history_free(out_history);
             *out_history = history;
         } else
             fg_history_free(&history);
+    }
+    if (status == FG_OK && kept == 0) {
+        *out_result = first_failure;
+        status = FG_SINGULAR;
     }
     free(memory);
     return status;

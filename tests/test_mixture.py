@@ -13,6 +13,7 @@ from conftest import COVARIANCE_TYPES, RTOL, mixture_data, of_type
 
 from fusedgmm import GaussianMixture
 
+FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_")
 INITS = ["kmeans", "k-means++", "random", "random_from_data"]
 
 
@@ -20,6 +21,11 @@ def quiet_fit(model, X, **kwargs):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*did not converge.*")
         return model.fit(X, **kwargs)
+
+
+def assert_same_bits(a, b):
+    for name in FITTED:
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
 @pytest.mark.parametrize("size", [(600, 1, 2), (900, 4, 3), (2000, 9, 4)], ids=str)
@@ -43,6 +49,47 @@ def test_agrees_with_scikit_learn_from_the_same_start(size, covariance_type, dty
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=10 * rtol)
     np.testing.assert_allclose(ours.bic(X), theirs.bic(X), rtol=rtol)
     assert ours.means_.dtype == theirs.means_.dtype == dtype
+
+
+def test_quick_fits_keep_the_best_of_several_starts(covariance_type):
+    X, *_ = mixture_data(300, 2, 6)
+    options = dict(
+        n_components=4, covariance_type=covariance_type, random_state=0, init_params="random"
+    )
+    default = quiet_fit(GaussianMixture(**options), X)
+    bounds = {}
+    for n in (1, 7, 9):
+        bounds[n] = quiet_fit(GaussianMixture(**options, n_init=n, n_starts=1), X)
+        assert_same_bits(quiet_fit(GaussianMixture(**options, n_starts=n), X), bounds[n])
+    assert_same_bits(default, bounds[7])  # 2 K - 1
+    assert_same_bits(quiet_fit(GaussianMixture(**options, n_init=9), X), bounds[9])
+    assert bounds[1].lower_bound_ < bounds[7].lower_bound_ - 1e-3
+    # slow ones, and those whose means are given, have what n_init asks for
+    many = np.tile(X, (4_000_000 // (len(X) * 4 * 2) + 1, 1))
+    slow, once = (GaussianMixture(**options, n_starts=n, max_iter=2) for n in (None, 1))
+    assert_same_bits(quiet_fit(slow, many), quiet_fit(once, many))
+    given = dict(means_init=X[:4])
+    told = [quiet_fit(GaussianMixture(**options, **given, n_starts=n), X) for n in (None, 1)]
+    assert_same_bits(*told)
+
+
+def test_a_start_that_collapses_is_passed_over():
+    # three equal rows: some starts give them a component of their own, without any width
+    groups = np.random.default_rng(0).normal(size=(60, 1)) + np.repeat([[0.0], [9.0]], 30, axis=0)
+    X = np.r_[groups, np.full((3, 1), 14.0)]
+    outcomes = []
+    for seed in range(30):
+        options = dict(random_state=seed, reg_covar=0, init_params="random_from_data")
+        try:
+            quiet_fit(GaussianMixture(2, **options, n_starts=1), X)
+            outcomes.append(True)
+        except ValueError:
+            outcomes.append(False)
+            model = quiet_fit(GaussianMixture(2, **options, n_starts=40), X)
+            assert model.covariances_.min() > 0 and np.isfinite(model.lower_bound_)
+    assert 0 < sum(outcomes) < 30
+    with pytest.raises(ValueError, match="increase reg_covar"):
+        GaussianMixture(2, reg_covar=0, random_state=0).fit(np.repeat([[0.0], [1.0]], 20, axis=0))
 
 
 @pytest.mark.parametrize("init", INITS)

@@ -47,10 +47,12 @@ def assert_same(a, b, rtol=0.0, names=FITTED):
 # ---------------------------------------------------------------- parameters, tools
 
 
-def test_parameters_are_scikit_learns_and_three_more():
+def test_parameters_are_scikit_learns_and_four_more():
     ours, theirs = GaussianMixture().get_params(), Theirs().get_params()
     added = {name: ours.pop(name) for name in sorted(ours.keys() - theirs.keys())}
-    assert added == {"covariances_init": None, "degenerate": "raise", "n_threads": None}
+    assert added == {
+        "covariances_init": None, "degenerate": "raise", "n_starts": None, "n_threads": None
+    }  # fmt: skip
     assert list(ours.items()) == list(theirs.items())
     assert repr(GaussianMixture(2, tol=0.1)) == "GaussianMixture(n_components=2, tol=0.1)"
     with pytest.raises(ValueError, match="nonsense"):
@@ -142,7 +144,9 @@ def test_warm_start_after_a_change_of_shape_starts_anew(changed):
 
 
 def test_n_init_keeps_the_best():
-    options = dict(n_components=4, init_params="random_from_data", tol=1e-4, max_iter=15)
+    options = dict(
+        n_components=4, init_params="random_from_data", tol=1e-4, max_iter=15, n_starts=1
+    )
     more = [quiet_fit(GaussianMixture(**options, n_init=n, random_state=5), X) for n in range(1, 9)]
     bounds = [model.lower_bound_ for model in more]
     assert bounds == sorted(bounds)

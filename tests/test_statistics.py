@@ -131,7 +131,8 @@ def test_a_singular_covariance_is_refused(covariance_type):
 def test_accumulate_and_maximize_are_one_iteration(covariance_type, weighted):
     X, *_ = mixture_data(500, 3, 2)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(X)) if weighted else None
-    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0, max_iter=0)
+    options = dict(covariance_type=covariance_type, n_starts=1, random_state=0)
+    model = GaussianMixture(2, **options, max_iter=0)
     model.fit(X, sample_weight=weight)
     start = MixtureParameters(
         model.weights_,

@@ -13,8 +13,12 @@ from . import _core
 from ._base import BaseMixture, Estimate, Parameters, Progress
 from ._estimator import as_seed
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_option, covariance_shape
+from ._validation import as_integer, as_option, covariance_shape
 from .parameters import Given, as_given
+
+# Starts of a quick fit: the more components, the more ways to misplace one.
+MOST_STARTS = 11
+QUICK = 4_000_000
 
 
 class Degeneracy(NamedTuple):
@@ -51,7 +55,7 @@ class GaussianMixture(BaseMixture):
     max_iter : int, default=100
         Most iterations of one start; 0 keeps the starting parameters.
     n_init : int, default=1
-        Number of starts; the one with the highest `lower_bound_` is kept.
+        Number of starts, see also `n_starts`; the one with the highest `lower_bound_` is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         How to start: from the clusters of k-means; from centres spread by k-means++; from random
         responsibilities; from rows drawn at random as means.
@@ -79,6 +83,10 @@ class GaussianMixture(BaseMixture):
         narrower, in some direction, than a thousandth of the data's deviation there gets that much
         added; one without rows starts again at the row that the mixture explains worst, up to three
         times. `degeneracies_` records it, and a warning says so.
+    n_starts : int or None, default=None
+        Starts to make at least, where `n_init` is fewer; 1 leaves it to `n_init`. None: 2 K - 1, at
+        most 11, where they are quick (N K d is at most 4 million, for "full" and "tied" N K d^2)
+        and `means_init` leaves a choice.
     n_threads : int or None, default=None
         Most threads to use, never more than the CPUs this process may run on. None: as many as
         OMP_NUM_THREADS, an active threadpoolctl limit, the CPU affinity and the container's CPU
@@ -169,6 +177,7 @@ class GaussianMixture(BaseMixture):
         n_threads: int | None = None,
         covariances_init: ArrayLike | None = None,
         degenerate: Literal["raise", "repair"] = "raise",
+        n_starts: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -187,6 +196,7 @@ class GaussianMixture(BaseMixture):
         self.n_threads = n_threads
         self.covariances_init = covariances_init
         self.degenerate = degenerate
+        self.n_starts = n_starts
 
     @classmethod
     def from_parameters(
@@ -290,6 +300,20 @@ class GaussianMixture(BaseMixture):
     def _options(self) -> None:
         super()._options()
         as_option(self.degenerate, "degenerate", ("raise", "repair"))
+        if self.n_starts is not None:
+            as_integer(self.n_starts, "n_starts", 1)
+
+    def _all_starts(self, n_rows: int, n_features: int) -> int:
+        """Return how many starts a fit of so many rows and features makes."""
+        starts = self.n_starts
+        if self.max_iter == 0 or self.means_init is not None:
+            starts = 1
+        elif starts is None:
+            K = self.n_components
+            matrix = self.covariance_type in ("full", "tied")
+            work = n_rows * K * n_features * (n_features if matrix else 1)
+            starts = min(2 * K - 1, MOST_STARTS) if work <= QUICK else 1
+        return max(int(self.n_init), int(starts))
 
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
@@ -301,7 +325,7 @@ class GaussianMixture(BaseMixture):
             self.covariance_type,
             self.n_components,
             self.init_params,
-            1 if resume else int(self.n_init),
+            1 if resume else self._all_starts(*X.shape),
             as_seed(self.random_state),
             self._resumed(X.shape[1]) if resume else self._given(X.shape[1]),
             float(self.tol),
