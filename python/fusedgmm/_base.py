@@ -34,6 +34,7 @@ from ._validation import (
     as_sample_weight,
     check_finite,
     check_n_features,
+    check_range,
     check_shape,
     covariance_shape,
 )
@@ -354,7 +355,12 @@ class BaseMixture(Estimator):
         progress = None
         if self.verbose:
             progress = Progress(int(self.verbose), self.verbose_interval, float(self.tol))
-        found = self._estimate(X, weight, n_threads, progress)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a reason
+                found = self._estimate(X, weight, n_threads, progress)
+        except ValueError:
+            check_range(X)
+            raise
         if progress is not None and found.lower_bounds:
             progress.end()
         if self.max_iter == 0:
@@ -435,9 +441,20 @@ class BaseMixture(Estimator):
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""
         weights, means, covariances, factors = parameters
-        # copies: a user's *_init array must not become the model's own
-        self.weights_ = np.array(weights, dtype=dtype)
-        self.means_ = np.array(means, dtype=dtype)
-        self.covariances_ = np.array(covariances, dtype=dtype)
-        self.precisions_cholesky_ = np.array(factors, dtype=dtype)
-        self.precisions_ = precisions_of(factors, self.covariance_type).astype(dtype, copy=False)
+        fitted = {
+            "weights_": weights,
+            "means_": means,
+            "covariances_": covariances,
+            "precisions_cholesky_": factors,
+            "precisions_": precisions_of(factors, self.covariance_type),
+        }
+        with np.errstate(over="ignore"):
+            # copies: a user's *_init array must not become the model's own
+            fitted = {name: np.array(array, dtype=dtype) for name, array in fitted.items()}
+        for name, array in fitted.items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{np.dtype(dtype)} cannot hold the {name} of this mixture; scale the data"
+                    + (", or convert them to float64" if dtype == np.float32 else "")
+                )
+        vars(self).update(fitted)

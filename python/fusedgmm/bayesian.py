@@ -312,9 +312,13 @@ def _moments(
     """Return the rows' sums as one component: "full" for matrices, "diag" for the others."""
     d = X.shape[1]
     kind: CovarianceType = "full" if covariance_type in ("full", "tied") else "diag"
-    unit = np.eye(d)[None] if kind == "full" else np.ones((1, d))
+    # A density so wide that no row is beyond its reach: only the sums are wanted.
+    narrow = np.finfo(X.dtype).max ** -0.5 / d
+    unit = (np.eye(d)[None] if kind == "full" else np.ones((1, d))) * float(narrow)
     about = np.array(X[:1], dtype=np.float64)
-    statistics = _core.accumulate(X, weight, kind, np.ones(1), about, unit, unit, n_threads)
+    statistics = _core.accumulate(
+        X, weight, kind, np.ones(1), about, np.ones_like(unit), unit, n_threads
+    )
     return recentre(statistics, kind)
 
 
