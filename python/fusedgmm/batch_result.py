@@ -30,7 +30,7 @@ FORMAT = 1  # of saved results
 class BatchStatus(IntEnum):
     """How a problem of a batch ended.
 
-    The first five may come with a mixture; the others have none.
+    The first five may come with a mixture; of the others only REPAIRED has one.
 
     Examples
     --------
@@ -54,6 +54,7 @@ class BatchStatus(IntEnum):
     ROWS_OUT_OF_REACH = 9
     OUT_OF_MEMORY = 10
     NOT_RUN = 11
+    REPAIRED = 12
 
     @property
     def meaning(self) -> str:
@@ -74,6 +75,7 @@ _MEANING = {
     BatchStatus.ROWS_OUT_OF_REACH: "rows beyond the reach of every component; scale the data",
     BatchStatus.OUT_OF_MEMORY: "no memory left",
     BatchStatus.NOT_RUN: "not run: the call was stopped",
+    BatchStatus.REPAIRED: "degenerate components were repaired",
 }
 
 
