@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import COVARIANCE_TYPES, mixture_data
+from conftest import COVARIANCE_TYPES, mixture_data, of_type
 
 from fusedgmm import BatchStatus, GaussianMixture, fit_batch
 
@@ -152,6 +152,22 @@ def test_the_floor_is_a_thousandth_of_each_features_deviation(covariance_type):
         "spherical": np.full(2, floor.mean()),
     }[covariance_type]
     np.testing.assert_allclose(model.covariances_, expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("width", [3e-5, 3e-4, 3e-3])
+def test_less_than_a_thousandth_of_the_deviation_is_narrow(covariance_type, width):
+    """And more is not: such a component keeps its own width."""
+    rows = np.random.default_rng(1).normal(size=(400, 2))
+    X = np.repeat([[0.0, 0.0], [2.0, 2.0]], 200, axis=0) + width * rows
+    model = fit(X, 2, covariance_type)
+    assert bool(model.degeneracies_) == (width < 1e-3)
+    own = np.stack([np.cov(group.T, bias=True) for group in np.split(X, 2)])
+    if width < 1e-3:
+        own += np.diag(1e-6 * X.var(axis=0))
+    order = slice(None) if covariance_type == "tied" else np.argsort(model.means_[:, 0])
+    np.testing.assert_allclose(
+        model.covariances_[order], of_type(own, covariance_type), rtol=1e-6, atol=1e-15
+    )
 
 
 def test_a_correlated_component_is_floored_across_itself():
