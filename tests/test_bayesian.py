@@ -160,7 +160,7 @@ def without_times(text):
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_verbose_prints_what_scikit_learn_prints(capsys, verbose):
-    theirs = their_start(X).set_params(verbose=verbose, verbose_interval=2, max_iter=5)
+    theirs = their_start(X).set_params(verbose=verbose, verbose_interval=2, max_iter=5, n_init=2)
     quiet_fit(ours_of(theirs), X)
     ours = without_times(capsys.readouterr().out)
     quiet_fit(theirs, X)
@@ -480,6 +480,9 @@ def test_no_iterations_is_the_start(covariance_type):
     assert model.lower_bound_ == -np.inf
     np.testing.assert_allclose(model.mean_precision_.sum(), 3 + len(X))
     assert np.isfinite(model.score(X))
+    weight = np.linspace(0, 3, len(X))
+    model.fit(X, sample_weight=weight)
+    np.testing.assert_allclose(model.mean_precision_.sum(), 3 + weight.sum())
 
 
 def test_not_converged_is_a_warning_at_the_caller():
