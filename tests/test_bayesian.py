@@ -243,6 +243,9 @@ def test_float32_is_close_to_float64(covariance_type, prior_type):
     np.testing.assert_allclose(start.lower_bound_, other.lower_bound_, rtol=1e-4)
     for name in ("weights_", "means_", "covariances_", "precisions_", "mean_precision_"):
         assert getattr(start, name).dtype == np.float32, name
+    parts = start.weight_concentration_
+    parts = parts if prior_type == "dirichlet_process" else (parts,)
+    assert [part.dtype for part in parts] == [np.float32] * len(parts)
     assert start.predict_proba(single).dtype == start.score_samples(single).dtype == np.float32
 
 
