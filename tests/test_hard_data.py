@@ -265,3 +265,15 @@ def test_masked_values_are_refused_and_a_mask_of_nothing_is_not(kind, call):
     masked[4, 1] = np.ma.masked
     with pytest.raises(ValueError, match="X has masked values; fill or drop them first"):
         getattr(model, call)(masked)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_rows_are_refused_though_no_pass_reads_them(bad):
+    X = GROUPS.copy()
+    X[7, 1] = bad
+    model = GaussianMixture(
+        1, weights_init=[1.0], means_init=[[0.0, 0.0]], precisions_init=[np.eye(2)], max_iter=0
+    )
+    with pytest.raises(ValueError, match="row 7, column 1"):
+        model.fit(X)
+    assert not hasattr(model, "means_")
