@@ -447,3 +447,19 @@ def test_a_saved_batch_of_repaired_fits_loads(tmp_path):
     result.save(tmp_path / "result.npz")
     copy = type(result).load(tmp_path / "result.npz")
     assert copy.status.tolist() == [BatchStatus.REPAIRED] and copy[0].degenerate == "repair"
+
+
+def test_a_new_place_has_an_equal_share_and_the_pooled_width():
+    """The first of the rows that are explained worst, where several are."""
+    X = CLOUD.copy()
+    X[[60, 90]] = [30.0, 30.0]
+    wide = np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 7.0]])
+    model = GaussianMixture(
+        3, covariance_type="diag", weights_init=[0.6, 0.4, 0.0], means_init=np.zeros((3, 2)),
+        covariances_init=wide, max_iter=0, degenerate="repair", n_threads=1,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="component 2 re-seeded at row 60 in iteration 0"):
+        model.fit(X)
+    np.testing.assert_allclose(model.weights_, [0.4, 0.8 / 3, 1 / 3])
+    np.testing.assert_array_equal(model.means_[2], X[60])
+    np.testing.assert_allclose(model.covariances_[2], 0.6 * wide[0] + 0.4 * wide[1])
