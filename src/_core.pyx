@@ -240,7 +240,7 @@ cdef fg_parameters _starting(tuple given) except *:
 
 
 cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
-                                 repair=False) except *:
+                                 repair) except *:
     cdef fg_fit_options options
     options.repair = repair
     options.start = _STARTS[init_params]
@@ -457,7 +457,7 @@ def seeds(seed, n):
 
 
 def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_params, n_init, given,
-              given_each, tol, reg_covar, max_iter, n_threads, progress, result):
+              given_each, tol, reg_covar, max_iter, repair, n_threads, progress, result):
     """Fit every problem with each number of components, from its result["seeds"]; the results are
     written into result, whose arrays are named as the fields of fg_batch_result. Returns the
     exception that stopped it, or None.
@@ -470,7 +470,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
     options.covariance = _COVARIANCE_TYPES[covariance_type]
-    options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter)
+    options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter, repair)
     options.candidates = <const int64_t *>_address(candidates)
     options.n_candidates, options.by_aic = len(candidates), by_aic
     options.given = _starting(given)

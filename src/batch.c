@@ -218,6 +218,7 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
     fg_history history = {0};
     fg_status status = fg_fit(shape, data, &options->fit, &given, options->seeds[problem],
                               n_threads, monitor, &t->parameters, &history, &t->fit);
+    const int repaired = history.n_repairs > 0;
     fg_history_free(&history);
     if (status == FG_OK)
         status = fg_log_likelihood(shape, data, &t->parameters, n_threads, monitor, &log_likelihood,
@@ -235,7 +236,7 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
         const double penalty = degrees_of_freedom(shape);
         t->bic = penalty * log(weight_sum) - 2 * log_likelihood;
         t->aic = penalty * 2 - 2 * log_likelihood;
-        t->outcome = t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
+        t->outcome = repaired ? FG_REPAIRED : t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
         for (size_t k = 0; k < n.weights; k++)
             t->outcome = t->parameters.weights[k] > 0 ? t->outcome : FG_LOST_COMPONENT;
     } else

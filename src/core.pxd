@@ -69,6 +69,7 @@ cdef extern from "fusedgmm.h" nogil:
         const fg_data *each
     ctypedef enum fg_outcome:
         FG_NOT_RUN
+        FG_REPAIRED
     ctypedef struct fg_batch_options:
         fg_covariance covariance
         fg_fit_options fit

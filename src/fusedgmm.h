@@ -155,7 +155,8 @@ typedef struct {
     const fg_data *each; /* n_problems, or NULL */
 } fg_problems;
 
-/* How a problem ended. Up to FG_TOO_FEW_DISTINCT there may be a mixture; behind, there is none. */
+/* How a problem ended. Up to FG_TOO_FEW_DISTINCT there may be a mixture; of those behind, only
+ * FG_REPAIRED has one. */
 typedef enum {
     FG_CONVERGED = 0,
     FG_UNCONVERGED,      /* within max_iter */
@@ -168,7 +169,8 @@ typedef enum {
     FG_COLLAPSED,    /* a singular covariance */
     FG_OUT_OF_REACH, /* rows so far from every component that their density is zero */
     FG_OUT_OF_MEMORY,
-    FG_NOT_RUN, /* interrupted before */
+    FG_NOT_RUN,  /* interrupted before */
+    FG_REPAIRED, /* with components that were mended; converged or not */
 } fg_outcome;
 
 /* Every problem is fitted with each of n_candidates numbers of components; the one with the least

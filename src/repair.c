@@ -26,9 +26,11 @@ fg_status fg_repairer_open(const fg_shape *shape, const fg_data *data, int n_thr
     if (!out->floor || !out->reseedings)
         return FG_NO_MEMORY;
     const fg_status status = fg_variances(data, shape->n_features, n_threads, monitor, out->floor);
-    double mean = 0;
+    double mean = 0, varying = 0;
     for (size_t i = 0; i < d; i++)
-        mean += out->floor[i] / (double)d;
+        varying += out->floor[i] > 0;
+    for (size_t i = 0; i < d && varying > 0; i++)
+        mean += out->floor[i] / varying;
     for (size_t i = 0; i < d; i++) /* a constant column is as wide as the others */
         out->floor[i] = LEAST_SHARE * (out->floor[i] > 0 ? out->floor[i] : mean > 0 ? mean : 1);
     return status;
@@ -86,6 +88,22 @@ static int was_floored(const fg_history *history, int64_t component) {
     return 0;
 }
 
+/* The weighted mean of the living components' covariances, into component k, which is dead. */
+static void pool_covariance(const fg_shape *shape, const fg_parameters *parameters, int64_t k) {
+    const size_t size = fg_covariance_count(shape) / (size_t)shape->n_components;
+    double *to = parameters->covariances + (size_t)k * size, total = 0;
+    memset(to, 0, size * sizeof(double));
+    for (int64_t j = 0; j < shape->n_components; j++) {
+        if (!(parameters->weights[j] > 0))
+            continue;
+        total += parameters->weights[j];
+        for (size_t i = 0; i < size; i++)
+            to[i] += parameters->weights[j] * parameters->covariances[(size_t)j * size + i];
+    }
+    for (size_t i = 0; i < size; i++)
+        to[i] /= total;
+}
+
 /* Recorded once for each component: it is mended again in every iteration. */
 static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repairer,
                                 int64_t iteration, const fg_parameters *parameters,
@@ -93,10 +111,8 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
     const int64_t parts = shape->covariance == FG_TIED ? 1 : shape->n_components;
     for (int64_t k = 0; k < parts; k++) {
         const part p = part_of(shape, parameters, k);
-        if (!(parameters->weights[k] > 0) && parts > 1) {
-            factorise(shape, &p);
+        if (!(parameters->weights[k] > 0) && parts > 1)
             continue;
-        }
         if (!has_collapsed(shape, repairer, &p))
             continue;
         const int64_t component = shape->covariance == FG_TIED ? -1 : k;
@@ -112,6 +128,17 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
         } while (!factorise(shape, &p) && times < 1e6);
     }
     return FG_OK;
+}
+
+/* A dead component has no rows to take a width from, and without one no row could be scored. */
+static void widen_dead(const fg_shape *shape, const fg_parameters *parameters) {
+    for (int64_t k = 0; k < shape->n_components && shape->covariance != FG_TIED; k++) {
+        if (parameters->weights[k] > 0)
+            continue;
+        pool_covariance(shape, parameters, k);
+        const part p = part_of(shape, parameters, k);
+        factorise(shape, &p);
+    }
 }
 
 static int is_taken(const fg_history *history, int64_t row) {
@@ -152,22 +179,6 @@ static fg_status worst_row(const fg_shape *shape, const fg_data *data,
     return status;
 }
 
-/* The weighted mean of the living components' covariances, into component k. */
-static void pool_covariance(const fg_shape *shape, const fg_parameters *parameters, int64_t k) {
-    const size_t size = fg_covariance_count(shape) / (size_t)shape->n_components;
-    double *to = parameters->covariances + (size_t)k * size, total = 0;
-    memset(to, 0, size * sizeof(double));
-    for (int64_t j = 0; j < shape->n_components; j++) {
-        if (j == k)
-            continue;
-        total += parameters->weights[j];
-        for (size_t i = 0; i < size; i++)
-            to[i] += parameters->weights[j] * parameters->covariances[(size_t)j * size + i];
-    }
-    for (size_t i = 0; i < size; i++)
-        to[i] /= total;
-}
-
 static fg_status reseed(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
                         int64_t iteration, int64_t k, int n_threads, fg_monitor *monitor,
                         fg_parameters *parameters, fg_history *out_history) {
@@ -186,17 +197,15 @@ static fg_status reseed(const fg_shape *shape, const fg_data *data, fg_repairer 
     for (int64_t j = 0; j < k_count; j++)
         parameters->weights[j] *= 1 - share;
     parameters->weights[k] = share;
-    if (shape->covariance == FG_TIED)
-        return FG_OK;
-    pool_covariance(shape, parameters, k);
-    const part p = part_of(shape, parameters, k);
-    return factorise(shape, &p) ? FG_OK : FG_SINGULAR;
+    return FG_OK;
 }
 
 fg_status fg_repair_parameters(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
                                int64_t iteration, int n_threads, fg_monitor *monitor,
                                fg_parameters *parameters, fg_history *out_history) {
     fg_status status = mend_collapsed(shape, repairer, iteration, parameters, out_history);
+    if (status == FG_OK)
+        widen_dead(shape, parameters);
     for (int64_t k = 0; k < shape->n_components && status == FG_OK; k++)
         if (!(parameters->weights[k] > 0) && repairer->reseedings[k] < RESEEDINGS)
             status = reseed(shape, data, repairer, iteration, k, n_threads, monitor, parameters,

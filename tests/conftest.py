@@ -1,5 +1,6 @@
 """Shared data, and the build in pytest's header."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from fusedgmm import _core
 
+os.environ["MPLBACKEND"] = "Agg"  # no test needs a display, nor do the processes it starts
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 # One table of tolerances: (relative, of the compiled core against the reference)
 RTOL = {np.float64: 1e-9, np.float32: 1e-4}

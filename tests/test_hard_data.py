@@ -7,7 +7,7 @@ import pytest
 from conftest import COVARIANCE_TYPES, of_type
 
 import fusedgmm
-from fusedgmm import GaussianMixture, MixtureParameters, reference
+from fusedgmm import BayesianGaussianMixture, GaussianMixture, MixtureParameters, reference
 
 RNG = np.random.default_rng(0)
 GROUPS = RNG.normal(size=(900, 2)) * 0.1 + np.repeat([[0, 0], [5, 0], [0, 5]], 300, axis=0)
@@ -121,3 +121,159 @@ def test_sums_of_rows_beyond_reach_are_an_error():
     parameters = MixtureParameters.from_covariances([1.0], [[0.0]], [[1.0]], "diag")
     with pytest.raises(ValueError, match="not finite"):
         fusedgmm.accumulate(np.array([[1e200], [0.0]]), parameters)
+
+
+# ---- where scikit-learn's fits lose digits, or say nothing ----
+
+BOTH = [GaussianMixture, BayesianGaussianMixture]
+ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+
+
+def fit_either(kind, X, **options):
+    options = {"n_components": 3, "random_state": 0, "max_iter": 500, "n_threads": 1, **options}
+    return kind(**options).fit(X)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_data_at_an_offset_of_1e8_fit_as_at_zero(kind, covariance_type):
+    """Rows in steps of 2^-20, so that the sum with 2^27 is exact."""
+    X, offset = np.round(GROUPS * 2**20) / 2**20, 2.0**27
+    here = fit_either(kind, X, covariance_type=covariance_type)
+    there = fit_either(kind, X + offset, covariance_type=covariance_type)
+    order, other = (np.lexsort(m.means_.round(1).T) for m in (here, there))
+    np.testing.assert_allclose(there.means_[other] - offset, here.means_[order], atol=1e-4)
+    np.testing.assert_allclose(there.weights_[other], here.weights_[order], atol=1e-5)
+    a, b = here.covariances_, there.covariances_
+    if covariance_type != "tied":
+        a, b = a[order], b[other]
+    np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_float32_at_1000_with_a_deviation_of_a_hundredth_fits(kind, covariance_type):
+    X = (GROUPS * 0.1 + 1000).astype(np.float32)
+    single, double = (
+        fit_either(kind, x, covariance_type=covariance_type, reg_covar=0)
+        for x in (X, X.astype(np.float64))
+    )
+    order, other = (np.lexsort(m.means_.round(1).T) for m in (single, double))
+    np.testing.assert_allclose(single.weights_[order], double.weights_[other], rtol=1e-3)
+    a, b = single.covariances_, double.covariances_
+    if covariance_type != "tied":
+        a, b = a[order], b[other]
+    np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-6)
+    assert 0.005 < np.sqrt(np.max(a)) < (0.02 if kind is GaussianMixture else 0.1)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_data_of_scale_1e_8_fit(kind, covariance_type, dtype):
+    X = (GROUPS * 1e-8).astype(dtype)
+    model = fit_either(kind, X, covariance_type=covariance_type, reg_covar=0)
+    labels = fit_either(kind, GROUPS.astype(dtype), covariance_type=covariance_type).predict(
+        GROUPS.astype(dtype)
+    )
+    assert all(np.isfinite(getattr(model, name)).all() for name in ARRAYS)
+    same = model.predict(X)[:, None] == model.predict(X)
+    assert (same == (labels[:, None] == labels)).all()
+
+
+def test_a_reg_covar_beyond_the_data_is_said_once(covariance_type):
+    with pytest.warns(UserWarning, match="reg_covar=1e-06 is more than every variance") as caught:
+        model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(
+            GROUPS * 1e-8
+        )
+    assert [w.filename for w in caught] == [__file__]
+    assert all(np.isfinite(getattr(model, name)).all() for name in ARRAYS)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_data_of_scale_1e150_fit(kind, covariance_type):
+    plain = fit_either(kind, GROUPS, covariance_type=covariance_type, reg_covar=0)
+    model = fit_either(kind, GROUPS * 2.0**500, covariance_type=covariance_type, reg_covar=0)
+    np.testing.assert_allclose(model.means_ / 2.0**500, plain.means_, rtol=1e-3, atol=1e-3)
+    assert all(np.isfinite(getattr(model, name)).all() for name in ARRAYS)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("scale", [1e154, 1e160, 1e300])
+def test_data_too_large_for_their_squares_say_so(kind, covariance_type, scale):
+    X = np.random.default_rng(2).permutation(GROUPS) * scale
+    with pytest.raises(
+        ValueError, match="squares of the data's differences .* are too large in fl"
+    ):
+        fit_either(kind, X, covariance_type=covariance_type)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_data_too_small_for_their_squares_say_so(kind, covariance_type):
+    with pytest.raises(
+        ValueError, match="squares of the data's .* vanish in float64: scale the data$"
+    ):
+        fit_either(kind, GROUPS * 1e-165, covariance_type=covariance_type, reg_covar=0)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("scale", [1e-25, 1e22, 1e30])
+def test_float32_that_cannot_hold_a_covariance_says_so(kind, covariance_type, scale):
+    """As float64 the same rows fit."""
+    X = (GROUPS * scale).astype(np.float32)
+    options = dict(covariance_type=covariance_type, reg_covar=0)
+    with pytest.raises(ValueError, match="float32.*scale the data, or convert them to float64"):
+        fit_either(kind, X, **options)
+    assert np.isfinite(fit_either(kind, X.astype(np.float64), **options).precisions_).all()
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_fault_that_is_not_the_scales_keeps_its_name(kind):
+    X = GROUPS * 1e160
+    X[5, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN.*row 5, column 1"):
+        fit_either(kind, X)
+    with pytest.raises(ValueError, match="infinity.*row 5, column 1"):
+        fit_either(kind, np.where(np.isnan(X), np.inf, X))
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        GaussianMixture(reg_covar=0).fit(np.full((9, 2), 1e8))
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_generator_draws_on(kind):
+    model = fit_either(kind, GROUPS, random_state=np.random.default_rng(3))
+    first, second = model.sample(5)[0], model.sample(5)[0]
+    assert not np.isin(second, first).any()
+    again = fit_either(kind, GROUPS, random_state=np.random.default_rng(3))
+    assert again.means_.tobytes() == model.means_.tobytes()
+    np.testing.assert_array_equal(again.sample(5)[0], first)
+    np.testing.assert_array_equal(again.sample(5)[0], second)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("random_state", [np.random.default_rng, np.random.RandomState])
+def test_every_fit_draws_a_start_of_its_own_from_a_stream(kind, random_state):
+    model = kind(
+        n_components=4, init_params="random_from_data", max_iter=0, random_state=random_state(1)
+    )
+    first = model.fit(GROUPS).means_
+    assert (model.fit(GROUPS).means_ != first).any()
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("call", ["fit", "predict", "score", "score_samples", "predict_proba"])
+def test_masked_values_are_refused_and_a_mask_of_nothing_is_not(kind, call):
+    model = fit_either(kind, GROUPS)
+    masked = np.ma.masked_array(GROUPS, mask=np.zeros(GROUPS.shape, bool))
+    getattr(model, call)(masked)
+    masked[4, 1] = np.ma.masked
+    with pytest.raises(ValueError, match="X has masked values; fill or drop them first"):
+        getattr(model, call)(masked)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_rows_are_refused_though_no_pass_reads_them(bad):
+    X = GROUPS.copy()
+    X[7, 1] = bad
+    model = GaussianMixture(
+        1, weights_init=[1.0], means_init=[[0.0, 0.0]], precisions_init=[np.eye(2)], max_iter=0
+    )
+    with pytest.raises(ValueError, match="row 7, column 1"):
+        model.fit(X)
+    assert not hasattr(model, "means_")

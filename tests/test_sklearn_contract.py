@@ -244,6 +244,16 @@ def test_sample_has_the_moments_of_the_mixture(covariance_type, dtype, random_st
             model.sample(bad)
 
 
+def test_float32_weights_that_round_above_one_can_be_sampled():
+    model = GaussianMixture.from_parameters(
+        np.r_[np.full(10, 0.1), 0.0], np.zeros((11, 1)), covariances=np.ones(11),
+        covariance_type="spherical",
+    )  # fmt: skip
+    model.weights_ = model.weights_.astype(np.float32)
+    assert model.weights_[:10].sum(dtype=np.float64) > 1 + 1e-9
+    assert len(model.sample(100)[0]) == 100
+
+
 def test_attributes_set_by_the_user_are_honoured(covariance_type):
     model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
     other = Theirs(2, covariance_type=covariance_type, random_state=1).fit(X[:200])

@@ -34,6 +34,7 @@ from ._validation import (
     as_sample_weight,
     check_finite,
     check_n_features,
+    check_range,
     check_shape,
     covariance_shape,
 )
@@ -180,25 +181,77 @@ class BaseMixture(Estimator):
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Labels:
-        """Fit the mixture and return the labels (n_samples,), int64, as `predict` gives them."""
+        """Fit the mixture, and return the labels of the rows as `predict` gives them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            As in `fit`, which also says what is raised.
+
+        Returns
+        -------
+        labels : array of shape (n_samples,), int64
+        """
         return self._run(self._fit(X, sample_weight), "labels")
 
     def predict(self, X: ArrayLike) -> Labels:
-        """Return the most probable component of each row, (n_samples,) int64."""
+        """Return the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : array of shape (n_samples,), int64
+        """
         return self._run(self._checked(X), "labels")
 
     def predict_proba(self, X: ArrayLike) -> Reals:
-        """Return the responsibilities, (n_samples, n_components), in the dtype of `X`."""
+        """Return the responsibilities: how probably each row comes from each component.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : array of shape (n_samples, n_components)
+            In the dtype of `X`; every row sums to one.
+        """
         return self._run(self._checked(X), "responsibilities")
 
     def score_samples(self, X: ArrayLike) -> Reals:
-        """Return the log-likelihood of each row in nats, (n_samples,), in the dtype of `X`."""
+        """Return the log-likelihood of each row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : array of shape (n_samples,)
+            In the dtype of `X`.
+        """
         return self._run(self._checked(X), "log_likelihood")
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the (weighted) mean log-likelihood of the rows, in nats."""
+        """Return the (weighted) mean log-likelihood of the rows, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+
+        Returns
+        -------
+        float
+        """
         X = self._checked(X)
         weight = as_sample_weight(sample_weight, len(X))
         return self._mean_log_likelihood(X, weight)
@@ -250,6 +303,15 @@ class BaseMixture(Estimator):
     def from_sklearn(cls, model: Any) -> Self:
         """Return a copy of scikit-learn's model of the same name, fitted where that is.
 
+        Parameters
+        ----------
+        model : sklearn.mixture.GaussianMixture or sklearn.mixture.BayesianGaussianMixture
+            Of this class's name, or a subclass of that.
+
+        Returns
+        -------
+        model : of this class
+
         Raises
         ------
         TypeError
@@ -265,6 +327,11 @@ class BaseMixture(Estimator):
 
     def to_sklearn(self) -> Any:
         """Return a copy as scikit-learn's model of the same name, fitted where this is.
+
+        Returns
+        -------
+        model : of scikit-learn's class
+            `random_state` is None where it is a Generator here, which scikit-learn does not take.
 
         Raises
         ------
@@ -354,7 +421,12 @@ class BaseMixture(Estimator):
         progress = None
         if self.verbose:
             progress = Progress(int(self.verbose), self.verbose_interval, float(self.tol))
-        found = self._estimate(X, weight, n_threads, progress)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a reason
+                found = self._estimate(X, weight, n_threads, progress)
+        except ValueError:
+            check_range(X)
+            raise
         if progress is not None and found.lower_bounds:
             progress.end()
         if self.max_iter == 0:
@@ -435,9 +507,20 @@ class BaseMixture(Estimator):
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""
         weights, means, covariances, factors = parameters
-        # copies: a user's *_init array must not become the model's own
-        self.weights_ = np.array(weights, dtype=dtype)
-        self.means_ = np.array(means, dtype=dtype)
-        self.covariances_ = np.array(covariances, dtype=dtype)
-        self.precisions_cholesky_ = np.array(factors, dtype=dtype)
-        self.precisions_ = precisions_of(factors, self.covariance_type).astype(dtype, copy=False)
+        fitted = {
+            "weights_": weights,
+            "means_": means,
+            "covariances_": covariances,
+            "precisions_cholesky_": factors,
+            "precisions_": precisions_of(factors, self.covariance_type),
+        }
+        with np.errstate(over="ignore"):
+            # copies: a user's *_init array must not become the model's own
+            fitted = {name: np.array(array, dtype=dtype) for name, array in fitted.items()}
+        for name, array in fitted.items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{np.dtype(dtype)} cannot hold the {name} of this mixture; scale the data"
+                    + (", or convert them to float64" if dtype == np.float32 else "")
+                )
+        vars(self).update(fitted)

@@ -128,6 +128,7 @@ def fit_batch(
     tol: float,
     reg_covar: float,
     max_iter: int,
+    repair: bool,
     n_threads: int,
     progress: Callable[[int], object] | None,
     result: Mapping[str, NDArray[np.generic]],

@@ -37,11 +37,37 @@ class _Alone:
         return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor parameters by name."""
+        """Return the parameters of the constructor.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Without meaning: no parameter is an estimator.
+
+        Returns
+        -------
+        params : dict
+            Their values by name.
+        """
         return {name: getattr(self, name) for name in sorted(self._parameters())}
 
     def set_params(self, **params: object) -> Self:
-        """Set constructor parameters; ValueError on an unknown name."""
+        """Set parameters of the constructor.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            An unknown name; nothing has been set then.
+        """
         known = self._parameters()
         for name in params:
             if name not in known:

@@ -163,6 +163,28 @@ def check_finite(array: Reals, name: str = "X") -> None:
         raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
 
 
+def check_range(X: Reals) -> None:
+    """Raise ValueError where the squares of the data's differences leave their dtype's range; for a
+    fit that has failed, whose own message would blame the components."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float((X.max(axis=0).astype(np.float64) - X.min(axis=0)).max())
+        square = np.float64(spread) ** 2
+        most, limits = square * X.size, np.finfo(X.dtype)
+    if not most < limits.max:
+        if not np.isfinite(X).all():
+            return
+        what = "are too large"
+    elif spread > 0.0 and square < 1e6 * limits.tiny:
+        what = "vanish"
+    else:
+        return
+    wider = ", or convert them to float64" if X.dtype == np.float32 else ""
+    raise ValueError(
+        f"the squares of the data's differences (up to {spread:.3g}) {what} in {X.dtype}: scale "
+        f"the data{wider}"
+    )
+
+
 def check_n_features(X: Reals, n_features: int, estimator: str) -> None:
     """Raise ValueError unless the rows of `X` have the columns that `estimator` expects."""
     if X.shape[1] != n_features:

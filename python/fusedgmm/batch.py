@@ -41,6 +41,7 @@ def fit_batch(
     n_threads: int | None = None,
     on_error: Literal["mark", "raise"] = "mark",
     progress: bool | Callable[[int, int], object] = False,
+    degenerate: Literal["raise", "repair"] = "raise",
 ) -> BatchResult:
     """Fit many independent Gaussian mixtures, shared out among the threads.
 
@@ -81,6 +82,9 @@ def fit_batch(
     progress : bool or callable, default=False
         True: a bar on the standard error (tqdm's, where it is installed). A callable is called with
         (problems done, P) some times a second.
+    degenerate : {"raise", "repair"}, default="raise"
+        As in `GaussianMixture`; without its error or warning, for `BatchResult.status` says which
+        problems have collapsed or were repaired.
 
     Returns
     -------
@@ -119,6 +123,7 @@ def fit_batch(
         n_init=as_integer(n_init, "n_init", 1),
         init_params=init_params,
         n_threads=None if n_threads is None else as_integer(n_threads, "n_threads", 1),
+        degenerate=degenerate,
         n_starts=1,
     )
     template._options()
@@ -153,6 +158,7 @@ def fit_batch(
             template.tol,
             template.reg_covar,
             template.max_iter,
+            degenerate == "repair",
             threads.resolve(n_threads, None if count > 1 else _n_tasks(problems.core, result)),
             report,
             arrays,

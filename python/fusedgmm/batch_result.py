@@ -30,7 +30,16 @@ FORMAT = 1  # of saved results
 class BatchStatus(IntEnum):
     """How a problem of a batch ended.
 
-    The first five may come with a mixture; the others have none.
+    The first five may come with a mixture; of the others only REPAIRED has one.
+
+    Examples
+    --------
+    >>> from fusedgmm import BatchStatus, fit_batch
+    >>> result = fit_batch([[1.0, 2.0, 4.0], [1.0]], 1)
+    >>> [BatchStatus(status).name for status in result.status]
+    ['CONVERGED', 'TOO_FEW_ROWS']
+    >>> BatchStatus.TOO_FEW_ROWS.meaning
+    'fewer rows than components, or fewer than two'
     """
 
     CONVERGED = 0
@@ -45,6 +54,7 @@ class BatchStatus(IntEnum):
     ROWS_OUT_OF_REACH = 9
     OUT_OF_MEMORY = 10
     NOT_RUN = 11
+    REPAIRED = 12
 
     @property
     def meaning(self) -> str:
@@ -65,6 +75,7 @@ _MEANING = {
     BatchStatus.ROWS_OUT_OF_REACH: "rows beyond the reach of every component; scale the data",
     BatchStatus.OUT_OF_MEMORY: "no memory left",
     BatchStatus.NOT_RUN: "not run: the call was stopped",
+    BatchStatus.REPAIRED: "degenerate components were repaired",
 }
 
 
@@ -130,6 +141,16 @@ class BatchResult:
         Of the rows: float32 or float64.
     template : GaussianMixture
         An unfitted model with the options of the fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import fit_batch
+    >>> result = fit_batch(np.random.default_rng(0).normal(size=(5, 100, 2)), 2, random_state=0)
+    >>> result
+    <BatchResult: 5 problems, 5 with a mixture; n_components up to 2, n_features 2, 'full'>
+    >>> result[3].means_.shape, len(result[1:3])
+    ((2, 2), 2)
     """
 
     weights: Floats
@@ -248,13 +269,35 @@ class BatchResult:
     def predict_proba(
         self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Answers:
-        """Return the responsibilities, as `predict` with a last axis K; NaN where there is none."""
+        """Return the responsibilities of each row's own mixture.
+
+        Parameters
+        ----------
+        X, offsets, groups
+            As in `predict`.
+
+        Returns
+        -------
+        responsibilities : in the form of `X`
+            As the labels of `predict`, with a last axis K; NaN where there is no component.
+        """
         return self._score(X, offsets, groups, "responsibilities")
 
     def score_samples(
         self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Answers:
-        """Return the log-likelihood of each row in nats, as `predict`; NaN where there is none."""
+        """Return the log-likelihood of each row by its own problem's mixture, in nats.
+
+        Parameters
+        ----------
+        X, offsets, groups
+            As in `predict`.
+
+        Returns
+        -------
+        log_likelihood : in the form of `X`
+            As the labels of `predict`; NaN where there is no mixture.
+        """
         return self._score(X, offsets, groups, "log_likelihood")
 
     def _score(
@@ -382,6 +425,10 @@ class BatchResult:
     def save(self, path: str | Path) -> None:
         """Write everything to one .npz file, whole or not at all.
 
+        Parameters
+        ----------
+        path : str or pathlib.Path
+
         Raises
         ------
         TypeError
@@ -408,6 +455,14 @@ class BatchResult:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Never runs code from the file.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+
+        Returns
+        -------
+        BatchResult
 
         Raises
         ------

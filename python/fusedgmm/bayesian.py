@@ -159,9 +159,9 @@ class BayesianGaussianMixture(BaseMixture):
             freedom = as_positive(self.degrees_of_freedom_prior, "degrees_of_freedom_prior", d - 1)
         mean, covariance = self.mean_prior, self.covariance_prior
         if mean is None or covariance is None:
-            moments = _moments(X, weight, kind, n_threads)
-            mean = moments[0] if mean is None else mean
-            covariance = moments[1] if covariance is None else covariance
+            sums = _moments(X, weight, kind, n_threads)
+            mean = sums.means[0] if mean is None else mean
+            covariance = _sample_covariance(sums, kind) if covariance is None else covariance
         concentration, precision = self.weight_concentration_prior, self.mean_precision_prior
         return Prior(
             self.weight_concentration_prior_type,
@@ -197,7 +197,10 @@ class BayesianGaussianMixture(BaseMixture):
         total = len(X) if weight is None else weight.sum()
         reg_covar = float(self.reg_covar)
         # A cluster of one point is no fault here, where the prior keeps covariances apart from 0.
-        floor = reg_covar or 1e-9 * float(np.mean(_moments(X, weight, "diag", n_threads)[1])) or 1.0
+        floor = reg_covar
+        if floor == 0.0:
+            sums = _moments(X, weight, "diag", n_threads)
+            floor = 1e-9 * float(np.mean(sums.scatter[0] / sums.nk[0])) or 1.0
         (weights, means, covariances, _), *_ = _core.fit(
             X,
             weight,
@@ -267,7 +270,8 @@ class BayesianGaussianMixture(BaseMixture):
             if progress is not None:
                 progress(init, 0, -math.inf, math.inf)
             if resume:
-                posterior, before = self._posterior(), float(self.lower_bound_)
+                # scikit-learn's tied models have it as an array of one
+                posterior, before = self._posterior(), np.asarray(self.lower_bound_).item()
             else:
                 start_seed = _core.start_seed(seed, init)
                 posterior = self._start(X, weight, prior, start_seed, n_threads)
@@ -304,13 +308,27 @@ class BayesianGaussianMixture(BaseMixture):
 
 def _moments(
     X: Reals, weight: Floats | None, covariance_type: CovarianceType, n_threads: int
-) -> tuple[Floats, Floats]:
-    """Return the rows' mean, and their covariance (over N - 1) in the shape of a prior."""
+) -> Sums:
+    """Return the rows' sums as one component: "full" for matrices, "diag" for the others."""
     d = X.shape[1]
-    kind = "full" if covariance_type in ("full", "tied") else "diag"
-    unit = np.eye(d)[None] if kind == "full" else np.ones((1, d))
+    kind: CovarianceType = "full" if covariance_type in ("full", "tied") else "diag"
+    # A density so wide that no row is beyond its reach: only the sums are wanted.
+    narrow = np.finfo(X.dtype).max ** -0.5 / d
+    unit = (np.eye(d)[None] if kind == "full" else np.ones((1, d))) * float(narrow)
     about = np.array(X[:1], dtype=np.float64)
-    statistics = _core.accumulate(X, weight, kind, np.ones(1), about, unit, unit, n_threads)
-    sums = recentre(statistics, kind)  # type: ignore[arg-type]
-    covariance = sums.scatter[0] / (sums.nk[0] - 1)
-    return sums.means[0], covariance.mean() if covariance_type == "spherical" else covariance
+    statistics = _core.accumulate(
+        X, weight, kind, np.ones(1), about, np.ones_like(unit), unit, n_threads
+    )
+    return recentre(statistics, kind)
+
+
+def _sample_covariance(sums: Sums, covariance_type: CovarianceType) -> Floats:
+    """Return the rows' covariance, over N - 1, in the shape of a prior."""
+    total = float(sums.nk[0])
+    if not total > 1:
+        raise ValueError(
+            f"sample_weight sums to {total:g}: the default covariance_prior, which divides by the "
+            "sum less one, needs more than 1; give covariance_prior, or larger weights"
+        )
+    covariance: Floats = sums.scatter[0] / (total - 1)
+    return np.asarray(covariance.mean()) if covariance_type == "spherical" else covariance

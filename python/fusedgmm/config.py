@@ -8,7 +8,15 @@ __version__ = _core.__version__  # importlib.metadata takes 15 ms to import
 
 
 def show_config() -> None:
-    """Print the version, instruction set, OpenMP, compiler and threads, a line each."""
+    """Print the version, instruction set, OpenMP, compiler and threads, a line each.
+
+    Examples
+    --------
+    >>> from fusedgmm import show_config
+    >>> show_config()  # doctest: +ELLIPSIS
+    fusedgmm         ...
+    instruction set  ...
+    """
     core = _core.config()
     openmp = core["openmp"]
     rows = {

@@ -221,6 +221,10 @@ class GaussianMixture(BaseMixture):
         **options
             Other parameters of the constructor.
 
+        Returns
+        -------
+        GaussianMixture
+
         Raises
         ------
         ValueError
@@ -252,12 +256,30 @@ class GaussianMixture(BaseMixture):
         return model
 
     def aic(self, X: ArrayLike) -> float:
-        """Return Akaike's criterion, 2 p - 2 log L with p parameters; lower is better."""
+        """Return Akaike's criterion, 2 p - 2 log L with p parameters; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
         X = self._checked(X)
         return -2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters()
 
     def bic(self, X: ArrayLike) -> float:
-        """Return the Bayesian criterion, p log N - 2 log L with p parameters; lower is better."""
+        """Return the Bayesian criterion, p log N - 2 log L with p parameters; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
         X = self._checked(X)
         penalty = self._n_parameters() * math.log(len(X))
         return -2 * self._mean_log_likelihood(X) * len(X) + penalty

@@ -105,6 +105,15 @@ class MixtureParameters:
     ValueError
         Shapes that do not fit together, NaN or infinity, weights that are negative or do not sum
         to one, an unknown covariance type.
+
+    Examples
+    --------
+    >>> from fusedgmm import MixtureParameters
+    >>> params = MixtureParameters.from_covariances(
+    ...     [0.5, 0.5], [[0.0], [3.0]], [[1.0], [4.0]], "diag"
+    ... )
+    >>> params.precisions_cholesky.tolist()
+    [[1.0], [0.5]]
     """
 
     weights: Floats
@@ -152,7 +161,25 @@ class MixtureParameters:
         covariances: ArrayLike,
         covariance_type: CovarianceType = "full",
     ) -> Self:
-        """Build from covariances, factoring their precisions; ValueError if one is singular."""
+        """Build from covariances, factoring their precisions.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_components,)
+        means : array-like of shape (n_components, n_features)
+        covariances : array-like
+            In the shape of their type, see `MixtureParameters`.
+        covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+
+        Returns
+        -------
+        MixtureParameters
+
+        Raises
+        ------
+        ValueError
+            A covariance is singular; or as the class itself.
+        """
         means = frozen(means, "means")
         covariances = frozen(covariances, "covariances")
         if means.ndim != 2:

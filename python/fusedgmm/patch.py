@@ -121,7 +121,17 @@ def patch_sklearn(*, everywhere: bool = False) -> list[str]:
 
 
 def unpatch_sklearn() -> None:
-    """Restore every name that `patch_sklearn` replaced and that still is as it left it."""
+    """Restore every name that `patch_sklearn` replaced and that still is as it left it.
+
+    Examples
+    --------
+    >>> import sklearn.mixture
+    >>> import fusedgmm
+    >>> replaced = fusedgmm.patch_sklearn()
+    >>> fusedgmm.unpatch_sklearn()
+    >>> issubclass(sklearn.mixture.GaussianMixture, fusedgmm.GaussianMixture)
+    False
+    """
     while _replaced:
         module, attribute, theirs = _replaced.pop()
         if vars(module).get(attribute) is _substitutes[theirs.__name__]:

@@ -41,6 +41,15 @@ class SufficientStatistics:
     log_likelihood, weight_sum : float
     n_samples : int
     covariance_type : str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import MixtureParameters, accumulate
+    >>> params = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
+    >>> stats = accumulate(np.array([[1.0], [2.0]]), params)
+    >>> stats.nk.tolist(), stats.sx.tolist(), stats.sxx.tolist()
+    ([2.0], [[3.0]], [5.0])
     """
 
     covariance_type: CovarianceType
@@ -125,6 +134,15 @@ class SufficientStatistics:
     def maximize(self, reg_covar: float = 1e-6) -> MixtureParameters:
         """Return the parameters that maximize the expected likelihood of these statistics.
 
+        Parameters
+        ----------
+        reg_covar : float, default=1e-6
+            Added to every variance.
+
+        Returns
+        -------
+        MixtureParameters
+
         Raises
         ------
         ValueError
@@ -168,6 +186,21 @@ def accumulate(
     ------
     TypeError, ValueError
         `X`, `sample_weight` or `n_threads` is not what it should be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import MixtureParameters, accumulate
+    >>> X = np.array([[0.0], [1.0], [8.0], [9.0]])
+    >>> params = MixtureParameters.from_covariances(
+    ...     [0.5, 0.5], [[0.0], [9.0]], [[1.0], [1.0]], "diag"
+    ... )
+    >>> whole = accumulate(X, params)
+    >>> parts = accumulate(X[:1], params) + accumulate(X[1:], params)
+    >>> bool(np.allclose(parts.sx, whole.sx))
+    True
+    >>> whole.maximize().means.round(6).tolist()
+    [[0.5], [8.5]]
     """
     X = as_data(X, n_features=params.n_features, estimator="MixtureParameters")
     sums = _core.accumulate(
@@ -193,5 +226,30 @@ def accumulate(
 
 
 def maximize(stats: SufficientStatistics, reg_covar: float = 1e-6) -> MixtureParameters:
-    """Return `stats.maximize(reg_covar)`: the M-step as a function."""
+    """Return `stats.maximize(reg_covar)`: the M-step as a function.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+    reg_covar : float, default=1e-6
+        Added to every variance.
+
+    Returns
+    -------
+    MixtureParameters
+
+    Raises
+    ------
+    ValueError
+        A covariance is singular, or `reg_covar` is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import MixtureParameters, accumulate, maximize
+    >>> start = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
+    >>> params = maximize(accumulate(np.array([[1.0], [3.0]]), start), reg_covar=0)
+    >>> params.means.tolist(), params.covariances.tolist()
+    ([[2.0]], [1.0])
+    """
     return stats.maximize(reg_covar)
