@@ -24,7 +24,9 @@ def _substitute(name: str) -> type:
         return _substitutes[name]
     theirs, ours = original(name, "patch_sklearn"), _OURS[name]
     ours()  # joins scikit-learn's classes, now that they are loaded
-    methods = [name for name, value in getmembers(theirs, isfunction) if not name.startswith("__")]
+    methods = {k: v for k, v in getmembers(theirs, isfunction) if not k.startswith("__")}
+    # those of all estimators, tags and the like, we have as well
+    of_mixtures = {k: v for k, v in methods.items() if v.__module__.startswith("sklearn.mixture.")}
 
     class Meta(ABCMeta):
         def __instancecheck__(cls, instance: object) -> bool:
@@ -43,9 +45,9 @@ def _substitute(name: str) -> type:
         """Subclasses that reach into scikit-learn's inner methods get its own fit around them."""
         super(substitute, cls).__init_subclass__(**kwargs)
         if any(method in vars(cls) and method.startswith("_") for method in methods):
-            for method in methods:
+            for method, function in of_mixtures.items():
                 if method not in vars(cls):
-                    setattr(cls, method, getattr(theirs, method))
+                    setattr(cls, method, function)
 
     substitute: Any = Meta(
         name,
