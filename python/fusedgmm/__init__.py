@@ -3,13 +3,13 @@
 from importlib import import_module
 from types import ModuleType
 
+from ._patch import patch_sklearn, unpatch_sklearn
 from .batch import fit_batch
 from .batch_result import BatchResult, BatchStatus
 from .bayesian import BayesianGaussianMixture
 from .config import __version__, show_config
 from .mixture import GaussianMixture
 from .parameters import MixtureParameters
-from .patch import patch_sklearn, unpatch_sklearn
 from .statistics import SufficientStatistics, accumulate, maximize
 
 __all__ = [

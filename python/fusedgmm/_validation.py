@@ -290,10 +290,15 @@ def as_weights(
     tolerance = rounding if tolerance is None else tolerance
     if weights.size == 0:
         return weights
-    if weights.min() < 0.0 or weights.max() > 1.0 + tolerance:
+    outside = np.argwhere((weights < 0.0) | (weights > 1.0 + tolerance))
+    if len(outside):
+        *problem, component = map(int, outside[0])
+        where = f"component {component}" + "".join(f" of problem {i}" for i in problem)
+        # scikit-learn's sentence to the letter, which has the two the wrong way round; then where
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got max value "
-            f"{weights.max():.5f}, min value {weights.min():.5f}"
+            f"{weights.min():.5f}, min value {weights.max():.5f}; the first outside is "
+            f"{weights[tuple(outside[0])]:.5g}, of {where}"
         )
     sums = np.atleast_1d(weights.sum(axis=-1))
     worst = int(np.abs(sums - 1.0).argmax())

@@ -9,144 +9,21 @@ from __future__ import annotations
 
 import runpy
 import sys
-from abc import ABCMeta
-from inspect import getmembers, isfunction
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
-from ._sklearn import HOMES, original
-from .bayesian import BayesianGaussianMixture
-from .mixture import GaussianMixture
+from ._patch import patch_sklearn, unpatch_sklearn
 
-_OURS = {"GaussianMixture": GaussianMixture, "BayesianGaussianMixture": BayesianGaussianMixture}
-_substitutes: dict[str, type] = {}
-_replaced: list[tuple[ModuleType, str, type]] = []  # module, attribute, what was there
-
-
-def _substitute(name: str) -> type:
-    """Return the class that stands in for scikit-learn's of that name: ours, and a subclass of
-    theirs, so that isinstance answers as before."""
-    if name in _substitutes:
-        return _substitutes[name]
-    theirs, ours = original(name, "patch_sklearn"), _OURS[name]
-    ours()  # joins scikit-learn's classes, now that they are loaded
-    methods = [name for name, value in getmembers(theirs, isfunction) if not name.startswith("__")]
-
-    class Meta(ABCMeta):
-        def __instancecheck__(cls, instance: object) -> bool:
-            # models made before the patch are still what they were
-            return super().__instancecheck__(instance) or (
-                cls is substitute and isinstance(instance, theirs)
-            )
-
-        def __subclasscheck__(cls, subclass: type) -> bool:
-            return super().__subclasscheck__(subclass) or (
-                cls is substitute and issubclass(subclass, theirs)
-            )
-
-    def __init_subclass__(cls: type, /, **kwargs: object) -> None:
-        """Subclasses that reach into scikit-learn's inner methods get its own fit around them."""
-        super(substitute, cls).__init_subclass__(**kwargs)
-        if any(method in vars(cls) and method.startswith("_") for method in methods):
-            for method in methods:
-                if method not in vars(cls):
-                    setattr(cls, method, getattr(theirs, method))
-
-    substitute: Any = Meta(
-        name,
-        (ours, theirs),
-        {
-            "__module__": __name__,
-            "__qualname__": f"sklearn_{name}",
-            "__doc__": ours.__doc__,
-            "__init__": vars(ours)["__init__"],
-            "__init_subclass__": classmethod(__init_subclass__),
-        },
-    )
-    _substitutes[name] = substitute
-    return _substitutes[name]
-
-
-# A pickle of a patched program asks this module for its class.
-def __getattr__(name: str) -> type:
-    if name.removeprefix("sklearn_") in HOMES:
-        return _substitute(name.removeprefix("sklearn_"))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def patch_sklearn(*, everywhere: bool = False) -> list[str]:
-    """Put fusedgmm's mixtures in the place of scikit-learn's.
-
-    Parameters
-    ----------
-    everywhere : bool, default=False
-        Also in the modules that have imported scikit-learn's classes already.
-
-    Returns
-    -------
-    replaced : list of str
-        The names that now mean fusedgmm's classes, as "module.name".
-
-    Notes
-    -----
-    The classes put there inherit from scikit-learn's, and its own models are instances of them:
-    what asks isinstance gets the answer it got before. A subclass that overrides one of
-    scikit-learn's inner methods keeps scikit-learn's fit. `unpatch_sklearn` restores what was
-    there.
-
-    Examples
-    --------
-    >>> import fusedgmm
-    >>> fusedgmm.patch_sklearn()[0]
-    'sklearn.mixture.GaussianMixture'
-    >>> from sklearn.mixture import GaussianMixture
-    >>> issubclass(GaussianMixture, fusedgmm.GaussianMixture)
-    True
-    >>> fusedgmm.unpatch_sklearn()
-    """
-    replaced = []
-    for name, home in HOMES.items():
-        theirs, substitute = original(name, "patch_sklearn"), _substitute(name)
-        places = sys.modules if everywhere else ("sklearn.mixture", home)
-        for place in list(places):
-            module = sys.modules[place]
-            if not isinstance(module, ModuleType) or place.startswith(f"{__package__}."):
-                continue
-            for attribute, value in list(vars(module).items()):
-                if value is theirs:
-                    setattr(module, attribute, substitute)
-                    _replaced.append((module, attribute, theirs))
-                    replaced.append(f"{place}.{attribute}")
-    return replaced
-
-
-def unpatch_sklearn() -> None:
-    """Restore every name that `patch_sklearn` replaced and that still is as it left it.
-
-    Examples
-    --------
-    >>> import sklearn.mixture
-    >>> import fusedgmm
-    >>> replaced = fusedgmm.patch_sklearn()
-    >>> fusedgmm.unpatch_sklearn()
-    >>> issubclass(sklearn.mixture.GaussianMixture, fusedgmm.GaussianMixture)
-    False
-    """
-    while _replaced:
-        module, attribute, theirs = _replaced.pop()
-        if vars(module).get(attribute) is _substitutes[theirs.__name__]:
-            setattr(module, attribute, theirs)
+__all__ = ["patch_sklearn", "unpatch_sklearn"]
 
 
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         raise SystemExit("usage: python -m fusedgmm.patch script.py args...")
-    # a module of its own: this one runs as __main__, and would be a second copy
-    from fusedgmm.patch import patch_sklearn
-
     for name in patch_sklearn():
         print(f"fusedgmm in place of {name}", file=sys.stderr)
     sys.argv = sys.argv[1:]
+    if not sys.flags.safe_path:  # what lies beside the script can be imported, as without us
+        sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

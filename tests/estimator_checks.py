@@ -1,0 +1,13 @@
+"""scikit-learn's estimator checks; test_sklearn_shipped.py runs them in a process of its own."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fusedgmm import BayesianGaussianMixture, GaussianMixture
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@parametrize_with_checks([GaussianMixture(), BayesianGaussianMixture()])
+def test_estimator_check(estimator, check):
+    check(estimator)
