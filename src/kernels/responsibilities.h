@@ -142,7 +142,7 @@ static void choose_nearest(block *b, int64_t padded) {
 /* Counter-based (splitmix64's finaliser), so that a row's draw depends on its number alone. */
 static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
-    for (int64_t n = 0; n < padded; n++) {
+    for (int64_t n = 0; n < padded && !interrupted(b, 16 * k_count); n++) {
         real sum = 0;
         for (int64_t k = 0; k < k_count; k++) {
             uint64_t z = seed + (uint64_t)((begin + n) * k_count + k + 1) * 0x9e3779b97f4a7c15u;

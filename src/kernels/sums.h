@@ -427,7 +427,9 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
     const int centred = sums_are_centred(model), are_roots = responsibilities_are_roots(model, b);
     const int by_feature =
         covariance == FG_DIAG || (covariance == FG_SPHERICAL && model->recentred);
-    for (int64_t k = 0; k < k_count; k++) {
+    const int64_t work =
+        by_feature || centred || covariance == FG_SPHERICAL ? 0 : padded * d * d / 2;
+    for (int64_t k = 0; k < k_count && !interrupted(b, work); k++) {
         const real *g = b->responsibilities + k * stride;
         const vec nk = are_roots ? squares_sum(g, padded) : rows_sum(g, padded);
         deposit(b, first_slot(b, k), nk);
@@ -446,7 +448,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
         component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
     const int64_t chunk = cached_features(padded);
     for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
-        for (int64_t k = 0; k < k_count; k++)
+        for (int64_t k = 0; k < k_count && !interrupted(b, padded * chunk); k++)
             diagonal_moments(model, b, b->responsibilities + k * stride, padded, k, c0,
                              at_most(d, c0 + chunk));
 }
