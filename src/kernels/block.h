@@ -91,8 +91,11 @@ typedef struct {
     int stopped;
 } block;
 
-/* Whether to stop, asked after some milliseconds of work: the clock costs nothing beside it. */
+/* Whether to stop, asked after some milliseconds of work: the clock costs nothing beside it. Small
+ * pieces are not counted; many of them make one large one. */
 static inline int interrupted(block *b, int64_t work) {
+    if (work < 4096)
+        return 0;
     b->unpolled += work;
     if (b->unpolled >= 30000000) {
         b->unpolled = 0;

@@ -186,7 +186,7 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
 
 INLINE void density_distances(const fg_model *model, block *b, const real *points,
                               const real *centres, const real *rest, int64_t padded) {
-    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * b->p.d;
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * (b->p.d + 8);
     for (int64_t n = 0; n < padded && !interrupted(b, work); n += GROUP_ROWS)
         for (int64_t k0 = 0; k0 < k_count; k0 += 4)
             switch (k_count - k0) {
@@ -228,7 +228,7 @@ INLINE void diagonal_tile(const int k_width, const fg_model *model, const block 
 }
 
 static void density_diagonal(const fg_model *model, block *b, int64_t padded) {
-    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * b->p.d;
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * (b->p.d + 8);
     for (int64_t n = 0; n < padded && !interrupted(b, work); n += GROUP_ROWS)
         for (int64_t k0 = 0; k0 < k_count; k0 += 2)
             if (k0 + 2 <= k_count)

@@ -34,7 +34,7 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
         const int64_t padded =
             load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
         log_densities(model, &b, padded);
-        if (interrupted(&b, 0))
+        if (b.stopped)
             return;
         double log_likelihood = 0;
         if (model->mode == FG_SOFT)
@@ -43,9 +43,11 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             choose_nearest(&b, padded);
         else
             choose_random(&b, padded, n, seed);
+        if (interrupted(&b, padded * b.p.k_count))
+            return;
         if (sums != FG_LIKELIHOOD)
             add_block(model, &b, padded, sums);
-        if (interrupted(&b, 0))
+        if (b.stopped)
             return;
         out_statistics->log_likelihood += log_likelihood / model->weight_scale + b.poison;
         out_statistics->weight_sum +=
@@ -73,7 +75,7 @@ static int score(const fg_model *model, const fg_data *data, int64_t begin, int6
         const int64_t padded = load_block(data, n, rows, 1, &b);
         poison += b.poison;
         log_densities(model, &b, padded);
-        if (interrupted(&b, 0))
+        if (b.stopped)
             return 0;
         if (want == FG_WANT_LABELS) {
             choose_best(&b, padded);
