@@ -279,14 +279,15 @@ def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, se
     cdef fg_repair *repairs
     cdef uint64_t c_seed = seed
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     result.lower_bound, result.component = lower_bound, -1
     memset(&history, 0, sizeof(history))
     with nogil:
-        threads = fg_parallel_enter(threads)
-        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, threads, &monitor.c, &out.c,
+        fg_call_begin(threads, &call)
+        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, call.n_threads, &monitor.c, &out.c,
                         &history, &result)
-        fg_parallel_leave()
+        fg_call_end(&call)
     repairs = history.repairs
     try:
         if status != FG_OK:
@@ -312,6 +313,7 @@ def accumulate(X, sample_weight, covariance_type, weights, means, covariances, p
     cdef _Data data = _Data(X, sample_weight)
     cdef _Monitor monitor = _Monitor()
     cdef int threads = n_threads
+    cdef fg_call call
     nk, shift, sx, moments = (
         np.empty(k), np.empty((k, d)), np.empty((k, d)), np.empty(fg_moment_count(&shape))
     )
@@ -322,9 +324,9 @@ def accumulate(X, sample_weight, covariance_type, weights, means, covariances, p
     s.n_rows = 0
     cdef fg_status status
     with nogil:
-        threads = fg_parallel_enter(threads)
-        status = fg_accumulate(&shape, &data.c, &p.c, threads, &monitor.c, &s)
-        fg_parallel_leave()
+        fg_call_begin(threads, &call)
+        status = fg_accumulate(&shape, &data.c, &p.c, call.n_threads, &monitor.c, &s)
+        fg_call_end(&call)
     if status != FG_OK:
         _raise(status, -1, monitor, X)
     if covariance_type in ("full", "tied"):
@@ -357,10 +359,13 @@ def maximize(covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_sampl
     s.n_rows = n_samples
     cdef _Monitor monitor = _Monitor()
     cdef double regular = reg_covar
+    cdef fg_call call
     cdef int64_t component = -1
     cdef fg_status status
     with nogil:
+        fg_call_begin(1, &call)
         status = fg_maximize(&shape, &s, regular, &monitor.c, &out.c, &component)
+        fg_call_end(&call)
     if status != FG_OK:
         _raise(status, component, monitor, None)
     return out.arrays
@@ -377,10 +382,13 @@ def precision_cholesky(covariance_type, covariances):
     cdef _Monitor monitor = _Monitor()
     cdef const double *c_given = <const double *>_address(given)
     cdef double *c_out = <double *>_address(out)
+    cdef fg_call call
     cdef int64_t component = -1
     cdef fg_status status
     with nogil:
+        fg_call_begin(1, &call)
         status = fg_precision_cholesky(&shape, c_given, &monitor.c, c_out, &component)
+        fg_call_end(&call)
     if status != FG_OK:
         _raise(status, component, monitor, None)
     return out
@@ -398,11 +406,12 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
     cdef void *c_out = _address(out)
     cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     with nogil:
-        threads = fg_parallel_enter(threads)
-        status = fg_score(&shape, &data.c, &p.c, c_want, threads, &monitor.c, c_out)
-        fg_parallel_leave()
+        fg_call_begin(threads, &call)
+        status = fg_score(&shape, &data.c, &p.c, c_want, call.n_threads, &monitor.c, c_out)
+        fg_call_end(&call)
     if status != FG_OK:
         _raise(status, -1, monitor, X)
     return out
@@ -481,6 +490,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     cdef fg_batch_result out
     cdef _Monitor monitor = _Monitor(progress=progress)
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
     options.covariance = _COVARIANCE_TYPES[covariance_type]
@@ -500,9 +510,9 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     out.status = <int8_t *>_address(result["status"])
     out.converged = <uint8_t *>_address(result["converged"])
     with nogil:
-        threads = fg_parallel_enter(threads)
-        status = fg_fit_batch(&problems.c, &options, threads, &monitor.c, &out)
-        fg_parallel_leave()
+        fg_call_begin(threads, &call)
+        status = fg_fit_batch(&problems.c, &options, call.n_threads, &monitor.c, &out)
+        fg_call_end(&call)
     if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
         _poll(<void *>monitor)
     return monitor.error
@@ -519,6 +529,7 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef fg_covariance covariance = _COVARIANCE_TYPES[covariance_type]
     cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     n_rows = problems.offsets[-1] - problems.offsets[0]
     out = np.empty((n_rows, most) if want == "responsibilities" else n_rows,
@@ -527,10 +538,10 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef const int64_t *k = <const int64_t *>_address(n_components)
     cdef const int64_t *order = <const int64_t *>_address(problems.order)
     with nogil:
-        threads = fg_parallel_enter(threads)
+        fg_call_begin(threads, &call)
         status = fg_score_batch(&problems.c, order, covariance, most, k, &parameters, c_want,
-                                threads, &monitor.c, c_out, &bad)
-        fg_parallel_leave()
+                                call.n_threads, &monitor.c, c_out, &bad)
+        fg_call_end(&call)
     if status not in (FG_OK, FG_NOT_FINITE):
         _raise(status, -1, monitor, None)
     return out, None if status == FG_OK else bad

@@ -100,8 +100,10 @@ cdef extern from "fusedgmm.h" nogil:
     int fg_openmp_max_threads()
     int fg_openmp_version()
     int fg_parallel_install()
-    int fg_parallel_enter(int)
-    void fg_parallel_leave()
+    ctypedef struct fg_call:
+        int n_threads
+    void fg_call_begin(int, fg_call *)
+    void fg_call_end(const fg_call *)
     size_t fg_moment_count(const fg_shape *)
     size_t fg_covariance_count(const fg_shape *)
     fg_status fg_maximize(const fg_shape *, const fg_statistics *, double, fg_monitor *,

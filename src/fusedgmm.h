@@ -5,6 +5,7 @@
 #ifndef FUSEDGMM_H
 #define FUSEDGMM_H
 
+#include <fenv.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -80,10 +81,15 @@ void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int wan
 int fg_openmp_max_threads(void); /* the calling thread's limit; 1 without OpenMP */
 int fg_openmp_version(void);     /* 0 without OpenMP */
 int fg_parallel_install(void);   /* once: what a fork needs */
-/* Around every call that may use threads: the caller's share of them, where other calls run at the
- * same time. */
-int fg_parallel_enter(int n_threads);
-void fg_parallel_leave(void);
+
+/* Stands around every call that may take long. Calls that run at the same time share the threads;
+ * and rounding is to the nearest, subnormals are kept, whatever the caller has set. */
+typedef struct {
+    int n_threads; /* the call's share */
+    fenv_t environment;
+} fg_call;
+void fg_call_begin(int n_threads, fg_call *out_call);
+void fg_call_end(const fg_call *call);
 
 /* statistics */
 size_t fg_moment_count(const fg_shape *shape);     /* doubles in sxx */

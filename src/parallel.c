@@ -86,13 +86,18 @@ int fg_parallel_install(void) {
 #endif
 }
 
-int fg_parallel_enter(int n_threads) {
+void fg_call_begin(int n_threads, fg_call *out_call) {
     const int others = atomic_fetch_add(&callers, 1);
     const int share = others > 0 ? (n_threads + others) / (others + 1) : n_threads;
-    return share > 1 ? share : 1;
+    out_call->n_threads = share > 1 ? share : 1;
+    fegetenv(&out_call->environment);
+    fesetenv(FE_DFL_ENV);
 }
 
-void fg_parallel_leave(void) { atomic_fetch_sub(&callers, 1); }
+void fg_call_end(const fg_call *call) {
+    fesetenv(&call->environment);
+    atomic_fetch_sub(&callers, 1);
+}
 
 /* ---- threads that can be had ---- */
 
@@ -266,6 +271,11 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
         {
             const int thread = omp_get_thread_num();
             int step = 0;
+            fenv_t environment; /* of the time when the runtime started the thread */
+            if (thread != 0) {
+                fegetenv(&environment);
+                fesetenv(FE_DFL_ENV);
+            }
             if (thread == 0) /* there may be fewer than were asked for */
                 atomic_fetch_sub(&c.busy, n_threads - omp_get_num_threads());
             if (merge) {
@@ -287,6 +297,8 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                 for (int64_t task = 0; task < n_tasks; task++)
                     run_task(&c, task, thread);
             }
+            if (thread != 0)
+                fesetenv(&environment);
             atomic_fetch_sub(&c.busy, 1);
             if (thread == 0)
                 for (step = 0; atomic_load(&c.busy) > 0;)
