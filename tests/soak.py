@@ -4,11 +4,12 @@
 
 Fits, batches, repairs, Bayesian fits and passes with one to four threads, alone, from several
 Python threads, in children of fork, and interrupted in the midst. Every result is compared with the
-NumPy reference, where it has one, and bit for bit with the first call of the same case. After a
-quarter of the time the resident size is sampled between calls: the run fails when the 95 % interval
-of its slope (Theil & Sen) lies above zero and the rise is more than a hundredth of the size; also
-when open files, children or threads are left behind. The exit status is 1 then, or on a mismatch,
-and the seed is printed first.
+NumPy reference, where it has one, and bit for bit with the first call of the same case.
+
+After a quarter of the time the resident size is sampled between calls. The run fails when the 95 %
+interval of its slope (Theil & Sen, of at least 30 samples) lies above zero and the rise is more
+than a hundredth of the size; also when open files, children or threads are left behind. The exit
+status is 1 then, or on a mismatch; the seed is printed first.
 """
 
 from __future__ import annotations
@@ -333,7 +334,7 @@ def judge(samples: list[tuple[float, int, int, int, int]]) -> list[str]:
         f"children {children.max()}"
     )
     complaints = []
-    if low > 0 and middle * span > 0.01 * resident[0]:
+    if len(times) >= 30 and low > 0 and middle * span > 0.01 * resident[0]:
         complaints.append(f"the resident size grows by {middle * 60 / 1024:.1f} KiB a minute")
     if files[-1] > files[0]:
         complaints.append(f"open files have grown from {files[0]} to {files[-1]}")
