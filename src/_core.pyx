@@ -39,7 +39,7 @@ if fg_isa_choose(_wanted.encode()) != 0:
     raise ImportError(
         f"FUSEDGMM_ISA={_wanted!r} cannot be used here; usable: {', '.join(_usable())}"
     )
-fg_parallel_install_fork_guard()
+fg_parallel_install()
 
 
 __version__ = FG_VERSION.decode()
@@ -74,7 +74,7 @@ cdef class _Monitor:
         self.report, self.progress = report, progress
         self.c.context = <void *>self
         self.c.last_poll = 0
-        self.c.done = 0
+        self.c.done = self.c.stopped = 0
         self.c.poll = _poll
         self.c.report = NULL
         if report is not None:
@@ -279,12 +279,15 @@ def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, se
     cdef fg_repair *repairs
     cdef uint64_t c_seed = seed
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     result.lower_bound, result.component = lower_bound, -1
     memset(&history, 0, sizeof(history))
     with nogil:
-        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, threads, &monitor.c, &out.c,
+        fg_call_begin(threads, &call)
+        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, call.n_threads, &monitor.c, &out.c,
                         &history, &result)
+        fg_call_end(&call)
     repairs = history.repairs
     try:
         if status != FG_OK:
@@ -310,6 +313,7 @@ def accumulate(X, sample_weight, covariance_type, weights, means, covariances, p
     cdef _Data data = _Data(X, sample_weight)
     cdef _Monitor monitor = _Monitor()
     cdef int threads = n_threads
+    cdef fg_call call
     nk, shift, sx, moments = (
         np.empty(k), np.empty((k, d)), np.empty((k, d)), np.empty(fg_moment_count(&shape))
     )
@@ -320,7 +324,9 @@ def accumulate(X, sample_weight, covariance_type, weights, means, covariances, p
     s.n_rows = 0
     cdef fg_status status
     with nogil:
-        status = fg_accumulate(&shape, &data.c, &p.c, threads, &monitor.c, &s)
+        fg_call_begin(threads, &call)
+        status = fg_accumulate(&shape, &data.c, &p.c, call.n_threads, &monitor.c, &s)
+        fg_call_end(&call)
     if status != FG_OK:
         _raise(status, -1, monitor, X)
     if covariance_type in ("full", "tied"):
@@ -351,10 +357,17 @@ def maximize(covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_sampl
     s.weight_sum = weight_sum
     s.log_likelihood = 0
     s.n_rows = n_samples
+    cdef _Monitor monitor = _Monitor()
+    cdef double regular = reg_covar
+    cdef fg_call call
     cdef int64_t component = -1
-    cdef fg_status status = fg_maximize(&shape, &s, reg_covar, &out.c, &component)
+    cdef fg_status status
+    with nogil:
+        fg_call_begin(1, &call)
+        status = fg_maximize(&shape, &s, regular, &monitor.c, &out.c, &component)
+        fg_call_end(&call)
     if status != FG_OK:
-        _raise(status, component, None, None)
+        _raise(status, component, monitor, None)
     return out.arrays
 
 
@@ -366,11 +379,18 @@ def precision_cholesky(covariance_type, covariances):
     given = _doubles(given, covariance_shape(covariance_type, k, d))
     out = np.empty(given.shape)
     cdef fg_shape shape = _shape(covariance_type, k, d)
+    cdef _Monitor monitor = _Monitor()
+    cdef const double *c_given = <const double *>_address(given)
+    cdef double *c_out = <double *>_address(out)
+    cdef fg_call call
     cdef int64_t component = -1
-    cdef fg_status status = fg_precision_cholesky(
-        &shape, <double *>_address(given), <double *>_address(out), &component)
+    cdef fg_status status
+    with nogil:
+        fg_call_begin(1, &call)
+        status = fg_precision_cholesky(&shape, c_given, &monitor.c, c_out, &component)
+        fg_call_end(&call)
     if status != FG_OK:
-        _raise(status, component, None, None)
+        _raise(status, component, monitor, None)
     return out
 
 
@@ -386,9 +406,12 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
     cdef void *c_out = _address(out)
     cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     with nogil:
-        status = fg_score(&shape, &data.c, &p.c, c_want, threads, &monitor.c, c_out)
+        fg_call_begin(threads, &call)
+        status = fg_score(&shape, &data.c, &p.c, c_want, call.n_threads, &monitor.c, c_out)
+        fg_call_end(&call)
     if status != FG_OK:
         _raise(status, -1, monitor, X)
     return out
@@ -467,6 +490,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     cdef fg_batch_result out
     cdef _Monitor monitor = _Monitor(progress=progress)
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
     options.covariance = _COVARIANCE_TYPES[covariance_type]
@@ -486,7 +510,9 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     out.status = <int8_t *>_address(result["status"])
     out.converged = <uint8_t *>_address(result["converged"])
     with nogil:
-        status = fg_fit_batch(&problems.c, &options, threads, &monitor.c, &out)
+        fg_call_begin(threads, &call)
+        status = fg_fit_batch(&problems.c, &options, call.n_threads, &monitor.c, &out)
+        fg_call_end(&call)
     if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
         _poll(<void *>monitor)
     return monitor.error
@@ -503,6 +529,7 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef fg_covariance covariance = _COVARIANCE_TYPES[covariance_type]
     cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
+    cdef fg_call call
     cdef fg_status status
     n_rows = problems.offsets[-1] - problems.offsets[0]
     out = np.empty((n_rows, most) if want == "responsibilities" else n_rows,
@@ -511,8 +538,10 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef const int64_t *k = <const int64_t *>_address(n_components)
     cdef const int64_t *order = <const int64_t *>_address(problems.order)
     with nogil:
+        fg_call_begin(threads, &call)
         status = fg_score_batch(&problems.c, order, covariance, most, k, &parameters, c_want,
-                                threads, &monitor.c, c_out, &bad)
+                                call.n_threads, &monitor.c, c_out, &bad)
+        fg_call_end(&call)
     if status not in (FG_OK, FG_NOT_FINITE):
         _raise(status, -1, monitor, None)
     return out, None if status == FG_OK else bad

@@ -57,7 +57,8 @@ static int poll_user(void *context) {
     return poll_stopped(b);
 }
 
-static void one_problem(int64_t task, int thread, void *context) {
+static void one_problem(int64_t task, int thread, fg_monitor *monitor, void *context) {
+    (void)monitor; /* the batch has its own, which reports too */
     batch *b = context;
     fg_status status = FG_INTERRUPTED;
     const int64_t problem = b->order[b->first + task];
@@ -102,28 +103,56 @@ static fg_status run_problems(batch *b, const fg_shape *largest, int n_threads) 
 
 /* ---- what became of a problem ---- */
 
-/* Of the rows of positive weight, counted up to a limit; 0 where there is no memory to count in. */
-static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit) {
-    int64_t count = 0, *distinct = malloc((size_t)limit * sizeof *distinct);
-    for (int64_t n = 0; distinct && n < data->n_rows && count < limit; n++) {
-        int seen = data->sample_weight && !(data->sample_weight[n] > 0);
-        for (int64_t i = 0; i < count && !seen; i++) {
-            seen = 1;
-            for (int64_t j = 0; j < d && seen; j++)
-                seen = fg_data_value(data, n, j) == fg_data_value(data, distinct[i], j);
-        }
-        if (!seen)
-            distinct[count++] = n;
+static uint64_t hash_row(const fg_data *data, int64_t row, int64_t d) {
+    uint64_t hash = 0;
+    for (int64_t j = 0; j < d; j++) {
+        const double value = fg_data_value(data, row, j) + 0.0; /* -0 equals 0 */
+        uint64_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        hash = fg_random(hash ^ bits, 0);
     }
-    free(distinct);
+    return hash;
+}
+
+static int rows_are_equal(const fg_data *data, int64_t a, int64_t b, int64_t d) {
+    for (int64_t j = 0; j < d; j++)
+        if (!(fg_data_value(data, a, j) == fg_data_value(data, b, j)))
+            return 0;
+    return 1;
+}
+
+/* Of the rows of positive weight, counted up to a limit; the limit, too, where there is no memory
+ * to count in, or the user stops it. */
+static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit, fg_monitor *monitor) {
+    uint64_t room = 4;
+    while (room < 2 * (uint64_t)limit)
+        room *= 2;
+    int64_t count = 0, *table = calloc(room, sizeof *table); /* row + 1, or 0 */
+    if (!table)
+        return limit;
+    for (int64_t n = 0; n < data->n_rows && count < limit; n++) {
+        if (n % 1024 == 1023 && fg_parallel_poll(monitor))
+            count = limit;
+        if (data->sample_weight && !(data->sample_weight[n] > 0))
+            continue;
+        uint64_t at = hash_row(data, n, d) % room;
+        while (table[at] && !rows_are_equal(data, table[at] - 1, n, d))
+            at = (at + 1) % room;
+        count += !table[at];
+        table[at] = n + 1;
+    }
+    free(table);
     return count;
 }
 
-static int rows_are_finite(const fg_data *data, int64_t d) {
+static int rows_are_finite(const fg_data *data, int64_t d, fg_monitor *monitor) {
     double poison = 0;
-    for (int64_t n = 0; n < data->n_rows; n++)
+    for (int64_t n = 0; n < data->n_rows; n++) {
         for (int64_t j = 0; j < d; j++)
             poison += fg_data_value(data, n, j) - fg_data_value(data, n, j);
+        if (n % 1024 == 1023 && fg_parallel_poll(monitor))
+            break;
+    }
     return poison == 0;
 }
 
@@ -138,16 +167,19 @@ static int weights_are_good(const fg_data *data) {
 }
 
 /* Names the fault of the data where that is what an outcome comes from. */
-static fg_outcome explain(const fg_data *data, const fg_shape *shape, fg_outcome outcome) {
+static fg_outcome explain(const fg_data *data, const fg_shape *shape, fg_outcome outcome,
+                          fg_monitor *monitor) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    if (outcome == FG_OUT_OF_REACH && !rows_are_finite(data, d))
+    if (outcome == FG_OUT_OF_REACH && !rows_are_finite(data, d, monitor))
         return FG_BAD_ROWS;
     if (outcome == FG_OUT_OF_REACH || outcome == FG_OUT_OF_MEMORY)
         return outcome;
-    if (count_distinct(data, d, 2) == 1)
+    if (count_distinct(data, d, 2, monitor) == 1)
         return FG_CONSTANT;
     const int suspect = outcome == FG_LOST_COMPONENT || outcome == FG_COLLAPSED;
-    return suspect && count_distinct(data, d, k_count) < k_count ? FG_TOO_FEW_DISTINCT : outcome;
+    if (suspect && count_distinct(data, d, k_count, monitor) < k_count)
+        return FG_TOO_FEW_DISTINCT;
+    return outcome;
 }
 
 /* ---- fits ---- */
@@ -226,7 +258,8 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
     if (status == FG_INTERRUPTED)
         return status;
     /* with max_iter = 0 that was the first pass over the rows */
-    if (status == FG_OK && !isfinite(log_likelihood) && !rows_are_finite(data, shape->n_features))
+    if (status == FG_OK && !isfinite(log_likelihood) &&
+        !rows_are_finite(data, shape->n_features, monitor))
         status = FG_NOT_FINITE;
     if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
                              all_finite(t->parameters.covariances, n.covariances)))
@@ -243,8 +276,8 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
         t->outcome = status == FG_SINGULAR     ? FG_COLLAPSED
                      : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
                                                : FG_OUT_OF_MEMORY;
-    t->outcome = explain(data, shape, t->outcome);
-    return FG_OK;
+    t->outcome = explain(data, shape, t->outcome, monitor);
+    return monitor && monitor->stopped ? FG_INTERRUPTED : FG_OK;
 }
 
 /* The best candidate that could be fitted; where there is none, the first one. */

@@ -41,6 +41,7 @@ cdef extern from "fusedgmm.h" nogil:
         void *context
         double last_poll
         int64_t done
+        int stopped
     ctypedef struct fg_fit_options:
         fg_start start
         int64_t n_init, max_iter
@@ -99,12 +100,17 @@ cdef extern from "fusedgmm.h" nogil:
     int64_t fg_task_count(const fg_shape *, int64_t)
     int fg_openmp_max_threads()
     int fg_openmp_version()
-    int fg_parallel_install_fork_guard()
+    int fg_parallel_install()
+    ctypedef struct fg_call:
+        int n_threads
+    void fg_call_begin(int, fg_call *)
+    void fg_call_end(const fg_call *)
     size_t fg_moment_count(const fg_shape *)
     size_t fg_covariance_count(const fg_shape *)
-    fg_status fg_maximize(const fg_shape *, const fg_statistics *, double, fg_parameters *,
-                          int64_t *)
-    fg_status fg_precision_cholesky(const fg_shape *, const double *, double *, int64_t *)
+    fg_status fg_maximize(const fg_shape *, const fg_statistics *, double, fg_monitor *,
+                          fg_parameters *, int64_t *)
+    fg_status fg_precision_cholesky(const fg_shape *, const double *, fg_monitor *, double *,
+                                    int64_t *)
     fg_status fg_accumulate(const fg_shape *, const fg_data *, const fg_parameters *, int,
                             fg_monitor *, fg_statistics *)
     fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_want, int,

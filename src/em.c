@@ -86,7 +86,7 @@ static int64_t task_end(const fg_pass *pass, int64_t task) {
     return end < pass->data->n_rows ? end : pass->data->n_rows;
 }
 
-static void accumulate_task(int64_t task, int thread, void *context) {
+static void accumulate_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
     fg_statistics *partial = thread_statistics(p, thread);
@@ -94,7 +94,7 @@ static void accumulate_task(int64_t task, int thread, void *context) {
     partial->shift = j->total->shift;
     fg_statistics_reset(p->shape, j->sums, partial);
     p->kernels->accumulate(&p->model, p->data, task * p->task_rows, task_end(p, task), j->seed,
-                           j->sums, thread_memory(p, thread), partial);
+                           j->sums, thread_memory(p, thread), monitor, partial);
 }
 
 static void merge_task(int64_t task, int thread, void *context) {
@@ -106,7 +106,7 @@ static void merge_task(int64_t task, int thread, void *context) {
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
                       const fg_about *about, uint64_t seed, fg_sums sums,
                       fg_statistics *out_statistics) {
-    pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory,
+    pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory, pass->monitor,
                            out_statistics->shift, &pass->model);
     pass->model.weight_scale = pass->weight_scale;
     fg_statistics_reset(pass->shape, sums, out_statistics);
@@ -115,11 +115,11 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
                            merge_task, &j);
 }
 
-static void score_task(int64_t task, int thread, void *context) {
+static void score_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
     if (p->kernels->score(&p->model, p->data, task * p->task_rows, task_end(p, task), j->want,
-                          thread_memory(p, thread), j->out))
+                          thread_memory(p, thread), monitor, j->out))
         atomic_store_explicit(j->bad, 1, memory_order_relaxed);
 }
 
@@ -131,7 +131,7 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
     if (status == FG_OK) {
         char *memory = (char *)thread_statistics(&pass, 0) + ALIGNED(sizeof(fg_statistics));
         fg_statistics s = fg_statistics_in(shape, (double *)memory);
-        pass.kernels->prepare(shape, parameters, FG_SOFT, &means, pass.memory, s.shift,
+        pass.kernels->prepare(shape, parameters, FG_SOFT, &means, pass.memory, monitor, s.shift,
                               &pass.model);
         atomic_int bad = 0;
         job j = {.pass = &pass, .want = want, .out = out, .bad = &bad};
@@ -205,7 +205,9 @@ static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mo
         status = FG_NOT_FINITE;
     if (status != FG_OK)
         return status;
-    status = fg_maximize(shape, s, reg_covar, out_next, out_component);
+    status = fg_maximize(shape, s, reg_covar, pass->monitor, out_next, out_component);
+    if (status == FG_INTERRUPTED)
+        return status;
     const int lossy = about->common ? status == FG_SINGULAR ||
                                           !close_together(shape, pass->arithmetic, out_next, NULL)
                                     : moved_far(shape, pass->arithmetic, s, out_next);
@@ -216,7 +218,9 @@ static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mo
     *about = (fg_about){shift, 0};
     status = fg_pass_run(pass, parameters, mode, about, seed, FG_MOMENTS, s);
     s->log_likelihood = log_likelihood;
-    return status == FG_OK ? fg_maximize(shape, s, reg_covar, out_next, out_component) : status;
+    return status == FG_OK
+               ? fg_maximize(shape, s, reg_covar, pass->monitor, out_next, out_component)
+               : status;
 }
 
 fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,

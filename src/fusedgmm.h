@@ -5,6 +5,7 @@
 #ifndef FUSEDGMM_H
 #define FUSEDGMM_H
 
+#include <fenv.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,8 +55,8 @@ typedef struct {
 typedef enum { FG_LIKELIHOOD, FG_FIRST_MOMENTS, FG_MOMENTS } fg_sums;
 
 /* How the work is watched. poll is called on the calling thread every few milliseconds; non-zero
- * stops the work with FG_INTERRUPTED. report is called when a start of a fit begins (iteration 0)
- * and after each of its iterations. Both may be NULL. */
+ * stops the work with FG_INTERRUPTED, and is remembered in stopped. report is called when a start
+ * of a fit begins (iteration 0) and after each of its iterations. Both may be NULL. */
 typedef struct {
     int (*poll)(void *context);
     int (*report)(void *context, int64_t init, int64_t iteration, double lower_bound,
@@ -63,6 +64,7 @@ typedef struct {
     void *context;
     double last_poll; /* seconds; kept here so that many short passes poll as one long one does */
     int64_t done;     /* batch: problems finished */
+    int stopped;
 } fg_monitor;
 
 typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD } fg_want;
@@ -78,7 +80,16 @@ void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int wan
 /* parallel */
 int fg_openmp_max_threads(void); /* the calling thread's limit; 1 without OpenMP */
 int fg_openmp_version(void);     /* 0 without OpenMP */
-int fg_parallel_install_fork_guard(void);
+int fg_parallel_install(void);   /* once: what a fork needs */
+
+/* Stands around every call that may take long. Calls that run at the same time share the threads;
+ * and rounding is to the nearest, subnormals are kept, whatever the caller has set. */
+typedef struct {
+    int n_threads; /* the call's share */
+    fenv_t environment;
+} fg_call;
+void fg_call_begin(int n_threads, fg_call *out_call);
+void fg_call_end(const fg_call *call);
 
 /* statistics */
 size_t fg_moment_count(const fg_shape *shape);     /* doubles in sxx */
@@ -86,9 +97,10 @@ size_t fg_covariance_count(const fg_shape *shape); /* doubles in covariances */
 
 /* parameters */
 fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, double reg_covar,
-                      fg_parameters *out_parameters, int64_t *out_component);
+                      fg_monitor *monitor, fg_parameters *out_parameters, int64_t *out_component);
 fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances,
-                                double *out_precisions_cholesky, int64_t *out_component);
+                                fg_monitor *monitor, double *out_precisions_cholesky,
+                                int64_t *out_component);
 
 /* em: one pass, and the loop of passes */
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads find no work */

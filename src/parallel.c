@@ -1,8 +1,9 @@
 /* The only OpenMP of the tree. See parallel.h. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "parallel.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <time.h>
 
 #ifdef _OPENMP
@@ -10,6 +11,12 @@
 #endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+#define FG_POSIX
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
 #endif
 
 int fg_openmp_max_threads(void) {
@@ -28,6 +35,12 @@ int fg_openmp_version(void) {
 #endif
 }
 
+/* ---- processes ---- */
+
+static atomic_int forks;   /* and so often have pools of threads been given back */
+static atomic_int callers; /* calls that run now, in any thread */
+
+#ifdef FG_POSIX
 /* libgomp's threads do not survive fork, and a child that starts a region would wait for them for
  * ever. Giving the forking thread's pool back beforehand cures parent and child alike. */
 static void before_fork(void) {
@@ -36,15 +49,134 @@ static void before_fork(void) {
     if (!omp_in_parallel())
         omp_pause_resource_all(omp_pause_soft);
 #endif
+    atomic_fetch_add(&forks, 1);
 }
 
-int fg_parallel_install_fork_guard(void) {
-#if defined(__unix__) || defined(__APPLE__)
-    return pthread_atfork(before_fork, NULL, NULL);
+/* The calls of the parent's other threads do not run here. */
+static void in_child(void) { atomic_store(&callers, 0); }
+#endif
+
+static size_t stack_bytes; /* of OpenMP's threads; 0: what the system gives */
+
+/* OMP_STACKSIZE: a number and one of B, K, M, G; K where it has none. */
+static size_t stack_size_wanted(void) {
+    const char *text = getenv("OMP_STACKSIZE");
+    if (!text)
+        text = getenv("GOMP_STACKSIZE");
+    char *end = NULL;
+    const double number = text ? strtod(text, &end) : 0;
+    if (!(number > 0))
+        return 0;
+    while (*end == ' ')
+        end++;
+    const char unit = *end;
+    const double scale = unit == 'B' || unit == 'b'   ? 1
+                         : unit == 'M' || unit == 'm' ? 1 << 20
+                         : unit == 'G' || unit == 'g' ? 1 << 30
+                                                      : 1 << 10;
+    return number * scale < 1e15 ? (size_t)(number * scale) : 0;
+}
+
+int fg_parallel_install(void) {
+    stack_bytes = stack_size_wanted();
+#ifdef FG_POSIX
+    return pthread_atfork(before_fork, NULL, in_child);
 #else
     return 0;
 #endif
 }
+
+void fg_call_begin(int n_threads, fg_call *out_call) {
+    const int others = atomic_fetch_add(&callers, 1);
+    const int share = others > 0 ? (n_threads + others) / (others + 1) : n_threads;
+    out_call->n_threads = share > 1 ? share : 1;
+    fegetenv(&out_call->environment);
+    fesetenv(FE_DFL_ENV);
+}
+
+void fg_call_end(const fg_call *call) {
+    fesetenv(&call->environment);
+    atomic_fetch_sub(&callers, 1);
+}
+
+/* ---- threads that can be had ---- */
+
+#if defined(FG_POSIX) && defined(_OPENMP)
+typedef struct {
+    pthread_t thread;
+    pthread_mutex_t *gate;
+    long id;
+} candidate;
+
+static void *wait_at_gate(void *context) {
+    candidate *c = context;
+#ifdef __linux__
+    c->id = syscall(SYS_gettid);
+#endif
+    pthread_mutex_lock(c->gate);
+    pthread_mutex_unlock(c->gate);
+    return NULL;
+}
+
+/* A thread that has been joined still counts against the limits until the kernel forgets it. */
+static void wait_until_forgotten(const candidate *c) {
+#ifdef __linux__
+    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), c->id, 0) == 0; i++)
+        sched_yield();
+#else
+    (void)c;
+#endif
+}
+
+/* How many of n threads can be started beside this one, all at once. */
+static int try_threads(int n) {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_attr_t attributes;
+    candidate *all = calloc((size_t)n, sizeof *all);
+    int started = 0;
+    if (!all || pthread_attr_init(&attributes)) {
+        free(all);
+        return 0;
+    }
+    if (stack_bytes > 0)
+        pthread_attr_setstacksize(&attributes, stack_bytes);
+    pthread_mutex_lock(&gate);
+    for (; started < n; started++) {
+        all[started].gate = &gate;
+        if (pthread_create(&all[started].thread, &attributes, wait_at_gate, &all[started]))
+            break;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++)
+        pthread_join(all[i].thread, NULL);
+    for (int i = 0; i < started; i++)
+        wait_until_forgotten(&all[i]);
+    pthread_attr_destroy(&attributes);
+    free(all);
+    return started;
+}
+
+/* An OpenMP runtime ends the process when it cannot start a thread. So those that it would have to
+ * start are started here first. It keeps the threads of the last region for the next one: most
+ * calls have nothing to do here. */
+static int threads_to_be_had(int n_threads) {
+    static _Thread_local int had, had_at_fork;
+    const int now = atomic_load_explicit(&forks, memory_order_relaxed);
+    if (had == 0 || had_at_fork != now) {
+        had = 1;
+        had_at_fork = now;
+    }
+    if (n_threads > had)
+        had += try_threads(n_threads - had);
+    else
+        had = n_threads; /* the runtime lets the others go */
+    return had;
+}
+#else
+static int threads_to_be_had(int n_threads) { return n_threads; }
+#endif
+
+/* ---- work ---- */
 
 static double seconds(void) {
     struct timespec t;
@@ -55,80 +187,122 @@ static double seconds(void) {
 int fg_parallel_poll(fg_monitor *monitor) {
     if (!monitor || !monitor->poll)
         return 0;
+    if (monitor->stopped)
+        return 1;
     const double now = seconds();
     if (now - monitor->last_poll < 0.02)
         return 0;
     monitor->last_poll = now;
-    return monitor->poll(monitor->context) != 0;
+    monitor->stopped = monitor->poll(monitor->context) != 0;
+    return monitor->stopped;
 }
 
 typedef struct {
-    void (*work)(int64_t task, int thread, void *context);
+    void (*work)(int64_t task, int thread, fg_monitor *monitor, void *context);
     void *context;
     fg_monitor *monitor;
-    atomic_int stopped, busy; /* busy: threads that may still have a task */
+    atomic_int stopped, busy;   /* busy: threads that may still have a task */
+    atomic_int_fast64_t merged; /* tasks */
 } crew;
 
-/* Returns whether the task was run: not after the user's stop. */
-static int run_task(crew *c, int64_t task, int thread) {
-    if (atomic_load_explicit(&c->stopped, memory_order_relaxed))
-        return 0;
-    c->work(task, thread, c->context);
-    if (thread == 0 && fg_parallel_poll(c->monitor))
+static int poll_crew(void *context) {
+    return atomic_load_explicit(&((crew *)context)->stopped, memory_order_relaxed);
+}
+
+/* Asks the user, on the calling thread. */
+static int ask(crew *c) {
+    if (fg_parallel_poll(c->monitor))
         atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
-    return 1;
+    return poll_crew(c);
+}
+
+/* Returns whether the task was run to its end: not after the user's stop. */
+static int run_task(crew *c, int64_t task, int thread) {
+    if (poll_crew(c))
+        return 0;
+    fg_monitor others = {.poll = poll_crew, .context = c}; /* the user is for the caller to ask */
+    c->work(task, thread, thread == 0 ? c->monitor : &others, c->context);
+    return thread == 0 ? !ask(c) : !poll_crew(c);
 }
 
 #ifdef _OPENMP
-/* A barrier would keep the calling thread from the user's interrupt while another thread is deep in
- * a long task. Naps grow with the wait, so that a short one costs little. */
-static void wait_for_others(crew *c) {
-    struct timespec nap = {0, 10000};
-    while (atomic_load(&c->busy) > 0) {
-        nanosleep(&nap, NULL);
-        if (nap.tv_nsec < 5000000)
-            nap.tv_nsec *= 2;
-        if (fg_parallel_poll(c->monitor))
-            atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
+/* One step of a wait on the calling thread. A barrier would keep it from the user's interrupt while
+ * another thread is deep in a long task. Most waits are short: spin first; then naps that grow with
+ * the wait. */
+static void wait_a_little(crew *c, int *step) {
+    enum { SPINS = 4000, NAPS = 7 };
+    if (*step < SPINS) {
+        ++*step;
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+        return;
     }
+    struct timespec nap = {0, 20000L << (*step - SPINS)};
+    nanosleep(&nap, NULL);
+    *step += *step < SPINS + NAPS;
+    ask(c);
 }
 #endif
 
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
-                          void (*work)(int64_t task, int thread, void *context),
+                          void (*work)(int64_t task, int thread, fg_monitor *monitor,
+                                       void *context),
                           void (*merge)(int64_t task, int thread, void *context), void *context) {
+    if (monitor && monitor->stopped)
+        return FG_INTERRUPTED;
     crew c = {.work = work, .context = context, .monitor = monitor};
 #ifndef _OPENMP
     n_threads = 1;
 #endif
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
+    if (n_threads > 1)
+        n_threads = threads_to_be_had(n_threads);
     if (n_threads <= 1) { /* no region: a tiny call must not start threads */
         for (int64_t task = 0; task < n_tasks; task++)
             if (run_task(&c, task, 0) && merge)
                 merge(task, 0, context);
     }
 #ifdef _OPENMP
-    else if (merge) {
-#pragma omp parallel for ordered schedule(dynamic, 1) num_threads(n_threads)
-        for (int64_t task = 0; task < n_tasks; task++) {
-            const int thread = omp_get_thread_num();
-            const int was_run = run_task(&c, task, thread);
-#pragma omp ordered
-            if (was_run)
-                merge(task, thread, context);
-        }
-    } else {
+    else {
+        atomic_store(&c.busy, n_threads);
 #pragma omp parallel num_threads(n_threads)
         {
             const int thread = omp_get_thread_num();
-            atomic_fetch_add(&c.busy, 1);
+            int step = 0;
+            fenv_t environment; /* of the time when the runtime started the thread */
+            if (thread != 0) {
+                fegetenv(&environment);
+                fesetenv(FE_DFL_ENV);
+            }
+            if (thread == 0) /* there may be fewer than were asked for */
+                atomic_fetch_sub(&c.busy, n_threads - omp_get_num_threads());
+            if (merge) {
+#pragma omp for ordered schedule(dynamic, 1) nowait
+                for (int64_t task = 0; task < n_tasks; task++) {
+                    const int was_run = run_task(&c, task, thread);
+                    if (thread == 0)
+                        for (step = 0; atomic_load(&c.merged) < task;)
+                            wait_a_little(&c, &step);
+#pragma omp ordered
+                    {
+                        if (was_run)
+                            merge(task, thread, context);
+                        atomic_fetch_add(&c.merged, 1);
+                    }
+                }
+            } else {
 #pragma omp for schedule(dynamic, 1) nowait
-            for (int64_t task = 0; task < n_tasks; task++)
-                run_task(&c, task, thread);
+                for (int64_t task = 0; task < n_tasks; task++)
+                    run_task(&c, task, thread);
+            }
+            if (thread != 0)
+                fesetenv(&environment);
             atomic_fetch_sub(&c.busy, 1);
             if (thread == 0)
-                wait_for_others(&c);
+                for (step = 0; atomic_load(&c.busy) > 0;)
+                    wait_a_little(&c, &step);
         }
     }
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "parallel.h"
 #include "parameters.h"
 
 size_t fg_parameters_count(const fg_shape *shape) {
@@ -38,16 +39,23 @@ static void subtract_multiple(double factor, const double *restrict from, int64_
         to[i] -= factor * from[i];
 }
 
-/* Upper U with A^-1 = U U^T: A = R^T R, U = R^-1, both by rows and in place. Returns 0 where A is
+/* Whether to stop, asked where a row of the factorisation takes a while. */
+static int interrupted(int64_t d, fg_monitor *monitor) {
+    return d >= 128 && fg_parallel_poll(monitor);
+}
+
+/* Upper U with A^-1 = U U^T: A = R^T R, U = R^-1, both by rows and in place. FG_SINGULAR where A is
  * not positive definite. */
-static int invert_cholesky(const double *a, int64_t d, double *out) {
+static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor, double *out) {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j < d; j++)
             out[i * d + j] = j < i ? 0 : a[i * d + j];
     for (int64_t i = 0; i < d; i++) {
         double *row = out + i * d;
         if (!(row[i] > 0) || !isfinite(row[i]))
-            return 0;
+            return FG_SINGULAR;
+        if (interrupted(d, monitor))
+            return FG_INTERRUPTED;
         const double root = sqrt(row[i]);
         row[i] = root;
         for (int64_t j = i + 1; j < d; j++)
@@ -58,6 +66,8 @@ static int invert_cholesky(const double *a, int64_t d, double *out) {
     for (int64_t i = d - 1; i >= 0; i--) {
         double *row = out + i * d;
         const double scale = 1 / row[i];
+        if (interrupted(d, monitor))
+            return FG_INTERRUPTED;
         for (int64_t l = d - 1; l > i; l--) { /* from the end: row[l] must still be R's */
             const double factor = row[l];
             row[l] = 0;
@@ -67,20 +77,23 @@ static int invert_cholesky(const double *a, int64_t d, double *out) {
         for (int64_t j = i; j < d; j++)
             row[j] *= scale;
     }
-    return 1;
+    return FG_OK;
 }
 
 fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances,
-                                double *out_precisions_cholesky, int64_t *out_component) {
+                                fg_monitor *monitor, double *out_precisions_cholesky,
+                                int64_t *out_component) {
     const int64_t d = shape->n_features;
     if (shape->covariance == FG_FULL || shape->covariance == FG_TIED) {
         const int64_t matrices = shape->covariance == FG_FULL ? shape->n_components : 1;
-        for (int64_t k = 0; k < matrices; k++)
-            if (!invert_cholesky(covariances + k * d * d, d, out_precisions_cholesky + k * d * d)) {
+        fg_status status = FG_OK;
+        for (int64_t k = 0; k < matrices && status == FG_OK; k++) {
+            status = invert_cholesky(covariances + k * d * d, d, monitor,
+                                     out_precisions_cholesky + k * d * d);
+            if (status == FG_SINGULAR)
                 *out_component = shape->covariance == FG_FULL ? k : -1;
-                return FG_SINGULAR;
-            }
-        return FG_OK;
+        }
+        return status;
     }
     const int64_t per_component = shape->covariance == FG_DIAG ? d : 1;
     for (int64_t i = 0; i < shape->n_components * per_component; i++) {
@@ -94,7 +107,7 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
 }
 
 fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, double reg_covar,
-                      fg_parameters *out, int64_t *out_component) {
+                      fg_monitor *monitor, fg_parameters *out, int64_t *out_component) {
     const int64_t k_count = shape->n_components, d = shape->n_features, packed = d * (d + 1) / 2;
     const double total = statistics->weight_sum;
     /* Below a rounding error's share of one row a component holds nothing: its mean stays where it
@@ -108,6 +121,8 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
             for (int64_t j = 0; j <= i; j++)
                 out->covariances[i * d + j] = statistics->sxx[i * (i + 1) / 2 + j];
     for (int64_t k = 0; k < k_count; k++) {
+        if (interrupted(d, monitor))
+            return FG_INTERRUPTED;
         const int alive = statistics->nk[k] > nothing;
         const double nk = statistics->nk[k], share = alive ? 1 / nk : 0;
         const double *sx = statistics->sx + k * d, *shift = statistics->shift + k * d;
@@ -148,5 +163,6 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
                 out->covariances[i * d + j] = out->covariances[j * d + i] =
                     value + (i == j ? reg_covar : 0);
             }
-    return fg_precision_cholesky(shape, out->covariances, out->precisions_cholesky, out_component);
+    return fg_precision_cholesky(shape, out->covariances, monitor, out->precisions_cholesky,
+                                 out_component);
 }

@@ -67,7 +67,7 @@ static double floor_of(const fg_shape *shape, const fg_repairer *repairer, int64
 static int factorise(const fg_shape *shape, const part *p) {
     const fg_shape one = {1, shape->n_features, shape->covariance};
     int64_t component;
-    return fg_precision_cholesky(&one, p->covariance, p->factor, &component) == FG_OK;
+    return fg_precision_cholesky(&one, p->covariance, NULL, p->factor, &component) == FG_OK;
 }
 
 static int has_collapsed(const fg_shape *shape, const fg_repairer *repairer, const part *p) {

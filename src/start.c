@@ -83,10 +83,15 @@ static int64_t draw(const double *score, int64_t n, double total, uint64_t *stat
     return last;
 }
 
+/* Whether to stop, where one feature of all rows takes a while. */
+static int interrupted(int64_t rows, fg_monitor *monitor) {
+    return rows >= 1 << 16 && fg_parallel_poll(monitor);
+}
+
 /* m rows of the data, transposed, [feature][row], and their weights. All rows when there are few;
  * else one from each of m strata of equal weight. */
-static void sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *state,
-                        double *out_rows, double *out_weights) {
+static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *state,
+                             fg_monitor *monitor, double *out_rows, double *out_weights) {
     const int64_t n_rows = data->n_rows;
     double total = (double)n_rows, passed = 0;
     if (data->sample_weight && m < n_rows) {
@@ -110,15 +115,18 @@ static void sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *sta
         for (int64_t j = 0; j < d; j++)
             out_rows[j * m + i] = fg_data_value(data, row, j);
         out_weights[i] = m == n_rows ? weight(data, row) : 1;
+        if (i % 256 == 0 && interrupted(m, monitor))
+            return FG_INTERRUPTED;
     }
+    return FG_OK;
 }
 
 /* out = the squared distances of all m rows to one of them, or nearest where that is less; returns
  * their weighted sum. */
 static double try_seed(const double *rows, const double *w, int64_t m, int64_t d, int64_t seed,
-                       const double *nearest, double *out) {
+                       const double *nearest, fg_monitor *monitor, double *out) {
     memset(out, 0, (size_t)m * sizeof(double));
-    for (int64_t j = 0; j < d; j++) {
+    for (int64_t j = 0; j < d && !interrupted(m, monitor); j++) {
         const double *x = rows + j * m, at = x[seed];
         for (int64_t i = 0; i < m; i++)
             out[i] += (x[i] - at) * (x[i] - at);
@@ -141,7 +149,8 @@ static fg_status seed_means(const double *rows, const double *w, int64_t m, int6
         int64_t best = 0;
         for (int c = 0; c < (k ? candidates : 1); c++) {
             const int64_t candidate = draw(score, m, total, state);
-            const double now = try_seed(rows, w, m, d, candidate, k ? nearest : NULL, trial);
+            const double now =
+                try_seed(rows, w, m, d, candidate, k ? nearest : NULL, monitor, trial);
             if (now < best_total || c == 0) {
                 best_total = now;
                 best = candidate;
@@ -170,54 +179,55 @@ static fg_status seed_means(const double *rows, const double *w, int64_t m, int6
 
 /* K distinct rows, drawn by weight; a repeated draw is drawn again. */
 static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t *state,
-                           double *out_means) {
-    const int64_t k_count = shape->n_components, d = shape->n_features;
-    int64_t *taken = malloc((size_t)k_count * sizeof *taken);
+                           fg_monitor *monitor, double *out_means) {
+    const int64_t d = shape->n_features, n_rows = data->n_rows;
+    char *taken = calloc((size_t)n_rows, 1);
     if (!taken)
         return FG_NO_MEMORY;
     double total = 0;
-    for (int64_t n = 0; n < data->n_rows; n++)
+    for (int64_t n = 0; n < n_rows; n++)
         total += weight(data, n);
-    for (int64_t k = 0; k < k_count; k++) {
+    fg_status status = FG_OK;
+    for (int64_t k = 0; k < shape->n_components && status == FG_OK; k++) {
         int64_t row = 0;
-        for (int attempt = 0, repeated = 1; repeated && attempt < 64; attempt++) {
-            if (!data->sample_weight) {
-                row = (int64_t)(next_uniform(state) * (double)data->n_rows);
-            } else {
-                row = draw(data->sample_weight, data->n_rows, total, state);
-            }
-            repeated = 0;
-            for (int64_t l = 0; l < k; l++)
-                repeated |= taken[l] == row;
+        for (int attempt = 0; attempt < 64 && (attempt == 0 || taken[row]); attempt++) {
+            if (!data->sample_weight)
+                row = (int64_t)(next_uniform(state) * (double)n_rows);
+            else if (fg_parallel_poll(monitor))
+                break;
+            else
+                row = draw(data->sample_weight, n_rows, total, state);
         }
         /* K close to N: take the next free row */
-        for (int64_t step = 0, repeated = 1; repeated && step <= data->n_rows; step++) {
-            repeated = !(weight(data, row) > 0);
-            for (int64_t l = 0; l < k; l++)
-                repeated |= taken[l] == row;
-            if (repeated)
-                row = (row + 1) % data->n_rows;
-        }
-        taken[k] = row;
+        for (int64_t step = 0; step < n_rows && (taken[row] || !(weight(data, row) > 0)); step++)
+            row = (row + 1) % n_rows;
+        taken[row] = 1;
         for (int64_t j = 0; j < d; j++)
             out_means[k * d + j] = fg_data_value(data, row, j);
+        if (fg_parallel_poll(monitor))
+            status = FG_INTERRUPTED;
     }
     free(taken);
-    return FG_OK;
+    return status;
+}
+
+/* The element of the covariances' diagonals that follows on i. */
+static int64_t next_diagonal(const fg_shape *shape, int64_t i) {
+    const int64_t d = shape->n_features;
+    if (shape->covariance == FG_DIAG || shape->covariance == FG_SPHERICAL)
+        return i + 1;
+    return (i + 1) % (d * d) == 0 ? i + 1 : i + d + 1;
 }
 
 /* Equal weights and one precision for all: distances are Euclidean, in units of a deviation, so
  * that data of any scale keep their digits. */
 static void set_spheres(const fg_shape *shape, double deviation, fg_parameters *parameters) {
-    const int64_t d = shape->n_features;
     for (int64_t k = 0; k < shape->n_components; k++)
         parameters->weights[k] = 1 / (double)shape->n_components;
-    const size_t n = fg_covariance_count(shape);
-    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
-    for (size_t i = 0; i < n; i++) {
-        const int diagonal = !matrix || i % (size_t)(d * d) % (size_t)(d + 1) == 0;
-        parameters->precisions_cholesky[i] = diagonal ? 1 / deviation : 0;
-    }
+    const int64_t n = (int64_t)fg_covariance_count(shape);
+    memset(parameters->precisions_cholesky, 0, (size_t)n * sizeof(double));
+    for (int64_t i = 0; i < n; i = next_diagonal(shape, i))
+        parameters->precisions_cholesky[i] = 1 / deviation;
 }
 
 /* One pass with hard or random responsibilities about the given means, and its M step. */
@@ -282,11 +292,11 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
 
 /* sum w |x - nearest mean|^2; work: 2 m. */
 static double inertia(const double *rows, const double *w, int64_t m, const double *means,
-                      int64_t k_count, int64_t d, double *work) {
+                      int64_t k_count, int64_t d, fg_monitor *monitor, double *work) {
     double *least = work, *distance = work + m;
     for (int64_t k = 0; k < k_count; k++) {
         memset(distance, 0, (size_t)m * sizeof(double));
-        for (int64_t j = 0; j < d; j++) {
+        for (int64_t j = 0; j < d && !interrupted(m, monitor); j++) {
             const double *x = rows + j * m, mean = means[k * d + j];
             for (int64_t i = 0; i < m; i++)
                 distance[i] += (x[i] - mean) * (x[i] - mean);
@@ -312,7 +322,9 @@ static fg_status cluster_sample(const fg_shape *shape, const fg_data *sample, in
             status = lloyd(shape, sample, variance, SAMPLE_TOL, 1, monitor, means);
         if (status != FG_OK)
             return status;
-        const double now = tries > 1 ? inertia(rows, w, m, means, k_count, d, work) : 0;
+        const double now = tries > 1 ? inertia(rows, w, m, means, k_count, d, monitor, work) : 0;
+        if (fg_parallel_poll(monitor))
+            return FG_INTERRUPTED;
         if (i && now < least)
             memcpy(out_means, means, (size_t)(k_count * d) * sizeof(double));
         least = now < least ? now : least;
@@ -334,14 +346,13 @@ static fg_status cluster(const fg_shape *shape, const fg_data *data, int with_ll
     if (!rows)
         return FG_NO_MEMORY;
     double *w = rows + m * d, *work = w + m, *spare = work + 4 * m;
-    sample_rows(data, d, m, state, rows, w);
-    fg_status status;
-    if (with_lloyd && m < n_rows) {
+    fg_status status = sample_rows(data, d, m, state, monitor, rows, w);
+    if (status == FG_OK && with_lloyd && m < n_rows) {
         const fg_data sample = {rows, FG_FLOAT64, m, 1, m, w};
         const int tries = n_rows >= 8 * m ? TRIES : 1;
         status =
             cluster_sample(shape, &sample, tries, variance, state, monitor, work, spare, out_means);
-    } else
+    } else if (status == FG_OK)
         status = seed_means(rows, w, m, k_count, d, state, monitor, work, out_means);
     free(rows);
     if (status == FG_OK && with_lloyd)
@@ -385,7 +396,7 @@ fg_status fg_variances(const fg_data *data, int64_t d, int n_threads, fg_monitor
 /* Gives every component equal weight, the covariance of the rows about the nearest mean, pooled
  * over the components, and its own mean back. */
 static fg_status pool(const fg_shape *shape, const double *means, double reg_covar,
-                      fg_parameters *p, int64_t *out_component) {
+                      fg_monitor *monitor, fg_parameters *p, int64_t *out_component) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const size_t all = fg_covariance_count(shape), each = all / (size_t)k_count;
     memcpy(p->means, means, (size_t)(k_count * d) * sizeof(double));
@@ -396,13 +407,12 @@ static fg_status pool(const fg_shape *shape, const double *means, double reg_cov
         for (int64_t k = 0; k < k_count; k++)
             p->covariances[(size_t)k * each + i] = sum;
     }
-    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
-    for (size_t i = 0; i < all; i++)
-        if (!matrix || i % (size_t)(d * d) % (size_t)(d + 1) == 0)
-            p->covariances[i] += reg_covar;
+    for (int64_t i = 0; i < (int64_t)all; i = next_diagonal(shape, i))
+        p->covariances[i] += reg_covar;
     for (int64_t k = 0; k < k_count; k++)
         p->weights[k] = 1 / (double)k_count;
-    return fg_precision_cholesky(shape, p->covariances, p->precisions_cholesky, out_component);
+    return fg_precision_cholesky(shape, p->covariances, monitor, p->precisions_cholesky,
+                                 out_component);
 }
 
 fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
@@ -420,7 +430,7 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
         for (int64_t i = d; i < k_count * d; i++)
             means[i] = means[i % d];
     else if (status == FG_OK && start == FG_START_DATA)
-        status = draw_rows(shape, data, &state, means);
+        status = draw_rows(shape, data, &state, monitor, means);
     else if (status == FG_OK)
         status = cluster(shape, data, start == FG_START_KMEANS, variance, &state, n_threads,
                          monitor, means);
@@ -430,7 +440,7 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
         status = one_step(shape, data, mode, seed, means, deviation, pooled ? 0 : reg_covar,
                           n_threads, monitor, out, out_component);
         if (pooled && (status == FG_OK || status == FG_SINGULAR))
-            status = pool(shape, means, reg_covar, out, out_component);
+            status = pool(shape, means, reg_covar, monitor, out, out_component);
     }
     free(means);
     return status;

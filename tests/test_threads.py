@@ -1,13 +1,24 @@
-"""threads.resolve: every limit a user or a container can set is respected."""
+"""Threads: every limit a user or a container can set is respected, by every call; and calls from
+many threads of Python at once."""
 
 import os
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fusedgmm import threads
+from fusedgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    MixtureParameters,
+    accumulate,
+    fit_batch,
+    threads,
+)
 
 many_cpus = pytest.mark.skipif(threads.available_cpus() < 2, reason="one CPU shows no limit")
 
@@ -97,3 +108,210 @@ def test_no_number_of_threads(n_threads):
 def test_an_int_is_clamped_to_the_cpus():
     assert threads.resolve(1) == 1
     assert threads.resolve(10**9) == threads.available_cpus()
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/pods/one", {"pods/one/cpu.max": "200000 100000"}, 2),
+        ("0::/pods/one", {"pods/cpu.max": "200000 100000", "pods/one/cpu.max": "max 100000"}, 2),
+        ("0::/pods/one", {"pods/cpu.max": "100000 100000", "pods/one/cpu.max": "3 1"}, 1),
+        ("0::/", {"cpu.max": "200000 100000"}, 2),
+        ("0::/../other", {"cpu.max": "200000 100000"}, 2),
+        (
+            "3:cpu,cpuacct:/docker/one",
+            {
+                "cpu/docker/one/cpu.cfs_quota_us": "200000",
+                "cpu/docker/one/cpu.cfs_period_us": "100000",
+            },
+            2,
+        ),
+        # seen from inside, the container's own folder is the root
+        (
+            "3:cpu,cpuacct:/docker/one",
+            {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        ("5:memory:/docker/one", {"docker/one/cpu.max": "100000 100000"}, None),
+    ],
+    ids=str,
+)
+def test_cgroup_quota_of_a_folder(cgroup, monkeypatch, membership, files, quota):
+    proc = cgroup / "membership"
+    proc.write_text(membership + "\n")
+    paths = {"/proc/self/cgroup": proc}
+    monkeypatch.setattr(threads, "Path", lambda path: paths.get(path) or Path(path))
+    for name, text in files.items():
+        (cgroup / name).parent.mkdir(exist_ok=True, parents=True)
+        (cgroup / name).write_text(text + "\n")
+    assert threads.cpu_quota() == quota
+
+
+# ---- what calls really use ----
+
+X = np.random.default_rng(0).normal(size=(20_000, 3)) + np.repeat([[0], [5]], 10_000, axis=0)
+
+
+def options(n_threads=None):
+    return {"n_threads": n_threads, "random_state": 0, "max_iter": 200}
+
+
+def calls(n_threads=None):
+    """Every kind of call, by name."""
+    model = GaussianMixture(2, **options(n_threads)).fit(X)
+    parameters = MixtureParameters(
+        model.weights_, model.means_, model.covariances_, model.precisions_cholesky_, "full"
+    )
+    return {
+        "fit": lambda: GaussianMixture(3, **options(n_threads)).fit(X),
+        "Bayesian": lambda: BayesianGaussianMixture(n_components=2, **options(n_threads)).fit(X),
+        "batch": lambda: fit_batch(X.reshape(200, 100, 3), 2, **options(n_threads)),
+        "predict": lambda: model.predict(X),
+        "predict_proba": lambda: model.predict_proba(X),
+        "score_samples": lambda: model.score_samples(X),
+        "accumulate": lambda: accumulate(X, parameters, n_threads=n_threads),
+    }
+
+
+def count_threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def threads_used(call):
+    """By a call from a thread of its own: what OpenMP starts for it stays as long as it lives."""
+    seen, errors, idle = [], [], count_threads()
+
+    def work():
+        try:
+            before = count_threads()
+            call()
+            seen.append(count_threads() - before + 1)
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert not errors, errors
+    deadline = time.monotonic() + 10  # until those are gone, and the next count is right
+    while count_threads() > idle and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return seen[0]
+
+
+@many_cpus
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+@pytest.mark.parametrize("name", list(calls()))
+def test_limits_hold_for_every_call(name, cgroup):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    call, most = calls()[name], min(threads.available_cpus(), threads.resolve())
+    if most < 2:
+        pytest.skip("this process is limited to one thread")
+    everywhere = os.sched_getaffinity(0)
+
+    def on_one_cpu():
+        os.sched_setaffinity(0, {min(everywhere)})
+        call()
+
+    def limited():
+        with threadpoolctl.threadpool_limits(1):
+            call()
+
+    assert threads_used(call) == most
+    assert threads_used(on_one_cpu) == 1  # the affinity is the thread's own
+    assert threads_used(call) == most
+    assert threads_used(limited) == 1
+    assert threads_used(call) == most
+    (cgroup / "cpu.max").write_text("100000 100000")
+    assert threads_used(call) == 1
+    (cgroup / "cpu.max").write_text("max 100000")
+    assert threads_used(call) == most
+    assert threads_used(calls(1)[name]) == 1
+
+
+def bits(result):
+    found = [
+        n for n in ("means_", "covariances_", "bic", "means", "nk", "sxx") if hasattr(result, n)
+    ]
+    assert len(found) >= 2
+    return [
+        np.asarray(getattr(result, n)).tobytes() for n in found if not callable(getattr(result, n))
+    ]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, None])
+def test_calls_from_many_threads_at_once_have_the_bits_of_each_alone(n_threads):
+    def answer(call):
+        result = call()
+        return result.tobytes() if isinstance(result, np.ndarray) else bits(result)
+
+    named = calls(n_threads)
+    right = {name: answer(call) for name, call in named.items()}
+    wrong = []
+
+    def work(shift):
+        names = list(named)
+        for name in names[shift:] + names[:shift]:
+            if answer(named[name]) != right[name]:
+                wrong.append(name)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(7)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_one_model_answers_many_threads():
+    model = GaussianMixture(3, random_state=0).fit(X)
+    right = model.score_samples(X).tobytes()
+    found = []
+    workers = [
+        threading.Thread(target=lambda: found.append(model.score_samples(X).tobytes()))
+        for _ in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [right] * 8
+
+
+def test_python_goes_on_while_a_fit_runs():
+    stop = threading.Event()
+    errors = []
+
+    class Stop(Exception):
+        pass
+
+    def report(*_):
+        if stop.is_set():
+            raise Stop
+
+    def work():
+        try:
+            fit_batch([X, X], 8, tol=0, max_iter=10**7, progress=report)
+        except Stop:
+            return
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    begin, turns = time.monotonic(), 0
+    while turns < 100 and time.monotonic() - begin < 30:
+        time.sleep(0.001)
+        turns += 1
+    alive = worker.is_alive()
+    stop.set()
+    worker.join(10)
+    assert turns == 100 and alive and not worker.is_alive() and not errors
+
+
+def test_the_lock_of_free_threaded_python_stays_off():
+    if not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled():
+        pytest.skip("a Python with a global lock, or with a module that has switched it on")
+    code = "import sys, fusedgmm; assert not sys._is_gil_enabled()"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
+    assert done.returncode == 0, done.stderr

@@ -86,7 +86,23 @@ typedef struct {
     real *vectors;                                 /* outer: K x row_length, sums */
     real *lanes;                                   /* n_slots x FG_LANES: sums by lane, or */
     double *slots;                                 /* n_slots: sums by block */
+    fg_monitor *monitor;
+    int64_t unpolled; /* multiply-adds since the monitor was asked */
+    int stopped;
 } block;
+
+/* Whether to stop, asked after some milliseconds of work: the clock costs nothing beside it. Small
+ * pieces are not counted; many of them make one large one. */
+static inline int interrupted(block *b, int64_t work) {
+    if (work < 4096)
+        return 0;
+    b->unpolled += work;
+    if (b->unpolled >= 30000000) {
+        b->unpolled = 0;
+        b->stopped = fg_parallel_poll(b->monitor);
+    }
+    return b->stopped;
+}
 
 static size_t place(real **out, char *memory, size_t at, int64_t count) {
     *out = (real *)(memory + at);
@@ -102,6 +118,8 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     char *m = scratch;
     size_t at = 0;
     out->p = p;
+    out->monitor = NULL;
+    out->unpolled = out->stopped = 0;
     at = place(&out->samples, m, at, features);
     at = place(&out->centred, m, at, tied || spherical ? features : 0);
     at = place(&out->difference, m, at, small ? 0 : tied ? features : p.d * GROUP_ROWS);

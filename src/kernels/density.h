@@ -98,9 +98,9 @@ INLINE void distance_panels(int64_t d, const real *samples, int64_t stride, cons
 #undef RUN
 }
 
-static void density_large(const fg_model *model, const block *b, int64_t padded) {
+static void density_large(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride, triangle = d * (d + 1) / 2;
-    for (int64_t k = 0; k < b->p.k_count; k++) {
+    for (int64_t k = 0; k < b->p.k_count && !interrupted(b, padded * triangle); k++) {
         const vec log_scale = vec_set(((const real *)model->log_scale)[k]);
         for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
             vec distance[FG_GROUP];
@@ -116,9 +116,9 @@ static void density_large(const fg_model *model, const block *b, int64_t padded)
 }
 
 /* Tied: the samples' image (x - centre) U, one transform for all components. */
-static void image_of_samples(const fg_model *model, const block *b, int64_t padded) {
+static void image_of_samples(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride;
-    for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
+    for (int64_t n = 0; n < padded && !interrupted(b, GROUP_ROWS * d * d / 2); n += GROUP_ROWS) {
         const real *u = model->factor, *x = b->centred + n;
         vec y[PANEL][FG_GROUP];
         if (d <= SMALL_FEATURES) {
@@ -184,10 +184,10 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
     }
 }
 
-INLINE void density_distances(const fg_model *model, const block *b, const real *points,
+INLINE void density_distances(const fg_model *model, block *b, const real *points,
                               const real *centres, const real *rest, int64_t padded) {
-    const int64_t k_count = b->p.k_count;
-    for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * (b->p.d + 8);
+    for (int64_t n = 0; n < padded && !interrupted(b, work); n += GROUP_ROWS)
         for (int64_t k0 = 0; k0 < k_count; k0 += 4)
             switch (k_count - k0) {
             case 1: distance_tile(1, model, b, points, centres, rest, k0, n); break;
@@ -227,9 +227,9 @@ INLINE void diagonal_tile(const int k_width, const fg_model *model, const block 
     }
 }
 
-static void density_diagonal(const fg_model *model, const block *b, int64_t padded) {
-    const int64_t k_count = b->p.k_count;
-    for (int64_t n = 0; n < padded; n += GROUP_ROWS)
+static void density_diagonal(const fg_model *model, block *b, int64_t padded) {
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * (b->p.d + 8);
+    for (int64_t n = 0; n < padded && !interrupted(b, work); n += GROUP_ROWS)
         for (int64_t k0 = 0; k0 < k_count; k0 += 2)
             if (k0 + 2 <= k_count)
                 diagonal_tile(2, model, b, k0, n);
@@ -247,7 +247,7 @@ static void centre_samples(const fg_model *model, const block *b, int64_t padded
 }
 
 /* Fills the block's responsibilities with log-densities, the components' weights included. */
-static void log_densities(const fg_model *model, const block *b, int64_t padded) {
+static void log_densities(const fg_model *model, block *b, int64_t padded) {
     const fg_covariance covariance = model->shape.covariance;
     if (covariance == FG_TIED || covariance == FG_SPHERICAL)
         centre_samples(model, b, padded);

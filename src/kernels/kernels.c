@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "parallel.h"
 #include "simd/vector.h"
 
 #include "kernels/block.h"
@@ -22,15 +23,19 @@ static size_t scratch_bytes(const fg_shape *shape) {
 }
 
 static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                       uint64_t seed, fg_sums sums, void *scratch, fg_statistics *out_statistics) {
+                       uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
+                       fg_statistics *out_statistics) {
     block b;
     block_in(&model->shape, scratch, &b);
+    b.monitor = monitor;
     reset_sums(&b);
     int64_t since_flush = 0;
     for (int64_t n = begin; n < end; n += b.p.rows) {
         const int64_t padded =
             load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
         log_densities(model, &b, padded);
+        if (b.stopped)
+            return;
         double log_likelihood = 0;
         if (model->mode == FG_SOFT)
             log_likelihood = normalise_and_sum(responsibilities_are_roots(model, &b), &b, padded);
@@ -38,8 +43,12 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             choose_nearest(&b, padded);
         else
             choose_random(&b, padded, n, seed);
+        if (interrupted(&b, padded * b.p.k_count))
+            return;
         if (sums != FG_LIKELIHOOD)
             add_block(model, &b, padded, sums);
+        if (b.stopped)
+            return;
         out_statistics->log_likelihood += log_likelihood / model->weight_scale + b.poison;
         out_statistics->weight_sum +=
             (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
@@ -55,9 +64,10 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
 }
 
 static int score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                 fg_want want, void *scratch, void *out) {
+                 fg_want want, void *scratch, fg_monitor *monitor, void *out) {
     block b;
     block_in(&model->shape, scratch, &b);
+    b.monitor = monitor;
     double poison = 0;
     const int64_t k_count = b.p.k_count;
     for (int64_t n = begin; n < end; n += b.p.rows) {
@@ -65,6 +75,8 @@ static int score(const fg_model *model, const fg_data *data, int64_t begin, int6
         const int64_t padded = load_block(data, n, rows, 1, &b);
         poison += b.poison;
         log_densities(model, &b, padded);
+        if (b.stopped)
+            return 0;
         if (want == FG_WANT_LABELS) {
             choose_best(&b, padded);
             for (int64_t i = 0; i < rows; i++)

@@ -2,7 +2,8 @@
  *
  * A pass cuts the rows into blocks. Every block is loaded (transposed, lanes over samples), scored
  * against all components, normalised to responsibilities, and added to the sums. Kernels own no
- * threads and allocate nothing. */
+ * threads and allocate nothing. What may take long polls its monitor, and ends early, its results
+ * worthless, when that says stop. */
 #ifndef FG_KERNELS_H
 #define FG_KERNELS_H
 
@@ -45,14 +46,16 @@ typedef struct {
     size_t (*model_bytes)(const fg_shape *shape);
     /* out_shift: K x d, where the sums will be about */
     void (*prepare)(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
-                    const fg_about *about, void *memory, double *out_shift, fg_model *out_model);
+                    const fg_about *about, void *memory, fg_monitor *monitor, double *out_shift,
+                    fg_model *out_model);
     size_t (*scratch_bytes)(const fg_shape *shape);
     /* Adds the rows [begin, end) to out_statistics; sums says which. */
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                       uint64_t seed, fg_sums sums, void *scratch, fg_statistics *out_statistics);
+                       uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
+                       fg_statistics *out_statistics);
     /* Non-zero where a sample is NaN or infinite. */
     int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                 fg_want want, void *scratch, void *out);
+                 fg_want want, void *scratch, fg_monitor *monitor, void *out);
     void (*exp_log)(const void *x, int64_t n, int want_log, void *out); /* for the tests */
 } fg_kernels;
 

@@ -78,7 +78,8 @@ static void multiply_upper(const double *mean, const real *from, const double *u
 #define UNSEEN (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
 
 static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
-                    const fg_about *about, void *memory, double *out_shift, fg_model *out) {
+                    const fg_about *about, void *memory, fg_monitor *monitor, double *out_shift,
+                    fg_model *out) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const fg_covariance covariance = shape->covariance;
     size_t at[N_MODEL_PARTS + 1];
@@ -97,7 +98,7 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
         centre[i] = (real)(common ? about->shift[i] : mean);
     }
     double largest_rest = 0, log_det = 0;
-    for (int64_t k = 0; k < k_count; k++) {
+    for (int64_t k = 0; k < k_count && !(d >= 128 && fg_parallel_poll(monitor)); k++) {
         const double *mean = parameters->means + k * d;
         double *s = out_shift + k * d;
         for (int64_t i = 0; i < d; i++) {

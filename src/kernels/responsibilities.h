@@ -49,7 +49,7 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
     const vec zero = vec_set(0), one = vec_set(1);
     vec total = zero, product[FG_GROUP];
     UNROLL for (int v = 0; v < FG_GROUP; v++) product[v] = one;
-    for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
+    for (int64_t n = 0; n < padded && !interrupted(b, 8 * GROUP_ROWS * k_count); n += GROUP_ROWS) {
         fetch_next(b, n, GROUP_ROWS, padded);
         real *r = b->responsibilities + n;
         vec top[FG_GROUP], sum[FG_GROUP];
@@ -104,8 +104,8 @@ static double normalise_and_sum(const int roots, block *b, int64_t padded) {
 
 /* best: each row's most probable component, the first one where several are equal. */
 static void choose_best(block *b, int64_t padded) {
-    const int64_t stride = b->p.stride;
-    for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
+    const int64_t stride = b->p.stride, k_count = b->p.k_count;
+    for (int64_t n = 0; n < padded && !interrupted(b, 8 * GROUP_ROWS * k_count); n += GROUP_ROWS) {
         fetch_next(b, n, GROUP_ROWS, padded);
         const real *r = b->responsibilities + n;
         vec top[FG_GROUP], best[FG_GROUP];
@@ -113,7 +113,7 @@ static void choose_best(block *b, int64_t padded) {
             top[v] = vec_load(r + v * FG_LANES);
             best[v] = vec_set(0);
         }
-        for (int64_t k = 1; k < b->p.k_count; k++) {
+        for (int64_t k = 1; k < k_count; k++) {
             const vec index = vec_set((real)k);
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
                 const vec l = vec_load(r + k * stride + v * FG_LANES);
@@ -128,7 +128,7 @@ static void choose_best(block *b, int64_t padded) {
 static void choose_nearest(block *b, int64_t padded) {
     choose_best(b, padded);
     const vec half = vec_set((real)0.5), zero = vec_set(0);
-    for (int64_t k = 0; k < b->p.k_count; k++) {
+    for (int64_t k = 0; k < b->p.k_count && !interrupted(b, 16 * padded); k++) {
         const vec index = vec_set((real)k);
         for (int64_t n = 0; n < padded; n += FG_LANES) {
             const vec off = vec_sub(vec_load(b->best + n), index); /* whole numbers */
@@ -142,7 +142,7 @@ static void choose_nearest(block *b, int64_t padded) {
 /* Counter-based (splitmix64's finaliser), so that a row's draw depends on its number alone. */
 static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
-    for (int64_t n = 0; n < padded; n++) {
+    for (int64_t n = 0; n < padded && !interrupted(b, 16 * k_count); n++) {
         real sum = 0;
         for (int64_t k = 0; k < k_count; k++) {
             uint64_t z = seed + (uint64_t)((begin + n) * k_count + k + 1) * 0x9e3779b97f4a7c15u;

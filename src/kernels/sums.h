@@ -427,7 +427,9 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
     const int centred = sums_are_centred(model), are_roots = responsibilities_are_roots(model, b);
     const int by_feature =
         covariance == FG_DIAG || (covariance == FG_SPHERICAL && model->recentred);
-    for (int64_t k = 0; k < k_count; k++) {
+    const int rows_only = by_feature || centred || covariance == FG_SPHERICAL;
+    const int64_t work = padded * (rows_only ? 16 : 16 + d * d / 2);
+    for (int64_t k = 0; k < k_count && !interrupted(b, work); k++) {
         const real *g = b->responsibilities + k * stride;
         const vec nk = are_roots ? squares_sum(g, padded) : rows_sum(g, padded);
         deposit(b, first_slot(b, k), nk);
@@ -446,7 +448,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
         component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
     const int64_t chunk = cached_features(padded);
     for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
-        for (int64_t k = 0; k < k_count; k++)
+        for (int64_t k = 0; k < k_count && !interrupted(b, padded * chunk); k++)
             diagonal_moments(model, b, b->responsibilities + k * stride, padded, k, c0,
                              at_most(d, c0 + chunk));
 }
@@ -458,13 +460,15 @@ static void reset_sums(block *b) {
     else
         memset(b->slots, 0, (size_t)p->n_slots * sizeof(double));
     if (p->outer) {
-        memset(b->matrices, 0, (size_t)(p->n_matrices * p->d * p->row_length) * sizeof(real));
+        const int64_t matrix = p->d * p->row_length;
+        for (int64_t i = 0; i < p->n_matrices && !interrupted(b, matrix); i++)
+            memset(b->matrices + i * matrix, 0, (size_t)matrix * sizeof(real));
         memset(b->vectors, 0, (size_t)(p->k_count * p->row_length) * sizeof(real));
     }
 }
 
 /* Hands the sums over, in double and in the statistics' own layout. */
-static void flush_sums(const fg_model *model, const block *b, fg_sums sums, fg_statistics *out) {
+static void flush_sums(const fg_model *model, block *b, fg_sums sums, fg_statistics *out) {
     const plan *p = &b->p;
     const int64_t d = p->d;
     const double back = 1 / model->weight_scale;
@@ -488,7 +492,7 @@ static void flush_sums(const fg_model *model, const block *b, fg_sums sums, fg_s
         return;
     double *sxx = out->sxx;
     if (p->outer)
-        for (int64_t row = 0; row < p->n_matrices * d; row++)
+        for (int64_t row = 0; row < p->n_matrices * d && !interrupted(b, 4 * d); row++)
             for (int64_t j = 0; j <= row % d; j++)
                 *sxx++ += (double)b->matrices[row * p->row_length + j] * back;
     else

@@ -99,7 +99,7 @@ static void check_maximize(const mixture *m, const samples *s) {
     CONTEXT("maximize %s d=%lld K=%lld", covariance_name(shape->covariance), (long long)d,
             (long long)k_count);
     CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &sum) == FG_OK, "accumulate");
-    CHECK(fg_maximize(shape, &sum, reg_covar, &p, &component) == FG_OK, "maximize");
+    CHECK(fg_maximize(shape, &sum, reg_covar, NULL, &p, &component) == FG_OK, "maximize");
     exact total = 0;
     for (int64_t k = 0; k < k_count; k++)
         total += sum.nk[k];
@@ -167,8 +167,8 @@ static void test_maximize_degenerate(void) {
         CONTEXT("degenerate %s", covariance_name(c));
         for (int i = 0; i < 3; i++) {
             covariances[last] = (double[]){0, -1, NAN}[i];
-            CHECK(fg_precision_cholesky(&shape, covariances, p.precisions_cholesky, &component) ==
-                          FG_SINGULAR &&
+            CHECK(fg_precision_cholesky(&shape, covariances, NULL, p.precisions_cholesky,
+                                        &component) == FG_SINGULAR &&
                       component == (c == FG_TIED ? -1 : 1),
                   "component %lld", (long long)component);
         }
@@ -182,7 +182,7 @@ static void test_maximize_degenerate(void) {
         }
         for (size_t i = 0; i < fg_moment_count(&shape); i++)
             s.sxx[i] = i == 1 && is_matrix(c) ? 0 : 10;
-        CHECK(fg_maximize(&shape, &s, 0.5, &p, &component) == FG_OK, "maximize");
+        CHECK(fg_maximize(&shape, &s, 0.5, NULL, &p, &component) == FG_OK, "maximize");
         CHECK(p.weights[0] == 1 && p.weights[1] == 0, "weights");
         CHECK(p.means[2] == 5 && p.means[3] == 6, "an empty component keeps its mean");
         CHECK(c == FG_TIED || entry(&shape, p.covariances, 1, 1, 1) == 0.5, "reg_covar");

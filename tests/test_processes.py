@@ -1,0 +1,277 @@
+"""Fits in children, beside other threads and other OpenMP runtimes: never a hang, the same bits.
+
+Every script runs in a process of its own with a time limit: a hang is a failure.
+"""
+
+import os
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, limits of Linux")
+
+# Two threads on any machine: model.fit(X) uses them, and expected() is what it must give.
+PRELUDE = """
+import os, sys, threading, time, warnings
+import numpy as np
+from fusedgmm import GaussianMixture, threads
+
+warnings.simplefilter("error")
+for message in (".*multi-threaded, use of fork", "Best performing initialization did not conv"):
+    warnings.filterwarnings("ignore", message=message)
+threads.available_cpus = lambda: 2
+X = np.random.default_rng(0).normal(size=(20_000, 3)) + np.repeat([[0], [5]], 10_000, axis=0)
+model = GaussianMixture(3, n_threads=2, random_state=0, tol=0, max_iter=5)
+model.init_params = "k-means++"
+
+def bits(model):
+    return model.means_.tobytes() + model.covariances_.tobytes() + model.weights_.tobytes()
+
+def count_threads():
+    return len(os.listdir("/proc/self/task")) if sys.platform.startswith("linux") else 2
+
+def child(work):
+    \"\"\"Fork, work there, and return the child's number.\"\"\"
+    number = os.fork()
+    if number == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return number
+
+def wait_for(number):
+    assert os.waitpid(number, 0)[1] == 0, "the child failed"
+
+def fit_as_before():
+    assert bits(model.fit(X)) == before
+    assert count_threads() >= 2, "it ran on one thread"
+
+before = bits(model.fit(X))
+"""
+
+
+def run(script, *, timeout=60, **environment):
+    """Run a script behind the prelude; what it prints."""
+    clean = {n: v for n, v in os.environ.items() if n != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + dedent(script)],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@posix
+@pytest.mark.parametrize(
+    "script",
+    [
+        "wait_for(child(fit_as_before)); fit_as_before()",
+        # a grandchild, which finds the pool of its parent gone too
+        """
+        def fit_and_fork():
+            fit_as_before()
+            wait_for(child(fit_as_before))
+        wait_for(child(fit_and_fork))
+        """,
+        # from a second thread, while the first is in a region
+        """
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                assert bits(GaussianMixture(**model.get_params()).fit(X)) == before
+        worker = threading.Thread(target=busy)
+        worker.start()
+        for _ in range(5):
+            wait_for(child(fit_as_before))
+            time.sleep(0.01)
+        stop.set()
+        worker.join()
+        """,
+        # from a thread that has a pool of its own
+        """
+        done = []
+        def fit_and_fork():
+            fit_as_before()
+            wait_for(child(fit_as_before))
+            fit_as_before()
+            done.append(True)
+        worker = threading.Thread(target=fit_and_fork)
+        worker.start()
+        worker.join()
+        assert done
+        """,
+        # within a region: the runtime cannot be paused there, and the child gets one thread
+        """
+        from fusedgmm import fit_batch
+        children = []
+        def fork_once(done, count):
+            if not children:
+                children.append(child(lambda: bits(model.fit(X)) == before or os.abort()))
+        fit_batch(X.reshape(1000, 20, 3), 2, n_threads=2, progress=fork_once)
+        wait_for(children[0])
+        """,
+    ],
+    ids=["a child", "a grandchild", "beside a fit", "from another thread", "from a callback"],
+)
+def test_a_child_of_fork_fits_with_the_bits_and_threads_of_its_parent(script):
+    run(script)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_of_processes(method):
+    import multiprocessing
+
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    run(
+        f"""
+        import multiprocessing
+        with multiprocessing.get_context("{method}").Pool(2) as pool:
+            for fitted in pool.map(model.fit, [X, X, X], chunksize=1):
+                assert bits(fitted) == before
+        assert bits(model.fit(X)) == before
+        """
+    )
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_jobs_of_joblib(backend):
+    pytest.importorskip("joblib")
+    run(
+        f"""
+        import joblib
+        models = [GaussianMixture(**model.get_params()) for _ in range(4)]
+        jobs = (joblib.delayed(m.fit)(X) for m in models)
+        fitted = joblib.Parallel(n_jobs=2, backend="{backend}")(jobs)
+        assert [bits(m) for m in fitted] == 4 * [before]
+        if "{backend}" == "loky":  # which tells its workers how many threads are theirs
+            jobs = joblib.Parallel(n_jobs=2)(joblib.delayed(threads.resolve)() for _ in range(2))
+            assert sum(jobs) <= max(2, joblib.cpu_count()), jobs
+        """
+    )
+
+
+@linux
+def test_calls_that_run_at_once_share_the_threads():
+    """Eight threads of Python that may use eight each would be 64 beside the first; the threads of
+    joblib and Dask do not set a limit of their own."""
+    printed = run(
+        """
+        threads.available_cpus = lambda: 8
+        stop = threading.Event()
+        def busy():
+            mine = GaussianMixture(**model.get_params() | {"n_threads": 8})
+            while not stop.is_set():
+                assert bits(mine.fit(X)) == before
+        workers = [threading.Thread(target=busy) for _ in range(8)]
+        for worker in workers:
+            worker.start()
+        seen = []
+        time.sleep(0.3)
+        for _ in range(50):
+            time.sleep(0.01)
+            seen.append(count_threads())
+        stop.set()
+        for worker in workers:
+            worker.join()
+        print(sorted(seen)[25])
+        """
+    )
+    assert int(printed) <= 64 / 2
+
+
+@posix
+def test_beside_the_openmp_of_scikit_learn():
+    pytest.importorskip("sklearn")
+    run(
+        """
+        from sklearn.cluster import KMeans
+        def both():
+            KMeans(3, n_init=1, random_state=0).fit(X)
+            fit_as_before()
+        both()
+        both()
+        # its own pool does not survive a fork; ours does
+        wait_for(child(fit_as_before))
+        """
+    )
+
+
+LIMITED = """
+    import resource
+    threads.available_cpus = lambda: 8
+    model.n_threads = 8
+    def limit():
+        {limit}
+    {prepare}
+    limit()
+    for _ in range(3):
+        assert bits(model.fit(X)) == before
+        worker = threading.Thread(target=model.fit, args=(X,))
+        try:
+            worker.start()
+            worker.join()
+        except RuntimeError:  # nor can Python start one
+            pass
+    assert {few}(count_threads() < 8)
+    print("alive")
+"""
+FEW_PROCESSES = """
+        resource.setrlimit(resource.RLIMIT_NPROC, (3, 3))
+        if os.getuid() == 0:  # whom this limit does not bind
+            os.setuid(54321)
+"""
+LITTLE_ROOM = """
+        pages = int(open("/proc/self/statm").read().split()[0])
+        room = pages * os.sysconf("SC_PAGE_SIZE") + (150 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+"""
+
+
+@linux
+@pytest.mark.parametrize("prepare", ["", "model.fit(X); model.n_threads = 2; model.fit(X)"])
+@pytest.mark.parametrize("limit", [FEW_PROCESSES, LITTLE_ROOM], ids=["processes", "memory"])
+def test_threads_that_cannot_be_started_are_done_without(limit, prepare):
+    """libgomp itself would end the process: "Thread creation failed"."""
+    if prepare:
+        prepare += "; model.n_threads = 8"
+    script = dedent(LIMITED).replace("{prepare}", prepare).replace("{few}", "")
+    script = script.replace("{limit}", dedent(limit).strip().replace("\n", "\n    "))
+    assert run(script, OMP_STACKSIZE="64M") == "alive\n"
+
+
+def test_small_stacks():
+    run(
+        """
+        from fusedgmm import BayesianGaussianMixture, fit_batch
+        threading.stack_size(256 << 10)  # Python itself needs most of it
+        errors = []
+        def work():
+            try:
+                fit_as_before()
+                model.predict(X)
+                for kind in ("full", "tied", "diag", "spherical"):
+                    wide = np.tile(X, 12)[:3000] + np.random.default_rng(0).normal(size=(3000, 36))
+                    for Y in (wide, wide.astype(np.float32)):
+                        options = {"covariance_type": kind, "n_threads": 2, "random_state": 0}
+                        GaussianMixture(3, degenerate="repair", **options).fit(Y)
+                        BayesianGaussianMixture(n_components=3, **options).fit(Y)
+                        fit_batch(Y.reshape(30, 100, 36), [1, 2], **options)
+            except BaseException as error:
+                errors.append(error)
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        assert not errors, errors
+        """,
+        OMP_STACKSIZE="64k",
+    )
