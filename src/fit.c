@@ -6,6 +6,7 @@
 #include "parameters.h"
 #include "repair.h"
 #include "start.h"
+#include "statistics.h"
 
 /* One start, and its passes. */
 static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
@@ -38,6 +39,8 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
                  fg_fit_result *out_result) {
     const double before = out_result->lower_bound;
     double *memory = NULL;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
     fg_parameters trial = *out_parameters;
     if (options->n_init > 1) {
         memory = malloc(fg_parameters_count(shape) * sizeof(double));

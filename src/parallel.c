@@ -94,6 +94,43 @@ static void wait_for_others(crew *c) {
 }
 #endif
 
+/* Tasks begin .. end - 1. */
+static void run_tasks(crew *c, int64_t begin, int64_t end, int n_threads,
+                      void (*merge)(int64_t task, int thread, void *context)) {
+    if (n_threads <= 1) { /* no region: a tiny call must not start threads */
+        for (int64_t task = begin; task < end; task++)
+            if (run_task(c, task, 0) && merge)
+                merge(task, 0, c->context);
+    }
+#ifdef _OPENMP
+    else if (merge) {
+#pragma omp parallel for ordered schedule(dynamic, 1) num_threads(n_threads)
+        for (int64_t task = begin; task < end; task++) {
+            const int thread = omp_get_thread_num();
+            const int was_run = run_task(c, task, thread);
+#pragma omp ordered
+            if (was_run)
+                merge(task, thread, c->context);
+        }
+    } else {
+#pragma omp parallel num_threads(n_threads)
+        {
+            const int thread = omp_get_thread_num();
+            atomic_fetch_add(&c->busy, 1);
+#pragma omp for schedule(dynamic, 1) nowait
+            for (int64_t task = begin; task < end; task++)
+                run_task(c, task, thread);
+            atomic_fetch_sub(&c->busy, 1);
+            if (thread == 0)
+                wait_for_others(c);
+        }
+    }
+#endif
+}
+
+/* Tasks that are left after the user's stop are skipped one by one: not more than so many. */
+enum { ROUND = 1 << 20 };
+
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, void *context),
                           void (*merge)(int64_t task, int thread, void *context), void *context) {
@@ -103,34 +140,7 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
 #endif
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
-    if (n_threads <= 1) { /* no region: a tiny call must not start threads */
-        for (int64_t task = 0; task < n_tasks; task++)
-            if (run_task(&c, task, 0) && merge)
-                merge(task, 0, context);
-    }
-#ifdef _OPENMP
-    else if (merge) {
-#pragma omp parallel for ordered schedule(dynamic, 1) num_threads(n_threads)
-        for (int64_t task = 0; task < n_tasks; task++) {
-            const int thread = omp_get_thread_num();
-            const int was_run = run_task(&c, task, thread);
-#pragma omp ordered
-            if (was_run)
-                merge(task, thread, context);
-        }
-    } else {
-#pragma omp parallel num_threads(n_threads)
-        {
-            const int thread = omp_get_thread_num();
-            atomic_fetch_add(&c.busy, 1);
-#pragma omp for schedule(dynamic, 1) nowait
-            for (int64_t task = 0; task < n_tasks; task++)
-                run_task(&c, task, thread);
-            atomic_fetch_sub(&c.busy, 1);
-            if (thread == 0)
-                wait_for_others(&c);
-        }
-    }
-#endif
+    for (int64_t begin = 0; begin < n_tasks && !c.stopped; begin += ROUND)
+        run_tasks(&c, begin, n_tasks - begin < ROUND ? n_tasks : begin + ROUND, n_threads, merge);
     return c.stopped ? FG_INTERRUPTED : FG_OK;
 }

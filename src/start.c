@@ -170,14 +170,14 @@ static fg_status seed_means(const double *rows, const double *w, int64_t m, int6
 
 /* K distinct rows, drawn by weight; a repeated draw is drawn again. */
 static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t *state,
-                           double *out_means) {
+                           fg_monitor *monitor, double *out_means) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     int64_t *taken = malloc((size_t)k_count * sizeof *taken);
     if (!taken)
         return FG_NO_MEMORY;
     double total = 0;
-    for (int64_t n = 0; n < data->n_rows; n++)
-        total += weight(data, n);
+    for (int64_t n = 0; data->sample_weight && n < data->n_rows; n++)
+        total += data->sample_weight[n];
     for (int64_t k = 0; k < k_count; k++) {
         int64_t row = 0;
         for (int attempt = 0, repeated = 1; repeated && attempt < 64; attempt++) {
@@ -201,6 +201,10 @@ static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t 
         taken[k] = row;
         for (int64_t j = 0; j < d; j++)
             out_means[k * d + j] = fg_data_value(data, row, j);
+        if (fg_parallel_poll(monitor)) {
+            free(taken);
+            return FG_INTERRUPTED;
+        }
     }
     free(taken);
     return FG_OK;
@@ -420,7 +424,7 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
         for (int64_t i = d; i < k_count * d; i++)
             means[i] = means[i % d];
     else if (status == FG_OK && start == FG_START_DATA)
-        status = draw_rows(shape, data, &state, means);
+        status = draw_rows(shape, data, &state, monitor, means);
     else if (status == FG_OK)
         status = cluster(shape, data, start == FG_START_KMEANS, variance, &state, n_threads,
                          monitor, means);
