@@ -259,6 +259,18 @@ class BayesianGaussianMixture(BaseMixture):
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
+        # data or weights near the ends of the range: what is lost shows in the result
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            found = self._infer(X, weight, n_threads, progress)
+        if not np.isfinite(found.lower_bounds).all():
+            raise ValueError(
+                "the fit gave lower bounds that are not finite; scale the data or the weights"
+            )
+        return found
+
+    def _infer(
+        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+    ) -> Estimate:
         prior = self._prior(X, weight, n_threads)
         seed = as_seed(self.random_state)
         kept: tuple[Posterior, list[float], bool] | None = None
@@ -305,12 +317,14 @@ class BayesianGaussianMixture(BaseMixture):
 def _moments(
     X: Reals, weight: Floats | None, covariance_type: CovarianceType, n_threads: int
 ) -> tuple[Floats, Floats]:
-    """Return the rows' mean, and their covariance (over N - 1) in the shape of a prior."""
+    """Return the rows' mean, and their covariance (over N - 1, or N / 2 where N is less than 2) in
+    the shape of a prior."""
     d = X.shape[1]
     kind = "full" if covariance_type in ("full", "tied") else "diag"
     unit = np.eye(d)[None] if kind == "full" else np.ones((1, d))
     about = np.array(X[:1], dtype=np.float64)
     statistics = _core.accumulate(X, weight, kind, np.ones(1), about, unit, unit, n_threads)
     sums = recentre(statistics, kind)  # type: ignore[arg-type]
-    covariance = sums.scatter[0] / (sums.nk[0] - 1)
+    nk = sums.nk[0]
+    covariance = sums.scatter[0] / max(nk - 1, nk / 2)  # weights may sum to one or less
     return sums.means[0], covariance.mean() if covariance_type == "spherical" else covariance
