@@ -462,5 +462,4 @@ class BaseMixture(Estimator):
             "precisions_cholesky_": factors,
             "precisions_": precisions,
         }
-        arrays = {name: _as(array, dtype, name) for name, array in arrays.items()}
-        vars(self).update(arrays)
+        vars(self).update({name: _as(array, dtype, name) for name, array in arrays.items()})
