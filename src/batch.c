@@ -74,8 +74,9 @@ static void one_problem(int64_t task, int thread, fg_monitor *monitor, void *con
 /* A problem that alone is more than its share of the work that is left would keep one thread busy
  * while the others wait. */
 static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_threads) {
-    return n_threads > 1 && n_rows > left / (2 * n_threads) &&
-           fg_task_count(shape, n_rows) >= 4 * n_threads;
+    const int64_t threads = n_threads;
+    return threads > 1 && n_rows > left / (2 * threads) &&
+           fg_task_count(shape, n_rows) >= 4 * threads;
 }
 
 static fg_status run_problems(batch *b, const fg_shape *largest, int n_threads) {
@@ -176,10 +177,10 @@ static fg_outcome explain(const fg_data *data, const fg_shape *shape, fg_outcome
         return outcome;
     if (count_distinct(data, d, 2, monitor) == 1)
         return FG_CONSTANT;
-    const int suspect = outcome == FG_LOST_COMPONENT || outcome == FG_COLLAPSED;
-    if (suspect && count_distinct(data, d, k_count, monitor) < k_count)
-        return FG_TOO_FEW_DISTINCT;
-    return outcome;
+    if (outcome != FG_LOST_COMPONENT && outcome != FG_COLLAPSED)
+        return outcome;
+    const int64_t distinct = count_distinct(data, d, k_count, monitor);
+    return distinct > 0 && distinct < k_count ? FG_TOO_FEW_DISTINCT : outcome;
 }
 
 /* ---- fits ---- */
@@ -296,6 +297,10 @@ static fg_status try_all(const fit_job *job, const fg_data *data, int64_t proble
             const fg_status status = try_candidate(options, data, problem, n_threads, monitor, &t);
             if (status != FG_OK)
                 return status;
+            if (t.outcome == FG_OUT_OF_MEMORY) { /* it might have been the best */
+                *out_best = t;
+                return FG_OK;
+            }
         }
         out_criteria[c] = options->by_aic ? t.aic : t.bic;
         const double criterion = isnan(out_criteria[c]) ? INFINITY : out_criteria[c];
@@ -364,6 +369,8 @@ fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *opti
                        fg_monitor *monitor, fg_batch_result *out) {
     const int64_t most = largest_of(options->candidates, options->n_candidates);
     const fit_job job = {options, {most, problems->n_features, options->covariance}, out};
+    if (!fg_shape_is_countable(&job.largest))
+        return FG_NO_MEMORY;
     batch b = {.problems = problems,
                .work = fit_problem,
                .job = &job,
@@ -433,6 +440,8 @@ fg_status fg_score_batch(const fg_problems *problems, const int64_t *order,
                            want,
                            out,
                            &bad_problem};
+    if (!fg_shape_is_countable(&job.largest))
+        return FG_NO_MEMORY;
     batch b = {
         .problems = problems, .work = score_problem, .job = &job, .order = order, .user = monitor};
     const fg_status status = run_problems(&b, &job.largest, n_threads);

@@ -29,7 +29,7 @@ static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
 
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
     const int64_t rows = choose_task_rows(shape, n_rows);
-    return (n_rows + rows - 1) / rows;
+    return n_rows / rows + (n_rows % rows != 0);
 }
 
 /* float has not the range of double, and only the weights' ratios matter. */
@@ -56,7 +56,8 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
     p.scratch_bytes = ALIGNED(p.kernels->scratch_bytes(shape));
     p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
                      ALIGNED(sizeof(fg_statistics));
-    p.memory = aligned_alloc(64, p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
+    if (p.thread_bytes <= (SIZE_MAX / 2 - p.model_bytes) / (size_t)p.n_threads)
+        p.memory = aligned_alloc(64, p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
     *out_pass = p;
     return p.memory ? FG_OK : FG_NO_MEMORY;
 }
@@ -82,8 +83,8 @@ typedef struct {
 } job;
 
 static int64_t task_end(const fg_pass *pass, int64_t task) {
-    const int64_t end = (task + 1) * pass->task_rows;
-    return end < pass->data->n_rows ? end : pass->data->n_rows;
+    const int64_t begin = task * pass->task_rows, left = pass->data->n_rows - begin;
+    return begin + (left < pass->task_rows ? left : pass->task_rows);
 }
 
 static void accumulate_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
@@ -127,6 +128,8 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
                    fg_want want, int n_threads, fg_monitor *monitor, void *out) {
     const fg_about means = {NULL, 0};
     fg_pass pass;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
     fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (status == FG_OK) {
         char *memory = (char *)thread_statistics(&pass, 0) + ALIGNED(sizeof(fg_statistics));
@@ -244,6 +247,8 @@ fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode m
 fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
                         int n_threads, fg_monitor *monitor, fg_statistics *out_statistics) {
     fg_pass pass;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
     const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
     double *shift = malloc(means);
     fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);

@@ -7,6 +7,7 @@
 #include "parameters.h"
 #include "repair.h"
 #include "start.h"
+#include "statistics.h"
 
 /* A later start must be better by this, in nats a row: of two that end in one optimum, rounding
  * should not choose. */
@@ -43,6 +44,8 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
                  fg_fit_result *out_result) {
     const double before = out_result->lower_bound;
     double *memory = NULL;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
     fg_parameters trial = *out_parameters;
     if (options->n_init > 1) {
         memory = malloc(fg_parameters_count(shape) * sizeof(double));

@@ -245,6 +245,61 @@ static void wait_a_little(crew *c, int *step) {
 }
 #endif
 
+/* Tasks begin .. end - 1. */
+static void run_tasks(crew *c, int64_t begin, int64_t end, int n_threads,
+                      void (*merge)(int64_t task, int thread, void *context)) {
+    if (n_threads <= 1) { /* no region: a tiny call must not start threads */
+        for (int64_t task = begin; task < end; task++)
+            if (run_task(c, task, 0) && merge)
+                merge(task, 0, c->context);
+    }
+#ifdef _OPENMP
+    else {
+        atomic_store(&c->busy, n_threads);
+#pragma omp parallel num_threads(n_threads)
+        {
+            const int thread = omp_get_thread_num();
+            int step = 0;
+            fenv_t environment; /* of the time when the runtime started the thread */
+            if (thread != 0) {
+                fegetenv(&environment);
+                fesetenv(FE_DFL_ENV);
+            }
+            if (thread == 0) /* there may be fewer than were asked for */
+                atomic_fetch_sub(&c->busy, n_threads - omp_get_num_threads());
+            if (merge) {
+#pragma omp for ordered schedule(dynamic, 1) nowait
+                for (int64_t task = begin; task < end; task++) {
+                    const int was_run = run_task(c, task, thread);
+                    if (thread == 0)
+                        for (step = 0; atomic_load(&c->merged) < task;)
+                            wait_a_little(c, &step);
+#pragma omp ordered
+                    {
+                        if (was_run)
+                            merge(task, thread, c->context);
+                        atomic_fetch_add(&c->merged, 1);
+                    }
+                }
+            } else {
+#pragma omp for schedule(dynamic, 1) nowait
+                for (int64_t task = begin; task < end; task++)
+                    run_task(c, task, thread);
+            }
+            if (thread != 0)
+                fesetenv(&environment);
+            atomic_fetch_sub(&c->busy, 1);
+            if (thread == 0)
+                for (step = 0; atomic_load(&c->busy) > 0;)
+                    wait_a_little(c, &step);
+        }
+    }
+#endif
+}
+
+/* Tasks that are left after the user's stop are skipped one by one: not more than so many. */
+enum { ROUND = 1 << 20 };
+
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, fg_monitor *monitor,
                                        void *context),
@@ -259,52 +314,7 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
     if (n_threads > 1)
         n_threads = threads_to_be_had(n_threads);
-    if (n_threads <= 1) { /* no region: a tiny call must not start threads */
-        for (int64_t task = 0; task < n_tasks; task++)
-            if (run_task(&c, task, 0) && merge)
-                merge(task, 0, context);
-    }
-#ifdef _OPENMP
-    else {
-        atomic_store(&c.busy, n_threads);
-#pragma omp parallel num_threads(n_threads)
-        {
-            const int thread = omp_get_thread_num();
-            int step = 0;
-            fenv_t environment; /* of the time when the runtime started the thread */
-            if (thread != 0) {
-                fegetenv(&environment);
-                fesetenv(FE_DFL_ENV);
-            }
-            if (thread == 0) /* there may be fewer than were asked for */
-                atomic_fetch_sub(&c.busy, n_threads - omp_get_num_threads());
-            if (merge) {
-#pragma omp for ordered schedule(dynamic, 1) nowait
-                for (int64_t task = 0; task < n_tasks; task++) {
-                    const int was_run = run_task(&c, task, thread);
-                    if (thread == 0)
-                        for (step = 0; atomic_load(&c.merged) < task;)
-                            wait_a_little(&c, &step);
-#pragma omp ordered
-                    {
-                        if (was_run)
-                            merge(task, thread, context);
-                        atomic_fetch_add(&c.merged, 1);
-                    }
-                }
-            } else {
-#pragma omp for schedule(dynamic, 1) nowait
-                for (int64_t task = 0; task < n_tasks; task++)
-                    run_task(&c, task, thread);
-            }
-            if (thread != 0)
-                fesetenv(&environment);
-            atomic_fetch_sub(&c.busy, 1);
-            if (thread == 0)
-                for (step = 0; atomic_load(&c.busy) > 0;)
-                    wait_a_little(&c, &step);
-        }
-    }
-#endif
+    for (int64_t begin = 0; begin < n_tasks && !c.stopped; begin += ROUND)
+        run_tasks(&c, begin, n_tasks - begin < ROUND ? n_tasks : begin + ROUND, n_threads, merge);
     return c.stopped ? FG_INTERRUPTED : FG_OK;
 }

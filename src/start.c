@@ -185,8 +185,8 @@ static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t 
     if (!taken)
         return FG_NO_MEMORY;
     double total = 0;
-    for (int64_t n = 0; n < n_rows; n++)
-        total += weight(data, n);
+    for (int64_t n = 0; data->sample_weight && n < n_rows; n++)
+        total += data->sample_weight[n];
     fg_status status = FG_OK;
     for (int64_t k = 0; k < shape->n_components && status == FG_OK; k++) {
         int64_t row = 0;

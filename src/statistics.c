@@ -28,6 +28,15 @@ size_t fg_statistics_count(const fg_shape *shape) {
     return k + 2 * k * d + fg_moment_count(shape);
 }
 
+int fg_shape_is_countable(const fg_shape *shape) {
+    const double k = (double)shape->n_components, d = (double)shape->n_features;
+    const double matrices = shape->covariance == FG_FULL ? k : shape->covariance == FG_TIED;
+    /* A block has fewer than 600 rows of d + K numbers, a start 32 K rows of d. A matrix is kept
+     * three times at most, and in up to 16 lanes. */
+    const double numbers = 1024 * (k + 1) * (d + 8) + 32 * matrices * (d + 16) * (d + 16);
+    return shape->n_components > 0 && shape->n_features > 0 && numbers < 0x1p59;
+}
+
 fg_statistics fg_statistics_in(const fg_shape *shape, double *memory) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     fg_statistics s = {memory, memory + k, memory + k + k * d, memory + k + 2 * k * d, 0, 0, 0};

@@ -277,3 +277,35 @@ def test_bad_rows_are_refused_though_no_pass_reads_them(bad):
     with pytest.raises(ValueError, match="row 7, column 1"):
         model.fit(X)
     assert not hasattr(model, "means_")
+
+
+def test_sums_beyond_float64_are_an_error():
+    parameters = MixtureParameters.from_covariances([1.0], [[0.0]], [[1.0]], "diag")
+    w = np.full(3, 1e308)
+    with pytest.raises(ValueError, match="the (sums are|log-likelihood is) not finite"):
+        fusedgmm.accumulate(np.array([[1.0], [0.0], [3.0]]), parameters, w)
+    half = fusedgmm.accumulate(np.array([[1.0], [0.0]]), parameters, [5e307, 1e307])
+    with pytest.raises(ValueError, match="the sums are not finite"):
+        half + half + half + half
+
+
+@pytest.mark.parametrize("total", [1.0, 0.5, 1e-200])
+def test_weights_of_a_bayesian_mixture_may_sum_to_one(covariance_type, total):
+    """The prior's covariance is over N - 1, which such weights make zero or negative."""
+    w = np.full(len(GROUPS), total / len(GROUPS))
+    model = BayesianGaussianMixture(
+        n_components=2, covariance_type=covariance_type, random_state=0, max_iter=500
+    ).fit(GROUPS, sample_weight=w)
+    assert np.isfinite(model.covariances_).all() and np.isfinite(model.lower_bounds_).all()
+    np.testing.assert_allclose(model.mean_prior_, GROUPS.mean(axis=0))
+    assert (np.asarray(model.covariance_prior_) > 0).any()
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_bayesian_covariances_are_symmetric_to_the_bit(covariance_type):
+    X = np.random.default_rng(5).normal(size=(60, 5)) @ np.random.default_rng(6).normal(size=(5, 5))
+    model = BayesianGaussianMixture(
+        n_components=3, covariance_type=covariance_type, random_state=0, max_iter=500
+    ).fit(X)
+    transposed = np.swapaxes(model.covariances_, -1, -2)
+    np.testing.assert_array_equal(model.covariances_, transposed)

@@ -95,11 +95,20 @@ class Estimate:
     others: dict[str, object] = field(default_factory=dict)  # attributes of one kind of mixture
 
 
-def _as(value: object, dtype: DTypeLike) -> object:
+def _as(value: object, dtype: DTypeLike, name: str) -> object:
     """Return an array, or a tuple of arrays, in the data's own dtype; other things as they are."""
     if isinstance(value, tuple):
-        return tuple(np.array(part, dtype=dtype) for part in value)
-    return np.array(value, dtype=dtype) if isinstance(value, np.ndarray) else value
+        return tuple(_as(part, dtype, name) for part in value)
+    if not isinstance(value, np.ndarray):
+        return value
+    with np.errstate(over="ignore"):
+        array = np.array(value, dtype=dtype)  # a copy: a user's array must not become the model's
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{np.dtype(dtype)} cannot hold the {name} of this mixture; scale the data"
+            + (", or convert them to float64" if dtype == np.float32 else "")
+        )
+    return array
 
 
 class BaseMixture(Estimator):
@@ -219,7 +228,8 @@ class BaseMixture(Estimator):
         Returns
         -------
         responsibilities : array of shape (n_samples, n_components)
-            In the dtype of `X`; every row sums to one.
+            In the dtype of `X`; every row sums to one, or is all zero where it lies so far from
+            every component (1e18 deviations in float32, 1e150 in float64) that its density is zero.
         """
         return self._run(self._checked(X), "responsibilities")
 
@@ -233,7 +243,7 @@ class BaseMixture(Estimator):
         Returns
         -------
         log_likelihood : array of shape (n_samples,)
-            In the dtype of `X`.
+            In the dtype of `X`; -inf beyond the reach of every component, see `predict_proba`.
         """
         return self._run(self._checked(X), "log_likelihood")
 
@@ -437,8 +447,9 @@ class BaseMixture(Estimator):
         if self.max_iter == 0:
             check_finite(X)  # no pass may have read it
         self._check_result(found.parameters, found.converged)
+        others = {name: _as(value, X.dtype, name) for name, value in found.others.items()}
         self._assign(found.parameters, X.dtype)
-        vars(self).update({name: _as(value, X.dtype) for name, value in found.others.items()})
+        vars(self).update(others)
         self.converged_ = found.converged
         self.n_iter_ = len(found.lower_bounds)
         self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
@@ -506,26 +517,20 @@ class BaseMixture(Estimator):
             within = np.diagonal(covariances)
         else:
             within = weights @ covariances  # spherical: one for all features
-        between = weights @ (means - weights @ means) ** 2
-        return float((within + between).max()) - self.reg_covar
+        with np.errstate(over="ignore", invalid="ignore"):  # the groups' distance may be too large
+            between = weights @ (means - weights @ means) ** 2
+            return float((within + between).max()) - self.reg_covar
 
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""
         weights, means, covariances, factors = parameters
-        fitted = {
+        with np.errstate(over="ignore", invalid="ignore"):
+            precisions = precisions_of(factors, self.covariance_type)
+        arrays = {
             "weights_": weights,
             "means_": means,
             "covariances_": covariances,
             "precisions_cholesky_": factors,
-            "precisions_": precisions_of(factors, self.covariance_type),
+            "precisions_": precisions,
         }
-        with np.errstate(over="ignore"):
-            # copies: a user's *_init array must not become the model's own
-            fitted = {name: np.array(array, dtype=dtype) for name, array in fitted.items()}
-        for name, array in fitted.items():
-            if not np.isfinite(array).all():
-                raise ValueError(
-                    f"{np.dtype(dtype)} cannot hold the {name} of this mixture; scale the data"
-                    + (", or convert them to float64" if dtype == np.float32 else "")
-                )
-        vars(self).update(fitted)
+        vars(self).update({name: _as(array, dtype, name) for name, array in arrays.items()})

@@ -29,7 +29,16 @@ def as_integer(value: object, name: str, minimum: int) -> int:
     """Return `value` as an int not below `minimum`; bool and non-integers are a ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{name} must be an int >= {minimum}, got {value!r}")
+    if int(value) >= 2**63:
+        raise ValueError(f"{name} must be less than 2**63, got {value!r}")
     return int(value)
+
+
+def _as_float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int of 400 digits, of either sign
+        return np.inf
 
 
 def as_candidates(n_components: int | Sequence[int]) -> tuple[int, ...]:
@@ -47,7 +56,7 @@ def as_nonnegative(value: object, name: str) -> float:
     """Return `value` as a finite float >= 0; anything else is a ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number >= 0, got {value!r}")
-    number = float(value)
+    number = _as_float(value)
     if not 0.0 <= number < np.inf:
         raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
     return number
@@ -57,7 +66,7 @@ def as_positive(value: object, name: str, above: float = 0.0) -> float:
     """Return `value` as a finite float greater than `above`; anything else is a ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number > {above:g}, got {value!r}")
-    number = float(value)
+    number = _as_float(value)
     if not above < number < np.inf:
         raise ValueError(
             f"The parameter '{name}' should be greater than {above:g}, but got {number:.3f}."

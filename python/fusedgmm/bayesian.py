@@ -262,6 +262,18 @@ class BayesianGaussianMixture(BaseMixture):
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
+        # data or weights near the ends of the range: what is lost shows in the result
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            found = self._infer(X, weight, n_threads, progress)
+        if not np.isfinite(found.lower_bounds).all():
+            raise ValueError(
+                "the fit gave lower bounds that are not finite; scale the data or the weights"
+            )
+        return found
+
+    def _infer(
+        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+    ) -> Estimate:
         prior = self._prior(X, weight, n_threads)
         seed = as_seed(self.random_state)
         kept: tuple[Posterior, list[float], bool] | None = None
@@ -323,12 +335,8 @@ def _moments(
 
 
 def _sample_covariance(sums: Sums, covariance_type: CovarianceType) -> Floats:
-    """Return the rows' covariance, over N - 1, in the shape of a prior."""
+    """Return the rows' covariance in the shape of a prior: over N - 1, or over N / 2 where weights
+    sum to less than 2."""
     total = float(sums.nk[0])
-    if not total > 1:
-        raise ValueError(
-            f"sample_weight sums to {total:g}: the default covariance_prior, which divides by the "
-            "sum less one, needs more than 1; give covariance_prior, or larger weights"
-        )
-    covariance: Floats = sums.scatter[0] / (total - 1)
+    covariance: Floats = sums.scatter[0] / max(total - 1, total / 2)
     return np.asarray(covariance.mean()) if covariance_type == "spherical" else covariance

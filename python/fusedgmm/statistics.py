@@ -66,6 +66,10 @@ class SufficientStatistics:
             array = np.array(getattr(self, name), dtype=np.float64, order="C")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    "the sums are not finite: scale the rows, their weights or the parameters"
+                )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # through the constructor, so that unpickled arrays are read-only again
@@ -115,14 +119,16 @@ class SufficientStatistics:
                 f"{self._shift.shape} and {other._shift.shape}"
             )
         shift = self._common_shift(other)
-        if shift is self._shift:  # equal shifts: nothing to re-centre, nothing to round
-            sx, sxx = self._sx + other._sx, self._sxx + other._sxx
-        else:
-            (sx, sxx), (sx_other, sxx_other) = self._about(shift), other._about(shift)
-            sx, sxx = sx + sx_other, sxx + sxx_other
+        with np.errstate(over="ignore", invalid="ignore"):  # the constructor judges the sums
+            if shift is self._shift:  # equal shifts: nothing to re-centre, nothing to round
+                sx, sxx = self._sx + other._sx, self._sxx + other._sxx
+            else:
+                (sx, sxx), (sx_other, sxx_other) = self._about(shift), other._about(shift)
+                sx, sxx = sx + sx_other, sxx + sxx_other
+            nk = self.nk + other.nk
         return SufficientStatistics(
             self.covariance_type,
-            self.nk + other.nk,
+            nk,
             shift,
             sx,
             sxx,

@@ -20,7 +20,15 @@ ConcentrationType: TypeAlias = Literal["dirichlet_process", "dirichlet_distribut
 # Of a Dirichlet process the two parameters of each stick's beta; else of the Dirichlet.
 Concentration: TypeAlias = tuple[Floats, Floats] | Floats
 
-_lgamma = np.vectorize(math.lgamma, otypes=[np.float64])
+
+def _log_gamma(x: float) -> float:
+    try:
+        return math.lgamma(x)
+    except OverflowError:  # sample weights of 1e305
+        return math.inf
+
+
+_lgamma = np.vectorize(_log_gamma, otypes=[np.float64])
 
 
 def digamma(x: Floats) -> Floats:
@@ -30,7 +38,7 @@ def digamma(x: Floats) -> Floats:
     while (small := x < 10).any():
         result[small] -= 1 / x[small]
         x[small] += 1
-    z = 1 / x**2
+    z = (1 / x) ** 2
     series = z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (1 / 132)))))
     return result + np.log(x) - 0.5 / x - series
 
@@ -81,19 +89,20 @@ class Posterior:
         else:
             concentration = prior.concentration + nk
         precision = prior.mean_precision + nk
-        means = (prior.mean_precision * prior.mean + nk[:, None] * sums.means) / precision[:, None]
         away = sums.means - prior.mean
+        means = sums.means - (prior.mean_precision / precision)[:, None] * away
         share = prior.mean_precision * nk / precision
         freedom = prior.degrees_of_freedom + (nk.sum() / K if covariance_type == "tied" else nk)
         if covariance_type == "full":
             regular = reg_covar * nk[:, None, None] * np.eye(len(prior.mean))
-            spread = share[:, None, None] * away[:, :, None] * away[:, None, :]
+            spread = share[:, None, None] * (away[:, :, None] * away[:, None, :])
             covariances = (prior.covariance + sums.scatter + regular + spread) / freedom[
                 :, None, None
             ]
         elif covariance_type == "tied":
             scatter = sums.scatter + reg_covar * nk.sum() * np.eye(len(prior.mean))
-            covariances = (prior.covariance + scatter / K + (share * away.T) @ away / K) / freedom
+            root = np.sqrt(share)[:, None] * away
+            covariances = (prior.covariance + scatter / K + root.T @ root / K) / freedom
         elif covariance_type == "diag":
             scatter = sums.scatter + reg_covar * nk[:, None]
             spread = share[:, None] * away**2
@@ -197,7 +206,7 @@ class Posterior:
             a, b = self.concentration
             log_norm = -(_lgamma(a) + _lgamma(b) - _lgamma(a + b)).sum()
         else:
-            log_norm = math.lgamma(self.concentration.sum()) - _lgamma(self.concentration).sum()
+            log_norm = _log_gamma(self.concentration.sum()) - _lgamma(self.concentration).sum()
         bound = entropy - log_wishart.sum() - log_norm - 0.5 * d * np.log(self.mean_precision).sum()
         return float(bound)
 
@@ -208,10 +217,11 @@ def recentre(statistics: Moments, covariance_type: CovarianceType) -> Sums:
     sx, sxx = statistics["sx"], statistics["sxx"]
     alive = nk > 0
     step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=alive[:, None])
-    if covariance_type == "full":
-        scatter = sxx - sx[:, :, None] * step[:, None, :]
+    if covariance_type == "full":  # in an order of operations that keeps the matrices symmetric
+        scatter = sxx - nk[:, None, None] * (step[:, :, None] * step[:, None, :])
     elif covariance_type == "tied":
-        scatter = sxx - sx.T @ step
+        root = np.sqrt(nk)[:, None] * step
+        scatter = sxx - root.T @ root
     elif covariance_type == "diag":
         scatter = sxx - sx * step
     else:
