@@ -10,6 +10,9 @@
 #endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#elif defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
 #endif
 
 int fg_openmp_max_threads(void) {
@@ -46,11 +49,15 @@ int fg_parallel_install_fork_guard(void) {
 #endif
 }
 
+#ifdef _WIN32
+static double seconds(void) { return 1e-3 * (double)GetTickCount64(); }
+#else
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+#endif
 
 int fg_parallel_poll(fg_monitor *monitor) {
     if (!monitor || !monitor->poll)
@@ -80,14 +87,22 @@ static int run_task(crew *c, int64_t task, int thread) {
 }
 
 #ifdef _OPENMP
+static void sleep_for(long microseconds) {
+#ifdef _WIN32
+    Sleep((DWORD)((microseconds + 999) / 1000));
+#else
+    nanosleep(&(struct timespec){0, 1000 * microseconds}, NULL);
+#endif
+}
+
 /* A barrier would keep the calling thread from the user's interrupt while another thread is deep in
  * a long task. Naps grow with the wait, so that a short one costs little. */
 static void wait_for_others(crew *c) {
-    struct timespec nap = {0, 10000};
+    long nap = 10;
     while (atomic_load(&c->busy) > 0) {
-        nanosleep(&nap, NULL);
-        if (nap.tv_nsec < 5000000)
-            nap.tv_nsec *= 2;
+        sleep_for(nap);
+        if (nap < 5000)
+            nap *= 2;
         if (fg_parallel_poll(c->monitor))
             atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
     }
