@@ -31,6 +31,7 @@ int fg_openmp_version(void) {
 #endif
 }
 
+#if defined(__unix__) || defined(__APPLE__)
 /* libgomp's threads do not survive fork, and a child that starts a region would wait for them for
  * ever. Giving the forking thread's pool back beforehand cures parent and child alike. */
 static void before_fork(void) {
@@ -40,6 +41,7 @@ static void before_fork(void) {
         omp_pause_resource_all(omp_pause_soft);
 #endif
 }
+#endif
 
 int fg_parallel_install_fork_guard(void) {
 #if defined(__unix__) || defined(__APPLE__)
