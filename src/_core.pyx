@@ -20,7 +20,7 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset, strcmp
 
-cdef object _ndarray = np.ndarray
+cdef object _ndarray = np.ndarray, _empty = np.empty
 
 _COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 _STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
@@ -169,6 +169,10 @@ cdef _doubles(array, tuple shape):
 
 def covariance_shape(covariance_type, n_components, n_features):
     """The shape of covariances, precisions and their factors."""
+    return _covariance_shape(covariance_type, n_components, n_features)
+
+
+cdef tuple _covariance_shape(covariance_type, n_components, n_features):
     if covariance_type == "full":
         return (n_components, n_features, n_features)
     if covariance_type == "tied":
@@ -235,7 +239,7 @@ cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, co
     """To read only: no copy where the arrays are float64 and contiguous."""
     cdef _Parameters p = _Parameters()
     k, d = means.shape if type(means) is _ndarray else np.shape(means)
-    shape = covariance_shape(covariance_type, k, d)
+    shape = _covariance_shape(covariance_type, k, d)
     p._point(_doubles(weights, (k,)), _doubles(means, (k, d)),
              None if covariances is None else _doubles(covariances, shape),
              _doubles(precisions_cholesky, shape))
@@ -245,8 +249,8 @@ cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, co
 cdef _Parameters _fresh(covariance_type, k, d):
     """To write into."""
     cdef _Parameters p = _Parameters()
-    shape = covariance_shape(covariance_type, k, d)
-    p._point(np.empty(k), np.empty((k, d)), np.empty(shape), np.empty(shape))
+    shape = _covariance_shape(covariance_type, k, d)
+    p._point(_empty(k), _empty((k, d)), _empty(shape), _empty(shape))
     return p
 
 
@@ -355,7 +359,7 @@ def accumulate(X, sample_weight, covariance_type, weights, means, covariances, p
         moments[:, rows, columns] = packed
         moments[:, columns, rows] = packed
     return {"nk": nk, "shift": shift, "sx": sx,
-            "sxx": moments.reshape(covariance_shape(covariance_type, k, d)),
+            "sxx": moments.reshape(_covariance_shape(covariance_type, k, d)),
             "log_likelihood": s.log_likelihood, "weight_sum": s.weight_sum,
             "n_samples": s.n_rows}
 
@@ -364,7 +368,7 @@ def maximize(covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_sampl
     """The M step: weights, means, covariances, precisions_cholesky."""
     k, d = np.shape(sx)
     nk, shift, sx = _doubles(nk, (k,)), _doubles(shift, (k, d)), _doubles(sx, (k, d))
-    moments = _doubles(sxx, covariance_shape(covariance_type, k, d))
+    moments = _doubles(sxx, _covariance_shape(covariance_type, k, d))
     if covariance_type in ("full", "tied"):
         rows, columns = np.tril_indices(d)
         moments = np.ascontiguousarray(moments[..., rows, columns])
@@ -388,7 +392,7 @@ def precision_cholesky(covariance_type, covariances):
     given = np.ascontiguousarray(covariances, dtype=np.float64)
     k = 1 if covariance_type == "tied" else given.shape[0]
     d = 1 if covariance_type == "spherical" else given.shape[given.ndim - 1]
-    given = _doubles(given, covariance_shape(covariance_type, k, d))
+    given = _doubles(given, _covariance_shape(covariance_type, k, d))
     out = np.empty(given.shape)
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef int64_t component = -1
@@ -406,8 +410,9 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Data data = _Data(X, None)
     cdef _Monitor monitor = _Monitor()
-    out = np.empty((X.shape[0], k) if want == "responsibilities" else X.shape[0],
-                   np.int64 if want == "labels" else X.dtype)
+    n_rows = data.c.n_rows
+    out = _empty((n_rows, k) if want == "responsibilities" else n_rows,
+                 np.int64 if want == "labels" else X.dtype)
     cdef void *c_out = _address(out)
     cdef fg_want c_want = _WANTS[want]
     cdef int threads = n_threads
