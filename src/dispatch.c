@@ -4,6 +4,10 @@
 
 #include "kernels/kernels.h"
 
+#ifdef FG_HAVE_AVX2
+#include <cpuid.h>
+#endif
+
 #define DECLARE(isa) extern const fg_kernels fg_kernels_##isa##_f32, fg_kernels_##isa##_f64;
 DECLARE(scalar)
 #ifdef FG_HAVE_AVX2
@@ -20,18 +24,40 @@ typedef struct {
 
 static tables chosen;
 
-/* In rising order; the builtins ask the operating system too (XGETBV). */
+#ifdef FG_HAVE_AVX2
+typedef struct {
+    int avx2, avx512;
+} features;
+
+/* Asked of the CPU, and of the operating system, which must keep the registers (XGETBV). The
+ * compilers' own __builtin_cpu_supports needs a runtime that Windows and musl builds may lack. */
+static features find_features(void) {
+    const unsigned basic = bit_OSXSAVE | bit_AVX | bit_FMA;
+    const unsigned wide = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    const unsigned ymm = 0x06, zmm = 0xe6; /* of the saved states: xmm and ymm; masks and zmm too */
+    features f = {0, 0};
+    unsigned a, b, c, d, saved, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & basic) != basic)
+        return f;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if ((saved & ymm) != ymm || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return f;
+    f.avx2 = (b & bit_AVX2) != 0;
+    f.avx512 = f.avx2 && (saved & zmm) == zmm && (b & wide) == wide;
+    return f;
+}
+#endif
+
+/* In rising order. */
 static int usable(tables *out, int room) {
     int n = 0;
     if (n < room)
         out[n++] = (tables){&fg_kernels_scalar_f32, &fg_kernels_scalar_f64};
 #ifdef FG_HAVE_AVX2
-    __builtin_cpu_init();
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (avx2 && n < room)
+    const features can = find_features();
+    if (can.avx2 && n < room)
         out[n++] = (tables){&fg_kernels_avx2_f32, &fg_kernels_avx2_f64};
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && n < room)
+    if (can.avx512 && n < room)
         out[n++] = (tables){&fg_kernels_avx512_f32, &fg_kernels_avx512_f64};
 #endif
 #ifdef FG_HAVE_NEON

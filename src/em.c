@@ -43,6 +43,15 @@ static double choose_weight_scale(const fg_data *data) {
     return ldexp(1, exponent < -1000 ? 1000 : -exponent);
 }
 
+/* Windows has no aligned_alloc, and its free takes no aligned memory. */
+#ifdef _WIN32
+static void *allocate_aligned(size_t bytes) { return _aligned_malloc(bytes, 64); }
+static void free_aligned(void *memory) { _aligned_free(memory); }
+#else
+static void *allocate_aligned(size_t bytes) { return aligned_alloc(64, bytes); }
+static void free_aligned(void *memory) { free(memory); }
+#endif
+
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
                        int n_threads, fg_monitor *monitor, fg_pass *out_pass) {
     fg_pass p = {.shape = shape, .data = data, .monitor = monitor};
@@ -57,12 +66,12 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
     p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
                      ALIGNED(sizeof(fg_statistics));
     if (p.thread_bytes <= (SIZE_MAX / 2 - p.model_bytes) / (size_t)p.n_threads)
-        p.memory = aligned_alloc(64, p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
+        p.memory = allocate_aligned(p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
     *out_pass = p;
     return p.memory ? FG_OK : FG_NO_MEMORY;
 }
 
-void fg_pass_close(fg_pass *pass) { free(pass->memory); }
+void fg_pass_close(fg_pass *pass) { free_aligned(pass->memory); }
 
 static void *thread_memory(const fg_pass *pass, int thread) {
     return (char *)pass->memory + pass->model_bytes + (size_t)thread * pass->thread_bytes;

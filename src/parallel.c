@@ -14,6 +14,9 @@
 #include <sched.h>
 #include <unistd.h>
 #define FG_POSIX
+#elif defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
 #endif
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -178,11 +181,15 @@ static int threads_to_be_had(int n_threads) { return n_threads; }
 
 /* ---- work ---- */
 
+#ifdef _WIN32
+static double seconds(void) { return 1e-3 * (double)GetTickCount64(); }
+#else
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+#endif
 
 int fg_parallel_poll(fg_monitor *monitor) {
     if (!monitor || !monitor->poll)
@@ -226,6 +233,14 @@ static int run_task(crew *c, int64_t task, int thread) {
 }
 
 #ifdef _OPENMP
+static void sleep_for(long microseconds) {
+#ifdef _WIN32
+    Sleep((DWORD)((microseconds + 999) / 1000));
+#else
+    nanosleep(&(struct timespec){0, 1000 * microseconds}, NULL);
+#endif
+}
+
 /* One step of a wait on the calling thread. A barrier would keep it from the user's interrupt while
  * another thread is deep in a long task. Most waits are short: spin first; then naps that grow with
  * the wait. */
@@ -238,8 +253,7 @@ static void wait_a_little(crew *c, int *step) {
 #endif
         return;
     }
-    struct timespec nap = {0, 20000L << (*step - SPINS)};
-    nanosleep(&nap, NULL);
+    sleep_for(20L << (*step - SPINS));
     *step += *step < SPINS + NAPS;
     ask(c);
 }

@@ -3,6 +3,17 @@
 from importlib import import_module
 from types import ModuleType
 
+try:
+    import_module("._core", __name__)
+except ModuleNotFoundError as error:
+    if error.name != f"{__name__}._core":
+        raise
+    raise ImportError(
+        f"the compiled core of fusedgmm is not in {__path__[0]}: these are its sources, or built "
+        "for another Python. Install them with `pip install .` in their top folder, and run Python "
+        "from another folder than that of the package"
+    ) from error
+
 from ._patch import patch_sklearn, unpatch_sklearn
 from .batch import fit_batch
 from .batch_result import BatchResult, BatchStatus

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
-import tempfile
+import secrets
+import stat
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,18 +16,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+# What reading an archive or an array raises where bytes are not what they should be.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    RuntimeError,  # encrypted; NotImplementedError: another compression
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
-    """Call write(temporary path) and rename the result to path: all of it, or nothing changed."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    """Call write(temporary path) and rename the result to path: all of it, or nothing changed.
+
+    A file that is replaced keeps its mode; a link stays, and what it points to is replaced.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        mode = None
+    temporary = str(path.with_name(f".{secrets.token_hex(8)}{path.suffix}"))
+    # for a new file the system applies the umask, which cannot be asked for without being set
+    first = 0o666 if mode is None else 0o600
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
     try:
         write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the new name without the bytes
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -45,20 +75,47 @@ def save_arrays(
     write_whole(path, lambda temporary: np.savez(temporary, header=header, **arrays))
 
 
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """Read one array, after its size was found to be that of the bytes that are there."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{info.filename} is compressed")
+    with archive.open(info) as file:
+        read_header = {
+            (1, 0): npy.read_array_header_1_0,
+            (2, 0): npy.read_array_header_2_0,
+        }[npy.read_magic(file)]
+        shape, _, dtype = read_header(file)
+        if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
+            raise ValueError(f"{info.filename} has another size than its shape says")
+        file.seek(0)
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        file.read(1)  # at the end zipfile compares the checksum
+    return array
+
+
 def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
-    try:
-        # opened here: of a broken archive NumPy leaves the file open
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("header")))
-        found = header["kind"], header["format"], header["meta"]
-    except OSError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a whole file of {kind}: {error}") from error
-    if found[0] != kind:
-        raise ValueError(f"{path}: holds {found[0]}, not {kind}")
-    if found[1] != version:
-        raise ValueError(f"{path}: has format {found[1]}; this version reads {version}")
-    return found[2], arrays
+    with open(path, "rb") as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            with zipfile.ZipFile(file) as archive:
+                infos = archive.infolist()
+                if sum(info.file_size for info in infos) > size:
+                    raise ValueError("parts of it are missing")
+                arrays = {
+                    info.filename.removesuffix(".npy"): _read_array(archive, info) for info in infos
+                }
+            header = json.loads(str(arrays.pop("header")))
+            found, written, meta = header["kind"], header["format"], header["meta"]
+            if not isinstance(meta, dict):
+                raise ValueError("its header is not one of ours")
+        except (OSError, *_DAMAGE) as error:
+            # damage may send zipfile to a place before the beginning
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            raise ValueError(f"{path}: not a whole file of {kind}: {error}") from error
+    if found != kind:
+        raise ValueError(f"{path}: holds {found}, not {kind}")
+    if written != version:
+        raise ValueError(f"{path}: has format {written}; this version reads {version}")
+    return meta, arrays
