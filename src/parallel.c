@@ -306,5 +306,6 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
         }
     }
 #endif
-    return c.stopped ? FG_INTERRUPTED : FG_OK;
+    /* On a busy machine the others may have done every task before this thread came to one. */
+    return ask(&c) ? FG_INTERRUPTED : FG_OK;
 }
