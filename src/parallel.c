@@ -330,5 +330,6 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
         n_threads = threads_to_be_had(n_threads);
     for (int64_t begin = 0; begin < n_tasks && !c.stopped; begin += ROUND)
         run_tasks(&c, begin, n_tasks - begin < ROUND ? n_tasks : begin + ROUND, n_threads, merge);
-    return c.stopped ? FG_INTERRUPTED : FG_OK;
+    /* On a busy machine the others may have done every task before this thread came to one. */
+    return ask(&c) ? FG_INTERRUPTED : FG_OK;
 }

@@ -28,6 +28,9 @@ import time
 import warnings
 from collections import Counter
 
+# A thread of Python that is in OpenBLAS, as the reference is, hangs when another one forks.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import numpy as np
 from conftest import COVARIANCE_TYPES, RTOL, mixture_data, of_type
 
@@ -45,6 +48,9 @@ N_CASES = 150  # different calls; the rest of the run repeats them
 N_THREADS = 4
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 DEADLINE = 60  # seconds that any single call may take
+
+
+slowest = [0.0, 0.0]  # interrupt: by the clock, and of the calling thread's own time
 
 
 class Mismatch(AssertionError):
@@ -255,7 +261,7 @@ def interrupted(cases: list[Case], rng: np.random.Generator) -> None:
     before = attributes(model)
     model.max_iter = 10**7
     model.init_params = STARTS[int(rng.integers(4))]
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.thread_time()
     signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(0.001, 0.05)))
     try:
         if rng.integers(3):
@@ -265,9 +271,10 @@ def interrupted(cases: list[Case], rng: np.random.Generator) -> None:
         raise Mismatch("a fit without an end has ended")
     except Stopped:
         pass
-    took = time.monotonic() - began
-    if took > 10:
-        raise Mismatch(f"an interrupt took {took:.1f} s")
+    took, worked = time.monotonic() - began, time.thread_time() - worked
+    slowest[:] = max(slowest[0], took), max(slowest[1], worked)
+    if worked > 1.5:  # on a busy machine the clock alone says little
+        raise Mismatch(f"an interrupt took {took:.1f} s, {worked:.1f} s of the thread's own")
     if attributes(model) != before:
         raise Mismatch("an interrupted fit has changed the model")
     case.check(*how(rng))
@@ -379,6 +386,7 @@ def main() -> int:
     refused = sum(" " in case.expected for case in cases)
     print(f"{sum(done.values())} steps: {counts}")
     print(f"{len(cases)} cases: {dict(kinds)}, {refused} refused")
+    print(f"slowest interrupt {slowest[0]:.2f} s, {slowest[1]:.2f} s of the thread's own time")
     complaints = judge(samples)
     for complaint in complaints:
         print(f"FAILED: {complaint}")

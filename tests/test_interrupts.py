@@ -167,6 +167,18 @@ def test_ctrl_c_stops_a_task_of_seconds():
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
+def test_ctrl_c_where_the_threads_take_turns_on_one_cpu():
+    """The calling thread may then find all tasks done, time and again."""
+    run(
+        """
+        options = dict(covariance_type="spherical", init_params="random", n_threads=2)
+        call, check = fitting(GaussianMixture(2, **options, **endless), rng.normal(size=(9000, 1)))
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        """
+    )
+
+
 def test_ctrl_c_while_other_threads_fit():
     """The signal is the main thread's; the others end their fits, with the same bits."""
     run(

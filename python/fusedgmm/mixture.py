@@ -90,7 +90,7 @@ class GaussianMixture(BaseMixture):
     n_threads : int or None, default=None
         Most threads to use, never more than the CPUs this process may run on. None: as many as
         OMP_NUM_THREADS, an active threadpoolctl limit, the CPU affinity and the container's CPU
-        quota allow, asked at every call.
+        quota allow, asked at every call. Calls that run at the same time share them.
 
     Attributes
     ----------
