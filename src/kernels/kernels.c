@@ -4,6 +4,7 @@
  *   load_block -> log_densities -> normalise -> add_block, block by block */
 #include "kernels/kernels.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 

@@ -13,18 +13,25 @@ static int64_t factor_count(const fg_shape *shape) {
     }
 }
 
-static void pack_factor(const double *u, int64_t d, real *out) {
+/* The narrowest components have precisions beyond float, and no difference times infinity is no
+ * number. */
+static real in_range(double x) {
+    const double most = sizeof(real) == 8 ? DBL_MAX : (double)FLT_MAX;
+    return (real)(x > most ? most : x < -most ? -most : x);
+}
+
+static void pack_factor(const double *u, int64_t d, double share, real *out) {
     if (d <= SMALL_FEATURES) {
         for (int64_t j = 0; j < d; j++)
             for (int64_t i = 0; i <= j; i++)
-                *out++ = (real)u[i * d + j];
+                *out++ = in_range(share * u[i * d + j]);
         return;
     }
     for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL) {
         const int64_t end = j0 + PANEL < d ? j0 + PANEL : d;
         for (int64_t i = 0; i < end; i++)
             for (int64_t j = i > j0 ? i : j0; j < end; j++)
-                *out++ = (real)u[i * d + j];
+                *out++ = in_range(share * u[i * d + j]);
     }
 }
 
@@ -57,10 +64,10 @@ static double log_product(const double *x, int64_t n, int64_t step) {
     return log(mantissa) + (double)exponents * 0.69314718055994531;
 }
 
-/* out = sign (mean - from) U. In double the means are their own shift, and there is nothing to do.
+/* out = scale (mean - from) U. In double the means are their own shift, and there is nothing to do.
  */
 static void multiply_upper(const double *mean, const real *from, const double *u, int64_t d,
-                           double sign, real *out) {
+                           double scale, real *out) {
     int apart = 0;
     for (int64_t i = 0; i < d; i++)
         apart |= mean[i] != (double)from[i];
@@ -68,7 +75,7 @@ static void multiply_upper(const double *mean, const real *from, const double *u
         double along = 0;
         for (int64_t i = 0; apart && i <= j; i++)
             along += (mean[i] - (double)from[i]) * u[i * d + j];
-        out[j] = (real)(sign * along);
+        out[j] = in_range(scale * along);
     }
 }
 
@@ -101,12 +108,14 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
     for (int64_t k = 0; k < k_count && !(d >= 128 && fg_parallel_poll(monitor)); k++) {
         const double *mean = parameters->means + k * d;
         double *s = out_shift + k * d;
+        /* a component of weight zero has no density anywhere, however narrow it is */
+        const int alive = parameters->weights[k] > 0;
         for (int64_t i = 0; i < d; i++) {
             shift[k * d + i] = (real)(about->shift ? about->shift[k * d + i] : mean[i]);
             s[i] = (double)shift[k * d + i];
         }
         if (covariance == FG_FULL) {
-            multiply_upper(mean, shift + k * d, u + k * d * d, d, -1, offset + k * d);
+            multiply_upper(mean, shift + k * d, u + k * d * d, d, -alive, offset + k * d);
             log_det = log_product(u + k * d * d, d, d + 1);
         } else if (covariance == FG_TIED) {
             multiply_upper(mean, centre, u, d, 1, image + k * d);
@@ -116,9 +125,9 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
                 const double precision = covariance == FG_DIAG ? u[k * d + j] : u[k];
                 const double beside = mean[j] - s[j];
                 rest[k * d + j] = (real)beside;
-                offset[k * d + j] = (real)(-beside * precision);
+                offset[k * d + j] = alive ? in_range(-beside * precision) : 0;
                 if (covariance == FG_DIAG)
-                    factor[k * d + j] = (real)precision;
+                    factor[k * d + j] = alive ? in_range(precision) : 0;
                 /* not fmax: gcc 12 for aarch64 breaks down vectorizing its reduction */
                 const double apart = fabs(beside) * precision;
                 largest_rest = apart > largest_rest ? apart : largest_rest;
@@ -126,8 +135,9 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
             log_det = covariance == FG_DIAG ? log_product(u + k * d, d, 1) : (double)d * log(u[k]);
         }
         if (covariance == FG_FULL)
-            pack_factor(u + k * d * d, d, factor + k * (d * (d + 1) / 2));
-        scale[k] = (real)(covariance == FG_SPHERICAL ? -0.5 * u[k] * u[k] : -0.5);
+            pack_factor(u + k * d * d, d, alive, factor + k * (d * (d + 1) / 2));
+        const int own_scale = covariance == FG_SPHERICAL && alive;
+        scale[k] = own_scale ? in_range(-0.5 * u[k] * u[k]) : (real)-0.5;
         /* Distances alone decide for k-means: beside a large constant they would lose digits. */
         log_scale[k] = mode == FG_NEAREST ? 0
                                           : (real)(log(parameters->weights[k]) + log_det -
@@ -135,7 +145,7 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
         threshold[k] = (real)(parameters->weights[k] * NEGLIGIBLE);
     }
     if (covariance == FG_TIED)
-        pack_factor(u, d, factor);
+        pack_factor(u, d, 1, factor);
     /* Spherical distances are about the mean itself, in two pieces; so are their sums. */
     const int seen = largest_rest > UNSEEN;
     if (covariance == FG_SPHERICAL && seen && !about->shift)

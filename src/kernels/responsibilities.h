@@ -81,7 +81,17 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
     return total;
 }
 
-static void normalise(block *b, int64_t padded) { normalise_to(0, EACH_ROW, b, padded); }
+static void normalise(block *b, int64_t padded) {
+    /* Beyond the range, terms of either sign may have met: no number, and no density. A pass of a
+     * fit finds these in its log-likelihood. */
+    const vec none = vec_set((real)-INFINITY);
+    for (int64_t k = 0; k < b->p.k_count; k++)
+        for (int64_t n = 0; n < padded; n += FG_LANES) {
+            real *at = b->responsibilities + k * b->p.stride + n;
+            vec_store(at, vec_max(vec_load(at), none));
+        }
+    normalise_to(0, EACH_ROW, b, padded);
+}
 
 /* A sum of densities is at most K: whether the product over a lane's rows stays in range. */
 static int product_is_safe(const plan *p) {

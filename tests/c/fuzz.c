@@ -84,7 +84,7 @@ static void read_rows(source *s, input *in) {
 }
 
 static void read_input(source *s, input *in) {
-    memset(in, 0, sizeof *in);
+    in->data = (fg_data){0};
     in->finite = 1;
     in->shape.covariance = (fg_covariance)(next(s) % 4);
     in->shape.n_components = 1 + below(s, MOST_COMPONENTS);
@@ -108,7 +108,7 @@ static void read_input(source *s, input *in) {
             const double w = next(s) % 3 ? fabs(number(s)) : 0;
             total += in->weight[i] = isfinite(w) && w < 1e300 ? w : 1;
         }
-        in->weight[0] += total == 0; /* what Python makes sure of */
+        in->weight[0] = total == 0 ? 1 : in->weight[0]; /* what Python makes sure of */
         in->data.sample_weight = in->weight;
     }
     static const double regular[] = {0, 1e-6, 1, 1e-300};
@@ -140,7 +140,6 @@ static double variance(const fg_shape *shape, const double *covariances, int64_t
     }
 }
 
-/* in_range: whether the sums of squares of such rows are; else means alone are to be trusted. */
 static void check_mixture(const fg_shape *shape, const fg_parameters *p) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     double total = 0;
@@ -158,10 +157,15 @@ static void check_mixture(const fg_shape *shape, const fg_parameters *p) {
     REQUIRE(fabs(total - 1) < 1e-9, "weights do not sum to one");
 }
 
+static size_t parameters_bytes(const fg_shape *shape, int64_t problems) {
+    const size_t k = (size_t)shape->n_components, kd = k * (size_t)shape->n_features;
+    return (k + kd + 2 * fg_covariance_count(shape)) * (size_t)problems * sizeof(double);
+}
+
 static fg_parameters parameters_in(const fg_shape *shape, double *memory, int64_t problems) {
     const int64_t k = shape->n_components * problems, kd = k * shape->n_features;
     const int64_t covariances = (int64_t)fg_covariance_count(shape) * problems;
-    memset(memory, 0, MOST * sizeof(double));
+    memset(memory, 0, parameters_bytes(shape, problems));
     return (fg_parameters){memory, memory + k, memory + k + kd, memory + k + kd + covariances};
 }
 
@@ -196,16 +200,18 @@ static void fuzz_scores(const input *in, const fg_parameters *p) {
 static void fuzz_sums(const input *in, const fg_parameters *p) {
     static double memory[2][MOST];
     const int64_t k = in->shape.n_components, kd = k * in->shape.n_features;
+    const size_t bytes =
+        (size_t)(k + 2 * kd) * sizeof(double) + fg_moment_count(&in->shape) * sizeof(double);
     fg_status status[2];
     fg_statistics s[2];
-    memset(memory, 0, sizeof memory);
     for (int i = 0; i < 2; i++) {
         double *m = memory[i];
+        memset(m, 0, bytes);
         s[i] = (fg_statistics){m, m + k, m + k + kd, m + k + 2 * kd, 0, 0, 0};
         status[i] = fg_accumulate(&in->shape, &in->data, p, i ? 3 : 1, NULL, &s[i]);
     }
     REQUIRE(status[0] == status[1], "the status depends on the threads");
-    REQUIRE(memcmp(memory[0], memory[1], sizeof memory[0]) == 0, "bits, sums");
+    REQUIRE(memcmp(memory[0], memory[1], bytes) == 0, "bits, sums");
     REQUIRE(in->finite || status[0] == FG_NOT_FINITE, "sums of what is no number");
     if (status[0] != FG_OK)
         return;
@@ -230,7 +236,9 @@ static int fuzz_fit(const input *in, fg_parameters *out) {
         fg_history_free(&history);
     }
     REQUIRE(status[0] == status[1], "the status depends on the threads");
-    REQUIRE(status[0] != FG_OK || memcmp(memory[0], memory[1], sizeof memory[0]) == 0, "bits, fit");
+    REQUIRE(status[0] != FG_OK ||
+                memcmp(memory[0], memory[1], parameters_bytes(&in->shape, 1)) == 0,
+            "bits, fit");
     REQUIRE(in->finite || status[0] != FG_OK || in->options.max_iter == 0,
             "a fit of what is no number");
     *out = p[0];
@@ -270,7 +278,7 @@ static void fuzz_batch(const input *in) {
         REQUIRE(fg_fit_batch(&problems, &options, i ? 3 : 1, &monitor, &out) == FG_OK, "batch");
     }
     REQUIRE(memcmp(status[0], status[1], sizeof status[0]) == 0, "statuses, batch");
-    REQUIRE(memcmp(memory[0], memory[1], sizeof memory[0]) == 0, "bits, batch");
+    REQUIRE(memcmp(memory[0], memory[1], parameters_bytes(&in->shape, P)) == 0, "bits, batch");
     const size_t room_k = (size_t)k, room_d = room_k * (size_t)in->shape.n_features,
                  room_c = fg_covariance_count(&in->shape);
     for (size_t i = 0; i < P; i++) {

@@ -292,7 +292,60 @@ static void test_samples_not_finite(void) {
         }
 }
 
+/* ---- precisions beyond float ---- */
+
+/* The second component is a point, at the last row: beside a weight of zero it is not there, and
+ * with one it takes no row but its own. Columns of U beyond the range, of either sign, leave rows
+ * beyond reach. Never NaN. */
+static void check_narrow(const mixture *m, const samples *s, double weight, double *u) {
+    const int64_t n_rows = s->data.n_rows, d = m->shape.n_features;
+    const fg_parameters p = {(double[]){1 - weight, weight}, m->parameters.means, NULL, u};
+    double values[2 * 20], row[20];
+    CHECK(n_rows <= 20, "room");
+    CHECK(fg_score(&m->shape, &s->data, &p, FG_WANT_RESPONSIBILITIES, 1, NULL, values) == FG_OK &&
+              fg_score(&m->shape, &s->data, &p, FG_WANT_LOG_LIKELIHOOD, 1, NULL, row) == FG_OK,
+          "score");
+    for (int64_t n = 0; n < n_rows; n++) {
+        const double first = at(values, s->data.real_type, 2 * n),
+                     second = at(values, s->data.real_type, 2 * n + 1);
+        const double l = at(row, s->data.real_type, n);
+        CHECK(!isnan(l) && l < INFINITY, "row %lld has %g", (long long)n, l);
+        CHECK(fabs(first + second - (l > -INFINITY)) < 1e-6, "shares %g and %g", first, second);
+        if (m->shape.covariance != FG_TIED && n < n_rows - 1)
+            CHECK(first == 1 && second == 0, "row %lld, d=%lld: shares %g and %g", (long long)n,
+                  (long long)d, first, second);
+    }
+}
+
+static void test_precisions_beyond_float(void) {
+    static const int64_t features[] = {1, 2, 8, 9, 17, 33};
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+            const int64_t d = features[f], n_rows = 19;
+            mixture m = mixture_new((fg_shape){2, d, c}, 2, seed++);
+            samples s = samples_new(&m, real_type, n_rows, 0, seed++);
+            memcpy(m.parameters.means + d, s.x + (n_rows - 1) * d, (size_t)d * sizeof(double));
+            double *u = m.parameters.precisions_cholesky;
+            const int64_t count = (int64_t)fg_covariance_count(&m.shape);
+            if (c == FG_TIED)
+                for (int64_t i = 0; i < d; i++)
+                    for (int64_t j = i + 1; j < d; j++)
+                        u[i * d + j] = i % 2 ? 1e200 : -1e200;
+            else
+                for (int64_t i = count / 2; i < count; i++)
+                    u[i] = u[i] == 0 ? 0 : 1e150;
+            EACH_INSTRUCTION_SET(isa) for (int weight = 0; weight <= 1; weight++) {
+                CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), covariance_name(c),
+                        (long long)d);
+                check_narrow(&m, &s, 0.25 * weight, u);
+            }
+            samples_free(&s);
+            mixture_free(&m);
+        }
+}
+
 int main(void) {
+    test_precisions_beyond_float();
     test_small_sizes();
     test_many_rows();
     test_many_components();
