@@ -277,15 +277,6 @@ def test_a_start_sees_the_weights():
     np.testing.assert_allclose(model.mean_precision_.sum(), 2 + 300, rtol=1e-9)
 
 
-def test_weights_of_less_than_a_row_need_a_prior():
-    model = bayes(random_state=0)
-    weight = np.full(len(X), 1e-3)
-    with pytest.raises(ValueError, match="sample_weight.*covariance_prior"):
-        model.fit(X, sample_weight=weight)
-    model.set_params(covariance_prior=np.eye(3)).fit(X, sample_weight=weight)
-    assert np.isfinite(model.covariances_).all()
-
-
 def test_any_number_of_threads_gives_the_same_bits(covariance_type):
     rows = mixture_data(20_000, 3, 3)[0]
     fits = [

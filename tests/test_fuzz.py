@@ -37,6 +37,8 @@ ERRORS = (
     "Fitting the mixture model failed because some components have ill-defined empirical",
     "the log-likelihood is not finite",
     "the fit gave .* that are not finite",
+    "cannot hold the .* of this mixture",
+    "squares of the data's differences",
     "the sums are not finite",
 )
 BAD_ROWS = "Input X contains (NaN|infinity)"

@@ -437,7 +437,8 @@ class BaseMixture(Estimator):
         if self.verbose:
             progress = Progress(int(self.verbose), self.verbose_interval, float(self.tol))
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a reason
+            # data or weights near the ends of the range: what is lost shows in the result
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 found = self._estimate(X, weight, n_threads, progress)
         except ValueError:
             check_range(X)

@@ -262,18 +262,6 @@ class BayesianGaussianMixture(BaseMixture):
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
-        # data or weights near the ends of the range: what is lost shows in the result
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            found = self._infer(X, weight, n_threads, progress)
-        if not np.isfinite(found.lower_bounds).all():
-            raise ValueError(
-                "the fit gave lower bounds that are not finite; scale the data or the weights"
-            )
-        return found
-
-    def _infer(
-        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
-    ) -> Estimate:
         prior = self._prior(X, weight, n_threads)
         seed = as_seed(self.random_state)
         kept: tuple[Posterior, list[float], bool] | None = None
@@ -293,6 +281,10 @@ class BayesianGaussianMixture(BaseMixture):
                 kept = trial
         assert kept is not None  # n_init is at least 1
         posterior, bounds, converged = kept
+        if not np.isfinite(bounds).all():
+            raise ValueError(
+                "the fit gave lower bounds that are not finite; scale the data or the weights"
+            )
         freedom = posterior.degrees_of_freedom
         return Estimate(
             (
