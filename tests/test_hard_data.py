@@ -126,7 +126,7 @@ def test_sums_of_rows_beyond_reach_are_an_error():
 @pytest.mark.parametrize("scale", [1e30, 1e-30])
 def test_moments_beyond_float32_are_an_error(covariance_type, scale):
     X = (GROUPS * scale).astype(np.float32)
-    with pytest.raises(ValueError, match="not finite( in float32; scale the data, or give|: some rows)"):
+    with pytest.raises(ValueError, match="not finite( in float32; scale|: some rows)"):
         fit(X, 3, covariance_type)
     assert fit(X.astype(np.float64), 3, covariance_type).converged_
 
