@@ -26,6 +26,8 @@ fg_status fg_repairer_open(const fg_shape *shape, const fg_data *data, int n_thr
     if (!out->floor || !out->reseedings)
         return FG_NO_MEMORY;
     const fg_status status = fg_variances(data, shape->n_features, n_threads, monitor, out->floor);
+    if (status != FG_OK)
+        return status;
     double mean = 0, varying = 0;
     for (size_t i = 0; i < d; i++)
         varying += out->floor[i] > 0;

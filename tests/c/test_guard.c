@@ -136,8 +136,8 @@ static void check_layouts(const mixture *m, const samples *s, int64_t n_rows, in
 static void test_passes(int64_t step) {
     uint64_t seed = 1;
     EACH_COVARIANCE(c)
-    EACH_REAL_TYPE(real_type) for (int64_t d = 1; d <= MOST_FEATURES;
-                                   d += d > 8 && step > 1 ? 4 : 1) {
+    EACH_REAL_TYPE(real_type)
+    for (int64_t d = 1; d <= MOST_FEATURES; d += d > 8 && step > 1 ? 4 : 1) {
         mixture m = mixture_new((fg_shape){K, d, c}, 2, seed++);
         samples s = samples_new(&m, real_type, MOST_ROWS, 1, seed++);
         EACH_INSTRUCTION_SET(isa)
