@@ -101,8 +101,7 @@ def _as(value: object, dtype: DTypeLike, name: str) -> object:
         return tuple(_as(part, dtype, name) for part in value)
     if not isinstance(value, np.ndarray):
         return value
-    with np.errstate(over="ignore"):
-        array = np.array(value, dtype=dtype)  # a copy: a user's array must not become the model's
+    array = np.array(value, dtype=dtype)  # a copy: a user's array must not become the model's
     if not np.isfinite(array).all():
         raise ValueError(
             f"{np.dtype(dtype)} cannot hold the {name} of this mixture; scale the data"
@@ -447,8 +446,9 @@ class BaseMixture(Estimator):
             progress.end()
         if self.max_iter == 0:
             check_finite(X)  # no pass may have read it
-        self._check_result(found.parameters, found.converged)
-        others = {name: _as(value, X.dtype, name) for name, value in found.others.items()}
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._check_result(found.parameters, found.converged)
+            others = {name: _as(value, X.dtype, name) for name, value in found.others.items()}
         self._assign(found.parameters, X.dtype)
         vars(self).update(others)
         self.converged_ = found.converged
@@ -518,20 +518,19 @@ class BaseMixture(Estimator):
             within = np.diagonal(covariances)
         else:
             within = weights @ covariances  # spherical: one for all features
-        with np.errstate(over="ignore", invalid="ignore"):  # the groups' distance may be too large
-            between = weights @ (means - weights @ means) ** 2
-            return float((within + between).max()) - self.reg_covar
+        between = weights @ (means - weights @ means) ** 2
+        return float((within + between).max()) - self.reg_covar
 
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""
         weights, means, covariances, factors = parameters
-        with np.errstate(over="ignore", invalid="ignore"):
-            precisions = precisions_of(factors, self.covariance_type)
-        arrays = {
-            "weights_": weights,
-            "means_": means,
-            "covariances_": covariances,
-            "precisions_cholesky_": factors,
-            "precisions_": precisions,
-        }
-        vars(self).update({name: _as(array, dtype, name) for name, array in arrays.items()})
+        with np.errstate(over="ignore", invalid="ignore"):  # what is lost is refused
+            arrays = {
+                "weights_": weights,
+                "means_": means,
+                "covariances_": covariances,
+                "precisions_cholesky_": factors,
+                "precisions_": precisions_of(factors, self.covariance_type),
+            }
+            fitted = {name: _as(array, dtype, name) for name, array in arrays.items()}
+        vars(self).update(fitted)

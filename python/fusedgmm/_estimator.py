@@ -29,6 +29,18 @@ def current(kind: type) -> type:
     return kind if theirs is None else getattr(theirs, kind.__name__)
 
 
+class _OfSklearn:
+    """An attribute that comes with scikit-learn's base class, and does not exist without it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: object, kind: type) -> Any:
+        if model is not None and _join_sklearn():
+            return getattr(model, self._name)
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {self._name!r}")
+
+
 class _Alone:
     """get_params, set_params and repr from the constructor's signature."""
 
@@ -87,11 +99,15 @@ class _Alone:
         )
         return f"{type(self).__name__}({', '.join(changed)})"
 
-    def __getattr__(self, name: str) -> Any:
-        # Someone asks for scikit-learn's protocol of a model made before it was loaded.
-        if name.startswith(("__sklearn_", "_repr_", "set_", "get_metadata")) and _join_sklearn():
-            return getattr(self, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    # What scikit-learn's tools ask for, perhaps of a model made before they were loaded. Named one
+    # by one: a class with __getattr__ pays for it at every attribute.
+    __sklearn_clone__ = _OfSklearn()
+    __sklearn_tags__ = _OfSklearn()
+    _repr_html_ = _OfSklearn()
+    _repr_mimebundle_ = _OfSklearn()
+    get_metadata_routing = _OfSklearn()
+    set_fit_request = _OfSklearn()
+    set_score_request = _OfSklearn()
 
 
 class Estimator(_Alone):

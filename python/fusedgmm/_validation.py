@@ -27,6 +27,8 @@ def as_option(value: object, name: str, known: tuple[str, ...]) -> str:
 
 def as_integer(value: object, name: str, minimum: int) -> int:
     """Return `value` as an int not below `minimum`; bool and non-integers are a ValueError."""
+    if type(value) is int and minimum <= value < 2**63:  # quickly, what most are
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"{name} must be an int >= {minimum}, got {value!r}")
     if int(value) >= 2**63:
@@ -54,6 +56,8 @@ def as_candidates(n_components: int | Sequence[int]) -> tuple[int, ...]:
 
 def as_nonnegative(value: object, name: str) -> float:
     """Return `value` as a finite float >= 0; anything else is a ValueError."""
+    if type(value) is float and 0.0 <= value < np.inf:  # quickly, what most are
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number >= 0, got {value!r}")
     number = _as_float(value)
