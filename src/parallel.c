@@ -242,12 +242,16 @@ static void sleep_for(long microseconds) {
 }
 
 /* One step of a wait on the calling thread. A barrier would keep it from the user's interrupt while
- * another thread is deep in a long task. Most waits are short: spin first; then naps that grow with
- * the wait. */
+ * another thread is deep in a long task. Most waits are short: spin first, and let others that want
+ * this CPU have it; then naps that grow with the wait. */
 static void wait_a_little(crew *c, int *step) {
-    enum { SPINS = 4000, NAPS = 7 };
+    enum { SPINS = 20000, NAPS = 7 };
     if (*step < SPINS) {
         ++*step;
+#ifdef FG_POSIX
+        if (*step % 64 == 0)
+            sched_yield();
+#endif
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
 #endif
