@@ -107,15 +107,6 @@ FAULTS = [
         "test_hard_data.py::test_bad_rows_are_refused_though_no_pass_reads_them",
     ),
     fault(
-        "parameters that are not finite pass",
-        BASE,
-        "            if not np.isfinite(array).all():\n                raise ValueError(\n"
-        '                    f"the fit gave',
-        "            if False:\n                raise ValueError(\n"
-        '                    f"the fit gave',
-        "test_hard_data.py::test_data_too_large_for_their_squares_say_so",
-    ),
-    fault(
         "parameters beyond float32 become infinite",
         BASE,
         "    if not np.isfinite(array).all():\n        raise ValueError(\n"
@@ -205,7 +196,7 @@ FAULTS = [
         BAYESIAN,
         "converged = abs(change) < self.tol",
         "converged = abs(change) < 2 * self.tol",
-        "test_bayesian.py::test_stops_where_scikit_learn_stops",
+        "test_bayesian.py::test_stops_at_the_first_change_below_tol",
     ),
     fault(
         "files are written in place",
@@ -222,11 +213,11 @@ FAULTS = [
         "test_files.py::test_a_pickle_inside_is_refused_and_not_run",
     ),
     fault(
-        "damaged files are not compared with their checksum",
+        "an array may claim more than its file has",
         FILES,
-        "        file.read(1)  # at the end zipfile compares the checksum\n",
-        "",
-        "test_files.py::test_a_flipped_bit_in_the_numbers_is_always_refused",
+        "if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():",
+        "if math.prod(shape) * dtype.itemsize < info.file_size - file.tell():",
+        "test_files.py::test_a_size_beyond_all_memory_is_refused",
     ),
     # ---- the door ----
     fault(
@@ -241,7 +232,7 @@ FAULTS = [
         "src/_core.pyx",
         "    if status == FG_NO_MEMORY:\n",
         "    if status == FG_NO_MEMORY + 100:\n",
-        "test_sizes.py",
+        "test_sizes.py::test_working_memory_that_cannot_be_had",
     ),
     fault(
         "columns are read as neighbours",
@@ -506,7 +497,7 @@ FAULTS = [
         "src/batch.c",
         "            data.sample_weight += begin;\n",
         "            data.sample_weight += 0;\n",
-        "test_batch.py::test_a_batch_is_a_loop_of_fits",
+        "test_batch.py::test_any_form_of_input",
     ),
     fault(
         "equal rows are called collapsed",
