@@ -255,6 +255,80 @@ static void test_layouts_and_threads(void) {
         }
 }
 
+/* ---- float sums are short ---- */
+
+/* Whole numbers whose squares' sum over 2048 rows, and no more, a float still holds: exact. */
+static void test_float_sums_are_short(void) {
+    static const int64_t features[] = {1, 9, 33};
+    enum { MANY_ROWS = 1 << 18, LEAST = 64, MOST = 90 };
+    float *x = allocate(MANY_ROWS * sizeof *x);
+    double sum = 0, squares = 0;
+    for (int64_t n = 0; n < MANY_ROWS; n++) {
+        x[n] = (float)(LEAST + (int)(fg_random(7, (uint64_t)n) % (MOST - LEAST + 1)));
+        sum += x[n];
+        squares += x[n] * x[n];
+    }
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_COVARIANCE(c) {
+            if (c == FG_SPHERICAL && f > 0) /* d squares a row are too much */
+                continue;
+            const int64_t d = features[f];
+            mixture m = mixture_new((fg_shape){1, d, c}, 2, seed++);
+            fg_statistics ours = statistics_new(&m.shape);
+            const fg_data data = {x, FG_FLOAT32, MANY_ROWS, 1, 0, NULL}; /* all features alike */
+            memset(m.parameters.means, 0, (size_t)d * sizeof(double));
+            EACH_INSTRUCTION_SET(isa) {
+                CONTEXT("%s %s d=%lld", fg_isa_name(), covariance_name(c), (long long)d);
+                CHECK(fg_accumulate(&m.shape, &data, &m.parameters, 1, NULL, &ours) == FG_OK,
+                      "accumulate");
+                for (int64_t i = 0; i < d; i++)
+                    CHECK(ours.sx[i] == sum, "sum %.17g, not %.17g", ours.sx[i], sum);
+                for (size_t i = 0; i < fg_moment_count(&m.shape); i++)
+                    CHECK(ours.sxx[i] == squares, "squares %.17g, not %.17g", ours.sxx[i], squares);
+            }
+            statistics_free(&ours);
+            mixture_free(&m);
+        }
+    free(x);
+}
+
+/* ---- the user's stop ---- */
+
+static int stop_at_once(void *context) {
+    (void)context;
+    return 1;
+}
+
+/* Rows of one task, and of many small ones: those that come last are not reached. */
+static void test_stops(void) {
+    static const struct {
+        fg_shape shape;
+        int64_t n_rows, n_tasks;
+    } works[] = {{{64, 64, FG_FULL}, 512, 1}, {{1, 1, FG_DIAG}, 8192, 16}};
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        const fg_shape *shape = &works[i].shape;
+        const int64_t n_rows = works[i].n_rows;
+        mixture m = mixture_new(*shape, 2, seed++);
+        samples s = samples_new(&m, FG_FLOAT64, n_rows, 0, seed++);
+        int64_t *labels = allocate((size_t)n_rows * sizeof *labels);
+        CHECK(fg_task_count(shape, n_rows) == works[i].n_tasks, "%lld tasks",
+              (long long)fg_task_count(shape, n_rows));
+        EACH_INSTRUCTION_SET(isa) {
+            fg_monitor monitor = {.poll = stop_at_once};
+            CONTEXT("%s %lld tasks", fg_isa_name(), (long long)works[i].n_tasks);
+            memset(labels, 0xff, (size_t)n_rows * sizeof *labels);
+            CHECK(fg_score(shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, &monitor, labels) ==
+                      FG_INTERRUPTED,
+                  "not interrupted");
+            CHECK(labels[n_rows - 1] == -1, "the last row has label %lld",
+                  (long long)labels[n_rows - 1]);
+        }
+        free(labels);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
 /* ---- samples that are no numbers ---- */
 
 static void test_samples_not_finite(void) {
@@ -351,6 +425,8 @@ int main(void) {
     test_many_components();
     test_components_far_apart();
     test_layouts_and_threads();
+    test_float_sums_are_short();
+    test_stops();
     test_samples_not_finite();
     return check_result();
 }
