@@ -738,7 +738,6 @@ FAULTS = [
         "best[v] = vec_select(vec_less(top[v], l), index, best[v]);",
         "best[v] = vec_select(vec_less(l, top[v]), best[v], index);",
         "c:pass",
-        "test_core.py",
     ),
     fault(
         "random responsibilities without weights",

@@ -255,6 +255,49 @@ static void test_layouts_and_threads(void) {
         }
 }
 
+/* ---- components that are alike ---- */
+
+/* Each row's densities add up to K times the largest, the most there can be: their product over a
+ * lane's rows has to stay in range. And the first of equal components is the label. */
+static void test_equal_components(void) {
+    enum { MANY = 600, ALIKE_ROWS = 700 };
+    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        mixture one = mixture_new((fg_shape){1, 1, c}, 2, seed++);
+        mixture m = mixture_new((fg_shape){MANY, 1, c}, 2, seed++);
+        samples s = samples_new(&one, real_type, ALIKE_ROWS, 0, seed++);
+        fg_statistics alone = statistics_new(&one.shape), ours = statistics_new(&m.shape);
+        int64_t *labels = allocate(ALIKE_ROWS * sizeof *labels);
+        for (int64_t k = 0; k < MANY; k++) {
+            m.parameters.weights[k] = 1.0 / MANY;
+            m.parameters.means[k] = one.parameters.means[0];
+            const int64_t at = c == FG_TIED ? 0 : k;
+            m.parameters.covariances[at] = one.parameters.covariances[0];
+            m.parameters.precisions_cholesky[at] = one.parameters.precisions_cholesky[0];
+        }
+        EACH_INSTRUCTION_SET(isa) {
+            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), covariance_name(c));
+            CHECK(fg_accumulate(&one.shape, &s.data, &one.parameters, 1, NULL, &alone) == FG_OK &&
+                      fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) == FG_OK,
+                  "accumulate");
+            /* so many terms, each of a row's log-density and a weight's logarithm */
+            const double l = alone.log_likelihood, terms = fabs(l) + ALIKE_ROWS * log(MANY);
+            CHECK(fabs(ours.log_likelihood - l) <= ALIKE_ROWS * roundoff(real_type) * terms,
+                  "%.17g, not %.17g", ours.log_likelihood, l);
+            CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
+                      FG_OK,
+                  "score");
+            for (int64_t n = 0; n < ALIKE_ROWS; n++)
+                CHECK(labels[n] == 0, "label %lld", (long long)labels[n]);
+        }
+        free(labels);
+        statistics_free(&alone);
+        statistics_free(&ours);
+        samples_free(&s);
+        mixture_free(&m);
+        mixture_free(&one);
+    }
+}
+
 /* ---- float sums are short ---- */
 
 /* Whole numbers whose squares' sum over 2048 rows, and no more, a float still holds: exact. */
@@ -425,6 +468,7 @@ int main(void) {
     test_many_components();
     test_components_far_apart();
     test_layouts_and_threads();
+    test_equal_components();
     test_float_sums_are_short();
     test_stops();
     test_samples_not_finite();
