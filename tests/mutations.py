@@ -786,7 +786,7 @@ FAULTS = [
         "the rest of a task is not handed over",
         "src/kernels/kernels.c",
         "    flush_sums(model, &b, sums, out_statistics);\n    out_statistics->n_rows",
-        "    if (since_flush > 0 || sizeof(real) == 8)\n"
+        "    if (since_flush > b.p.rows || sizeof(real) == 8)\n"
         "        flush_sums(model, &b, sums, out_statistics);\n    out_statistics->n_rows",
         "c:pass",
     ),

@@ -5,6 +5,7 @@
 #include "instruction_sets.h"
 #include "memory.h"
 #include "mixture.h"
+#include "start.h"
 
 static void check_all(const char *what, const double *ours, const bounded *truth, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -383,7 +384,8 @@ static void test_samples_not_finite(void) {
             mixture m = mixture_new((fg_shape){2, d, c}, 2, seed++);
             samples s = samples_new(&m, real_type, n_rows, 0, seed++);
             fg_statistics ours = statistics_new(&m.shape);
-            int64_t labels[9];
+            fg_parameters start = parameters_new(&m.shape);
+            int64_t labels[9], component;
             EACH_INSTRUCTION_SET(isa) for (int64_t i = 0; i < n_rows * d; i++) {
                 CONTEXT("%s %s %s d=%lld sample %lld", fg_isa_name(), real_name(real_type),
                         covariance_name(c), (long long)d, (long long)i);
@@ -398,11 +400,16 @@ static void test_samples_not_finite(void) {
                 CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
                           FG_NOT_FINITE,
                       "score took %g", value);
+                for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++)
+                    CHECK(fg_start_parameters(&m.shape, &s.data, how, 4, 1e-6, 1, NULL, &start,
+                                              &component) == FG_NOT_FINITE,
+                          "start %d took %g", (int)how, value);
                 if (real_type == FG_FLOAT32)
                     ((float *)s.memory)[i] = (float)kept;
                 else
                     ((double *)s.memory)[i] = kept;
             }
+            parameters_free(&start);
             statistics_free(&ours);
             samples_free(&s);
             mixture_free(&m);
