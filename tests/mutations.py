@@ -13,6 +13,7 @@ any fault. Needs what .ci/mutations installs. FUSEDGMM_MUTATIONS: a folder to bu
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shutil
@@ -817,13 +818,19 @@ def misfits() -> list[str]:
     return found + [f"{n}: two faults have this name" for n in set(names) if names.count(n) > 1]
 
 
+def renew(source: str, target: str) -> None:
+    """Copy a file where it differs: what is built tells by the time whether it is up to date."""
+    if not os.path.exists(target) or not filecmp.cmp(source, target, shallow=False):
+        shutil.copy(source, target)
+
+
 class Tree:
     """A copy of the sources, its build, and the package that it gives."""
 
     def __init__(self, work: Path) -> None:
         self.source, self.build, self.site = work / "source", work / "build", work / "site"
         ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, self.source, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(ROOT, self.source, False, ignored, renew, dirs_exist_ok=True)
         options = ["--quiet", "--no-build-isolation", "--no-deps", "--no-compile", "--upgrade"]
         options += ["--disable-pip-version-check", "-C", f"build-dir={self.build}"]
         options += ["-C", "cmake.define.FG_C_TESTS=ON", "--target", str(self.site)]
