@@ -479,6 +479,7 @@ def with_entry(value, n=60):
         ("ROWS_NOT_FINITE", with_entry(np.inf), 2, {}),
         ("ROWS_NOT_FINITE", with_entry(-np.inf), [1, 2, 3], {}),
         ("ROWS_NOT_FINITE", with_entry(np.nan), 2, dict(max_iter=0)),
+        ("ROWS_NOT_FINITE", with_entry(np.nan), 2, FAR | dict(max_iter=0)),
         ("ROWS_NOT_FINITE", with_entry(np.nan), 2, dict(init_params="random")),
         ("COLLAPSED_COMPONENT", LINE, 2, dict(reg_covar=0)),
         ("COLLAPSED_COMPONENT", LINE, 1, dict(reg_covar=0, covariance_type="tied")),

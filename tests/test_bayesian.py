@@ -7,7 +7,7 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
-from conftest import COVARIANCE_TYPES, mixture_data
+from conftest import COVARIANCE_TYPES, mixture_data, of_type
 
 from fusedgmm import BayesianGaussianMixture, GaussianMixture
 from fusedgmm.variational import digamma
@@ -154,6 +154,20 @@ def test_stops_where_scikit_learn_stops(prior_type):
     assert ours.converged_ and ours.n_iter_ == theirs.n_iter_ < 100
 
 
+@pytest.mark.parametrize("tol", [3e-1, 1e-2, 1e-4])
+def test_stops_at_the_first_change_below_tol(covariance_type, prior_type, tol):
+    model = bayes(
+        n_components=3,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior_type,
+        tol=tol,
+        max_iter=2000,
+        random_state=0,
+    ).fit(X)
+    changes = np.abs(np.diff(model.lower_bounds_))
+    assert model.converged_ and changes[-1] < tol and (changes[:-1] >= tol).all()
+
+
 def without_times(text):
     return re.sub(r"time lapse [\d.]+s", "time lapse", text)
 
@@ -219,13 +233,17 @@ def test_one_component_is_the_conjugate_posterior(covariance_type):
     np.testing.assert_allclose(model.covariances_, expected, rtol=1e-11, atol=1e-12)
 
 
-def test_reg_covar_counts_once_for_every_row():
+def test_reg_covar_counts_once_for_every_row(covariance_type):
     """It is added to the mean square of the rows, not to what the prior makes of it."""
-    options = dict(covariance_type="diag", covariance_prior=np.ones(3), mean_prior=X.mean(0))
+    unit = of_type(np.eye(3)[None], covariance_type)
+    prior = unit if covariance_type == "tied" else unit[0]
+    options = dict(covariance_type=covariance_type, covariance_prior=prior, mean_prior=X.mean(0))
     plain = bayes(reg_covar=0, **options).fit(X)
     more = bayes(reg_covar=0.5, **options).fit(X)
-    share = len(X) / plain.degrees_of_freedom_[0]
-    np.testing.assert_allclose(more.covariances_, plain.covariances_ + 0.5 * share, rtol=1e-12)
+    share = len(X) / np.ravel(plain.degrees_of_freedom_)[0]
+    np.testing.assert_allclose(
+        more.covariances_, plain.covariances_ + 0.5 * share * unit, rtol=1e-12, atol=1e-14
+    )
 
 
 def test_float32_is_close_to_float64(covariance_type, prior_type):

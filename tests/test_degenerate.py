@@ -311,6 +311,41 @@ def test_more_components_than_rows_to_give_them(covariance_type):
     assert max(seeds.count(k) for k in set(seeds)) <= 3
 
 
+def test_two_that_die_at_once_do_not_share_a_place():
+    """The second finds the first one's place worst explained still: the others are nearer."""
+    X = np.r_[np.tile([-1.0, 1.0], 10), 10.0][:, None]
+    model = GaussianMixture(
+        3, covariance_type="spherical", weights_init=[1, 0, 0], means_init=[[0], [500], [900]],
+        covariances_init=np.ones(3), max_iter=0, degenerate="repair", n_threads=1,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="re-seeded"):
+        model.fit(X)
+    assert [(d.component, d.row) for d in model.degeneracies_] == [(1, 20), (2, 0)]
+
+
+def test_a_component_comes_back_three_times(covariance_type):
+    """To rows so light that it dies there at once: then it stays dead."""
+    far = 100.0 * np.random.default_rng(2).normal(size=(8, 2)) + 1000
+    X, weight = np.vstack([CLOUD, far]), np.r_[np.ones(200), np.full(8, 1e-20)]
+    model = started(covariance_type, [[0.0, 0.0], [-900.0, 3.0]], tol=0, max_iter=8)
+    with pytest.warns(UserWarning) as caught:
+        model.fit(X, sample_weight=weight)
+    assert any("component(s) 1 of the mixture have weight 0" in str(w.message) for w in caught)
+    assert [(d.iteration, d.component) for d in model.degeneracies_] == [(1, 1), (2, 1), (3, 1)]
+    assert all(d.row >= 200 for d in model.degeneracies_)
+
+
+def test_a_fit_does_not_end_at_a_new_place(covariance_type):
+    """However little the bound has changed, it does not know the new place yet."""
+    X = np.vstack([CLOUD, CLOUD + 20])
+    options = dict(warm_start=True, tol=1e9, max_iter=20)
+    model = started(covariance_type, [[0.0, 0.0], [20.0, 20.0]], **options).fit(X)
+    model.means_[1] = [9e5, -9e5]
+    with pytest.warns(UserWarning, match="component 1 re-seeded at row .* in iteration 1"):
+        model.fit(X)
+    assert model.converged_ and model.n_iter_ == 2
+
+
 # ---------------------------------------------------------------- what is said
 
 

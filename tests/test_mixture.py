@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import COVARIANCE_TYPES, RTOL, mixture_data, of_type
 
-from fusedgmm import GaussianMixture
+from fusedgmm import GaussianMixture, _core
 
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_")
 INITS = ["kmeans", "k-means++", "random", "random_from_data"]
@@ -69,6 +69,62 @@ def test_quick_fits_keep_the_best_of_several_starts(covariance_type):
     given = dict(means_init=X[:5])
     told = [quiet_fit(GaussianMixture(**options, **given, n_starts=n), X) for n in (None, 1)]
     assert_same_bits(*told)
+
+
+@pytest.mark.parametrize("k, starts", [(1, 1), (2, 3), (4, 7), (6, 11), (7, 11)])
+def test_a_quick_fit_makes_so_many_starts(capsys, k, starts):
+    X, *_ = mixture_data(300, 2, 6)
+    quiet_fit(GaussianMixture(k, random_state=0, verbose=1, verbose_interval=999), X)
+    lines = capsys.readouterr().out.splitlines()
+    assert [f"Initialization {i}" for i in range(starts)] == [x for x in lines if x[-1].isdigit()]
+
+
+@pytest.mark.parametrize("tol", [1e-10, 1e-4])
+def test_a_later_start_must_be_better_by_more_than_rounding(tol):
+    """The starts' own bounds, one after the other, choose the one that is kept."""
+    X, *_ = mixture_data(300, 2, 3)
+    by_rounding = by_little = 0
+    for seed in range(12):
+        bounds = {}
+
+        def report(init, iteration, bound, change, bounds=bounds):
+            bounds[init] = bound
+
+        given = (None, None, None, None)
+        options = (given, tol, 1e-6, 500, -np.inf, 1, report, False)
+        _, kept, *_ = _core.fit(X, None, "full", 3, "random_from_data", 10, seed, *options)
+        best, least, most = bounds[0], bounds[0], bounds[0]
+        for bound in list(bounds.values())[1:]:
+            best = bound if bound > best + 1e-6 else best
+            most = max(most, bound)
+            least = bound if bound > least + 1e-4 else least
+        assert len(bounds) == 10 and kept[-1] == best
+        by_rounding += best != most
+        by_little += best != least
+    assert by_rounding if tol < 1e-6 else by_little  # where another margin would choose otherwise
+
+
+@pytest.mark.parametrize("reg_covar", [1e-6, 1.0])
+def test_stops_at_the_first_change_below_tol(reg_covar, covariance_type):
+    """Also of a bound that falls: much reg_covar leads away from the most likely parameters."""
+    X, weights, means, covariances = mixture_data(600, 2, 3)
+    falls = 0
+    for tol in (3e-2, 1e-2, 1e-3, 1e-4):
+        model = GaussianMixture(
+            3,
+            covariance_type=covariance_type,
+            tol=tol,
+            reg_covar=reg_covar,
+            weights_init=weights,
+            means_init=means,
+            covariances_init=of_type(covariances, covariance_type),
+            max_iter=1000,
+        ).fit(X)
+        changes = np.diff(model.lower_bounds_)
+        assert model.converged_ and model.n_iter_ == len(changes) + 1
+        assert abs(changes[-1]) < tol and (np.abs(changes[:-1]) >= tol).all()
+        falls += (changes < -tol).sum()
+    assert (falls > 0) == (reg_covar == 1)
 
 
 def test_a_start_that_collapses_is_passed_over():

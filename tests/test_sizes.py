@@ -1,5 +1,9 @@
 """Sizes beyond what memory, 32 bits or 64 bits hold: right, or an error that says so at once."""
 
+import subprocess
+import sys
+from textwrap import dedent
+
 import numpy as np
 import pytest
 
@@ -60,6 +64,31 @@ CALLS = {
 def test_arrays_that_memory_does_not_hold(what):
     with pytest.raises((MemoryError, ValueError), match="Unable to allocate|too big|dimension"):
         CALLS[what]()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, and limits of memory")
+def test_working_memory_that_cannot_be_had():
+    """What NumPy allocates is there, what the core wants beside it is not."""
+    code = """
+        import resource
+        import numpy as np
+        from pathlib import Path
+        from fusedgmm import GaussianMixture
+
+        X = np.random.default_rng(0).normal(size=(20, 2000))
+        model = GaussianMixture(2, n_threads=1).fit(X[:, :2])
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
+        try:
+            model.fit(X)  # 128 MB of result, twice that to work in
+        except MemoryError as error:
+            assert str(error) == "fusedgmm could not allocate its working memory", error
+        else:
+            raise AssertionError("there was memory")
+        assert model.means_.shape == (2, 2)
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_more_components_than_rows():

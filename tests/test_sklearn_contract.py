@@ -127,6 +127,12 @@ def test_warm_start_60_times_1_is_1_times_60(covariance_type):
     np.testing.assert_allclose(steps.means_, whole.means_, rtol=1e-9, atol=1e-9)
 
 
+def test_a_warm_start_of_a_converged_fit_converges_at_once(covariance_type):
+    model = GaussianMixture(2, covariance_type=covariance_type, warm_start=True, random_state=0)
+    assert model.fit(X).n_iter_ > 1
+    assert model.fit(X).n_iter_ == 1 and model.converged_
+
+
 @pytest.mark.parametrize(
     "changed",
     [dict(n_components=3), dict(covariance_type="diag"), dict(n_features=2)],

@@ -80,6 +80,19 @@ def test_merging_leaves_both_sides_alone(covariance_type):
     assert_same(total, a + b, rtol=0)
 
 
+def test_merging_adds_what_is_counted(covariance_type):
+    X, *_ = mixture_data(300, 3, 2)
+    weight = np.random.default_rng(0).uniform(size=len(X))
+    for seed in (0, 1):  # the same shift, and another one
+        a = accumulate(X[:100], parameters(2, covariance_type), weight[:100])
+        b = accumulate(X[100:], parameters(2, covariance_type, seed), weight[100:])
+        merged = a + b
+        for name in ("nk", "sx", "sxx", "log_likelihood", "weight_sum", "n_samples"):
+            expected = getattr(a, name) + getattr(b, name)
+            np.testing.assert_allclose(getattr(merged, name), expected, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(merged.weight_sum, weight.sum(), rtol=1e-12)
+
+
 def test_merging_is_associative(covariance_type):
     X, *_ = mixture_data(400, 3, 2)
     a, b, c, d = (

@@ -250,6 +250,49 @@ static void test_em_rises(void) {
     }
 }
 
+/* As many iterations as the history has to grow for: each bound is that of the same passes and M
+ * steps made one by one. */
+static void test_bounds_of_a_long_fit(void) {
+    enum { LONG = 100 };
+    const fg_fit_options options = {FG_START_DATA, 1, LONG, 0, 1e-3, 0};
+    fg_isa_choose(NULL);
+    EACH_COVARIANCE(c) {
+        mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);
+        samples s = samples_new(&m, FG_FLOAT64, ROWS, 1, 12);
+        fg_parameters p = parameters_new(&m.shape), fitted = parameters_new(&m.shape);
+        fg_statistics sum = statistics_new(&m.shape);
+        fg_fit_result result = {.lower_bound = -INFINITY};
+        fg_history history = {0};
+        int64_t component;
+        CONTEXT("%s", covariance_name(c));
+        CHECK(fg_start_parameters(&m.shape, &s.data, FG_START_DATA, 3, 1e-3, 1, NULL, &p,
+                                  &component) == FG_OK,
+              "start");
+        CHECK(fg_fit(&m.shape, &s.data, &options, &p, 0, 1, NULL, &fitted, &history, &result) ==
+                  FG_OK,
+              "fit");
+        CHECK(history.n_bounds == LONG && result.n_iter == LONG && !result.converged, "%lld bounds",
+              (long long)history.n_bounds);
+        CHECK(history.bounds_room >= history.n_bounds, "room for %lld",
+              (long long)history.bounds_room);
+        for (int64_t i = 0; i < history.n_bounds; i++) {
+            CHECK(fg_accumulate(&m.shape, &s.data, &p, 1, NULL, &sum) == FG_OK &&
+                      fg_maximize(&m.shape, &sum, 1e-3, NULL, &p, &component) == FG_OK,
+                  "step");
+            const double bound = sum.log_likelihood / sum.weight_sum;
+            CHECK(fabs(history.lower_bounds[i] - bound) <= 1e-10 * fabs(bound),
+                  "bound %lld is %.17g, not %.17g", (long long)i, history.lower_bounds[i], bound);
+        }
+        CHECK(result.lower_bound == history.lower_bounds[LONG - 1], "the last bound");
+        fg_history_free(&history);
+        statistics_free(&sum);
+        parameters_free(&fitted);
+        parameters_free(&p);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
 /* Well separated: every row's component is beyond doubt. */
 static mixture planted(fg_covariance covariance) {
     static const double means[K * D] = {-20, 0, 15, 18, 17, -16};
@@ -399,6 +442,7 @@ int main(void) {
     test_maximize();
     test_maximize_degenerate();
     test_em_rises();
+    test_bounds_of_a_long_fit();
     test_em_finds_what_was_planted();
     test_starts();
     test_dispatch();

@@ -5,6 +5,7 @@
 #include "instruction_sets.h"
 #include "memory.h"
 #include "mixture.h"
+#include "start.h"
 
 static void check_all(const char *what, const double *ours, const bounded *truth, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -255,6 +256,123 @@ static void test_layouts_and_threads(void) {
         }
 }
 
+/* ---- components that are alike ---- */
+
+/* Each row's densities add up to K times the largest, the most there can be: their product over a
+ * lane's rows has to stay in range. And the first of equal components is the label. */
+static void test_equal_components(void) {
+    enum { MANY = 600, ALIKE_ROWS = 700 };
+    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        mixture one = mixture_new((fg_shape){1, 1, c}, 2, seed++);
+        mixture m = mixture_new((fg_shape){MANY, 1, c}, 2, seed++);
+        samples s = samples_new(&one, real_type, ALIKE_ROWS, 0, seed++);
+        fg_statistics alone = statistics_new(&one.shape), ours = statistics_new(&m.shape);
+        int64_t *labels = allocate(ALIKE_ROWS * sizeof *labels);
+        for (int64_t k = 0; k < MANY; k++) {
+            m.parameters.weights[k] = 1.0 / MANY;
+            m.parameters.means[k] = one.parameters.means[0];
+            const int64_t at = c == FG_TIED ? 0 : k;
+            m.parameters.covariances[at] = one.parameters.covariances[0];
+            m.parameters.precisions_cholesky[at] = one.parameters.precisions_cholesky[0];
+        }
+        EACH_INSTRUCTION_SET(isa) {
+            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), covariance_name(c));
+            CHECK(fg_accumulate(&one.shape, &s.data, &one.parameters, 1, NULL, &alone) == FG_OK &&
+                      fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) == FG_OK,
+                  "accumulate");
+            /* so many terms, each of a row's log-density and a weight's logarithm */
+            const double l = alone.log_likelihood, terms = fabs(l) + ALIKE_ROWS * log(MANY);
+            CHECK(fabs(ours.log_likelihood - l) <= ALIKE_ROWS * roundoff(real_type) * terms,
+                  "%.17g, not %.17g", ours.log_likelihood, l);
+            CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
+                      FG_OK,
+                  "score");
+            for (int64_t n = 0; n < ALIKE_ROWS; n++)
+                CHECK(labels[n] == 0, "label %lld", (long long)labels[n]);
+        }
+        free(labels);
+        statistics_free(&alone);
+        statistics_free(&ours);
+        samples_free(&s);
+        mixture_free(&m);
+        mixture_free(&one);
+    }
+}
+
+/* ---- float sums are short ---- */
+
+/* Whole numbers whose squares' sum over 2048 rows, and no more, a float still holds: exact. */
+static void test_float_sums_are_short(void) {
+    static const int64_t features[] = {1, 9, 33};
+    enum { MANY_ROWS = 1 << 18, LEAST = 64, MOST = 90 };
+    float *x = allocate(MANY_ROWS * sizeof *x);
+    double sum = 0, squares = 0;
+    for (int64_t n = 0; n < MANY_ROWS; n++) {
+        x[n] = (float)(LEAST + (int)(fg_random(7, (uint64_t)n) % (MOST - LEAST + 1)));
+        sum += x[n];
+        squares += x[n] * x[n];
+    }
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_COVARIANCE(c) {
+            if (c == FG_SPHERICAL && f > 0) /* d squares a row are too much */
+                continue;
+            const int64_t d = features[f];
+            mixture m = mixture_new((fg_shape){1, d, c}, 2, seed++);
+            fg_statistics ours = statistics_new(&m.shape);
+            const fg_data data = {x, FG_FLOAT32, MANY_ROWS, 1, 0, NULL}; /* all features alike */
+            memset(m.parameters.means, 0, (size_t)d * sizeof(double));
+            EACH_INSTRUCTION_SET(isa) {
+                CONTEXT("%s %s d=%lld", fg_isa_name(), covariance_name(c), (long long)d);
+                CHECK(fg_accumulate(&m.shape, &data, &m.parameters, 1, NULL, &ours) == FG_OK,
+                      "accumulate");
+                for (int64_t i = 0; i < d; i++)
+                    CHECK(ours.sx[i] == sum, "sum %.17g, not %.17g", ours.sx[i], sum);
+                for (size_t i = 0; i < fg_moment_count(&m.shape); i++)
+                    CHECK(ours.sxx[i] == squares, "squares %.17g, not %.17g", ours.sxx[i], squares);
+            }
+            statistics_free(&ours);
+            mixture_free(&m);
+        }
+    free(x);
+}
+
+/* ---- the user's stop ---- */
+
+static int stop_at_once(void *context) {
+    (void)context;
+    return 1;
+}
+
+/* Rows of one task, and of many small ones: those that come last are not reached. */
+static void test_stops(void) {
+    static const struct {
+        fg_shape shape;
+        int64_t n_rows, n_tasks;
+    } works[] = {{{64, 64, FG_FULL}, 512, 1}, {{1, 1, FG_DIAG}, 8192, 16}};
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        const fg_shape *shape = &works[i].shape;
+        const int64_t n_rows = works[i].n_rows;
+        mixture m = mixture_new(*shape, 2, seed++);
+        samples s = samples_new(&m, FG_FLOAT64, n_rows, 0, seed++);
+        int64_t *labels = allocate((size_t)n_rows * sizeof *labels);
+        CHECK(fg_task_count(shape, n_rows) == works[i].n_tasks, "%lld tasks",
+              (long long)fg_task_count(shape, n_rows));
+        EACH_INSTRUCTION_SET(isa) {
+            fg_monitor monitor = {.poll = stop_at_once};
+            CONTEXT("%s %lld tasks", fg_isa_name(), (long long)works[i].n_tasks);
+            memset(labels, 0xff, (size_t)n_rows * sizeof *labels);
+            CHECK(fg_score(shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, &monitor, labels) ==
+                      FG_INTERRUPTED,
+                  "not interrupted");
+            CHECK(labels[n_rows - 1] == -1, "the last row has label %lld",
+                  (long long)labels[n_rows - 1]);
+        }
+        free(labels);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
 /* ---- samples that are no numbers ---- */
 
 static void test_samples_not_finite(void) {
@@ -266,7 +384,8 @@ static void test_samples_not_finite(void) {
             mixture m = mixture_new((fg_shape){2, d, c}, 2, seed++);
             samples s = samples_new(&m, real_type, n_rows, 0, seed++);
             fg_statistics ours = statistics_new(&m.shape);
-            int64_t labels[9];
+            fg_parameters start = parameters_new(&m.shape);
+            int64_t labels[9], component;
             EACH_INSTRUCTION_SET(isa) for (int64_t i = 0; i < n_rows * d; i++) {
                 CONTEXT("%s %s %s d=%lld sample %lld", fg_isa_name(), real_name(real_type),
                         covariance_name(c), (long long)d, (long long)i);
@@ -281,11 +400,16 @@ static void test_samples_not_finite(void) {
                 CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
                           FG_NOT_FINITE,
                       "score took %g", value);
+                for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++)
+                    CHECK(fg_start_parameters(&m.shape, &s.data, how, 4, 1e-6, 1, NULL, &start,
+                                              &component) == FG_NOT_FINITE,
+                          "start %d took %g", (int)how, value);
                 if (real_type == FG_FLOAT32)
                     ((float *)s.memory)[i] = (float)kept;
                 else
                     ((double *)s.memory)[i] = kept;
             }
+            parameters_free(&start);
             statistics_free(&ours);
             samples_free(&s);
             mixture_free(&m);
@@ -351,6 +475,9 @@ int main(void) {
     test_many_components();
     test_components_far_apart();
     test_layouts_and_threads();
+    test_equal_components();
+    test_float_sums_are_short();
+    test_stops();
     test_samples_not_finite();
     return check_result();
 }
