@@ -295,6 +295,13 @@ def test_a_start_sees_the_weights():
     np.testing.assert_allclose(model.mean_precision_.sum(), 2 + 300, rtol=1e-9)
 
 
+def test_weights_whose_sums_are_beyond_float64_are_named(covariance_type):
+    model = bayes(covariance_type=covariance_type, random_state=0)
+    with pytest.raises(ValueError, match="the sums are not finite: scale .* their weights"):
+        model.fit(X * 1e4, sample_weight=np.full(len(X), 1e300))
+    assert not hasattr(model, "means_")
+
+
 def test_any_number_of_threads_gives_the_same_bits(covariance_type):
     rows = mixture_data(20_000, 3, 3)[0]
     fits = [

@@ -323,7 +323,10 @@ def _moments(
     statistics = _core.accumulate(
         X, weight, kind, np.ones(1), about, np.ones_like(unit), unit, n_threads
     )
-    return recentre(statistics, kind)
+    sums = recentre(statistics, kind)
+    if not (np.isfinite(sums.means).all() and np.isfinite(sums.scatter).all()):
+        raise ValueError("the sums are not finite: scale the rows or their weights")
+    return sums
 
 
 def _sample_covariance(sums: Sums, covariance_type: CovarianceType) -> Floats:
