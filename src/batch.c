@@ -259,8 +259,7 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
     if (status == FG_INTERRUPTED)
         return status;
     /* with max_iter = 0 that was the first pass over the rows */
-    if (status == FG_OK && !isfinite(log_likelihood) &&
-        !rows_are_finite(data, shape->n_features, monitor))
+    if (status == FG_OK && !isfinite(log_likelihood))
         status = FG_NOT_FINITE;
     if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
                              all_finite(t->parameters.covariances, n.covariances)))

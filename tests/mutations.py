@@ -524,8 +524,8 @@ FAULTS = [
     fault(
         "NaN in a problem of no iterations is not noticed",
         "src/batch.c",
-        "    if (status == FG_OK && !isfinite(log_likelihood) &&\n",
-        "    if (status == FG_OK && options->fit.max_iter > 0 && !isfinite(log_likelihood) &&\n",
+        "    if (status == FG_OK && !isfinite(log_likelihood))\n",
+        "    if (status == FG_OK && options->fit.max_iter > 0 && !isfinite(log_likelihood))\n",
         "test_batch.py::test_a_bad_problem_is_named_and_the_others_untouched",
     ),
     # ---- the M step, statistics ----

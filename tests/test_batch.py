@@ -1078,3 +1078,12 @@ def test_plot_batch(mixed):
         plot_batch(mixed[0], mixed[1])
     with pytest.raises(ValueError, match="5 problems, X has 4"):
         plot_batch(X[:4], result)
+
+
+def test_rows_whose_density_float32_cannot_hold_are_out_of_reach():
+    X = (np.array([[1.0], [-1.0]]) * 1e20).astype(np.float32)
+    options = dict(covariance_type="spherical", max_iter=0, random_state=0)
+    double = fit_batch([X.astype(np.float64)], 1, **options)
+    assert double.ok[0] and np.isfinite(double.bic[0])
+    single = fit_batch([X], 1, **options)
+    assert single.status[0] == BatchStatus.ROWS_OUT_OF_REACH and not single.ok[0]
