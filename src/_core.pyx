@@ -314,8 +314,8 @@ def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, se
     memset(&history, 0, sizeof(history))
     with nogil:
         fg_call_begin(threads, &call)
-        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, call.n_threads, &monitor.c, &out.c,
-                        &history, &result)
+        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, call.n_threads, &monitor.c,
+                        &out.c, &history, &result)
         fg_call_end(&call)
     repairs = history.repairs
     try:

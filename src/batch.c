@@ -179,8 +179,7 @@ static fg_outcome explain(const fg_data *data, const fg_shape *shape, fg_outcome
         return FG_CONSTANT;
     if (outcome != FG_LOST_COMPONENT && outcome != FG_COLLAPSED)
         return outcome;
-    const int64_t distinct = count_distinct(data, d, k_count, monitor);
-    return distinct > 0 && distinct < k_count ? FG_TOO_FEW_DISTINCT : outcome;
+    return count_distinct(data, d, k_count, monitor) < k_count ? FG_TOO_FEW_DISTINCT : outcome;
 }
 
 /* ---- fits ---- */

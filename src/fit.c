@@ -15,26 +15,25 @@ static const double MARGIN = 1e-6;
 
 /* One start, and its passes. */
 static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
-                          const fg_parameters *given, uint64_t seed, int64_t init, int n_threads,
-                          fg_monitor *monitor, fg_parameters *parameters, fg_history *out_history,
+                          const fg_parameters *given, uint64_t seed, int64_t init,
+                          fg_repairer *repairer, int n_threads, fg_monitor *monitor,
+                          fg_parameters *parameters, fg_history *out_history,
                           fg_fit_result *result) {
     const int all_given = given->weights && given->means && given->precisions_cholesky;
-    fg_repairer repairer = {NULL, NULL};
     fg_status status = FG_OK;
-    if (options->repair)
-        status = fg_repairer_open(shape, data, n_threads, monitor, &repairer);
-    if (status == FG_OK && !all_given)
+    if (!all_given)
         status = fg_start_parameters(shape, data, options->start, fg_random(seed, (uint64_t)init),
                                      options->reg_covar, n_threads, monitor, parameters,
                                      &result->component);
     fg_parameters_copy(shape, given, parameters);
-    if (options->repair && (status == FG_OK || status == FG_SINGULAR))
-        status = fg_repair_parameters(shape, data, &repairer, 0, n_threads, monitor, parameters,
+    if (repairer && (status == FG_OK || status == FG_SINGULAR)) {
+        fg_repairer_restart(shape, repairer);
+        status = fg_repair_parameters(shape, data, repairer, 0, n_threads, monitor, parameters,
                                       out_history);
+    }
     if (status == FG_OK && options->max_iter > 0)
-        status = fg_em(shape, data, options, init, options->repair ? &repairer : NULL, n_threads,
-                       monitor, parameters, out_history, result);
-    fg_repairer_close(&repairer);
+        status = fg_em(shape, data, options, init, repairer, n_threads, monitor, parameters,
+                       out_history, result);
     return status;
 }
 
@@ -53,7 +52,10 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
             return FG_NO_MEMORY;
         trial = fg_parameters_in(shape, memory);
     }
+    fg_repairer repairer = {NULL, NULL};
     fg_status status = FG_OK;
+    if (options->repair)
+        status = fg_repairer_open(shape, data, n_threads, monitor, &repairer);
     fg_fit_result first_failure;
     int64_t kept = 0, failed = 0;
     for (int64_t init = 0; status == FG_OK && init < options->n_init; init++) {
@@ -63,7 +65,8 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
             monitor->report(monitor->context, init, 0, before, INFINITY))
             status = FG_INTERRUPTED;
         if (status == FG_OK)
-            status = fit_once(shape, data, options, given, seed, init, n_threads, monitor, &trial,
+            status = fit_once(shape, data, options, given, seed, init,
+                              options->repair ? &repairer : NULL, n_threads, monitor, &trial,
                               &history, &result);
         const int collapsed = status == FG_SINGULAR; /* which another start need not */
         if (collapsed) {
@@ -84,6 +87,7 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
         *out_result = first_failure;
         status = FG_SINGULAR;
     }
+    fg_repairer_close(&repairer);
     free(memory);
     return status;
 }

@@ -40,7 +40,7 @@ int fg_openmp_version(void) {
 
 /* ---- processes ---- */
 
-static atomic_int forks;   /* and so often have pools of threads been given back */
+static atomic_int forks;   /* so far: each gave back the forking thread's pool */
 static atomic_int callers; /* calls that run now, in any thread */
 
 #ifdef FG_POSIX

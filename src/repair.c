@@ -38,6 +38,10 @@ fg_status fg_repairer_open(const fg_shape *shape, const fg_data *data, int n_thr
     return status;
 }
 
+void fg_repairer_restart(const fg_shape *shape, fg_repairer *repairer) {
+    memset(repairer->reseedings, 0, (size_t)shape->n_components * sizeof(int));
+}
+
 void fg_repairer_close(fg_repairer *repairer) {
     free(repairer->floor);
     free(repairer->reseedings);

@@ -12,6 +12,7 @@ typedef struct {
 
 fg_status fg_repairer_open(const fg_shape *shape, const fg_data *data, int n_threads,
                            fg_monitor *monitor, fg_repairer *out);
+void fg_repairer_restart(const fg_shape *shape, fg_repairer *repairer); /* for another start */
 void fg_repairer_close(fg_repairer *repairer);
 /* Mends the parameters in place, precisions' factors included, and appends what was done. Where
  * nothing was to be done, they keep their bits. */

@@ -446,11 +446,11 @@ class BaseMixture(Estimator):
             progress.end()
         if self.max_iter == 0:
             check_finite(X)  # no pass may have read it
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._check_result(found.parameters, found.converged)
-            others = {name: _as(value, X.dtype, name) for name, value in found.others.items()}
-        self._assign(found.parameters, X.dtype)
-        vars(self).update(others)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is lost is refused
+            fitted = self._converted(found.parameters, X.dtype)
+            fitted |= {name: _as(value, X.dtype, name) for name, value in found.others.items()}
+            self._warn(found.parameters, found.converged)
+        vars(self).update(fitted)
         self.converged_ = found.converged
         self.n_iter_ = len(found.lower_bounds)
         self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
@@ -479,13 +479,8 @@ class BaseMixture(Estimator):
         )
         return False
 
-    def _check_result(self, parameters: Parameters, converged: bool) -> None:
-        """Refuse a fit that is not finite; warn of a dead component or an unfinished fit."""
-        for name, array in zip(("weights", "means", "covariances"), parameters, strict=False):
-            if not np.isfinite(array).all():
-                raise ValueError(
-                    f"the fit gave {name} that are not finite; scale the data or raise reg_covar"
-                )
+    def _warn(self, parameters: Parameters, converged: bool) -> None:
+        """Warn of a reg_covar beyond the data, a dead component or an unfinished fit."""
         spread = self._largest_variance(parameters)
         if 1e-12 * self.reg_covar < spread < self.reg_covar:
             warnings.warn(
@@ -521,16 +516,19 @@ class BaseMixture(Estimator):
         between = weights @ (means - weights @ means) ** 2
         return float((within + between).max()) - self.reg_covar
 
+    def _converted(self, parameters: Parameters, dtype: DTypeLike) -> dict[str, object]:
+        """Return the parameter attributes by name, in the data's own dtype."""
+        weights, means, covariances, factors = parameters
+        arrays = {
+            "weights_": weights,
+            "means_": means,
+            "covariances_": covariances,
+            "precisions_cholesky_": factors,
+            "precisions_": precisions_of(factors, self.covariance_type),
+        }
+        return {name: _as(array, dtype, name) for name, array in arrays.items()}
+
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""
-        weights, means, covariances, factors = parameters
         with np.errstate(over="ignore", invalid="ignore"):  # what is lost is refused
-            arrays = {
-                "weights_": weights,
-                "means_": means,
-                "covariances_": covariances,
-                "precisions_cholesky_": factors,
-                "precisions_": precisions_of(factors, self.covariance_type),
-            }
-            fitted = {name: _as(array, dtype, name) for name, array in arrays.items()}
-        vars(self).update(fitted)
+            vars(self).update(self._converted(parameters, dtype))

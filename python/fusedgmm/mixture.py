@@ -325,7 +325,7 @@ class GaussianMixture(BaseMixture):
         if self.n_starts is not None:
             as_integer(self.n_starts, "n_starts", 1)
 
-    def _all_starts(self, n_rows: int, n_features: int) -> int:
+    def _count_starts(self, n_rows: int, n_features: int) -> int:
         """Return how many starts a fit of so many rows and features makes."""
         starts = self.n_starts
         if self.max_iter == 0 or self.means_init is not None:
@@ -347,7 +347,7 @@ class GaussianMixture(BaseMixture):
             self.covariance_type,
             self.n_components,
             self.init_params,
-            1 if resume else self._all_starts(*X.shape),
+            1 if resume else self._count_starts(*X.shape),
             as_seed(self.random_state),
             self._resumed(X.shape[1]) if resume else self._given(X.shape[1]),
             float(self.tol),
