@@ -8,6 +8,7 @@
 
 #include "data.h"
 #include "em.h"
+#include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
 
@@ -338,7 +339,7 @@ static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monito
     const fg_data data = problem_data(b->problems, problem);
     const size_t parameters = fg_parameters_count(&job->largest);
     const size_t n_candidates = (size_t)job->options->n_candidates;
-    double *memory = malloc((2 * parameters + n_candidates) * sizeof(double));
+    double *memory = fg_doubles(2 * parameters + n_candidates);
     if (!memory) {
         job->out->status[problem] = FG_OUT_OF_MEMORY;
         return FG_OK;
@@ -352,7 +353,7 @@ static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monito
         status = try_all(job, &data, problem, n_threads, monitor, memory, criteria, &best);
     if (status == FG_OK)
         write_result(job, problem, &best, criteria);
-    free(memory);
+    fg_release(memory);
     return status;
 }
 

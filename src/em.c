@@ -6,10 +6,10 @@
 
 #include <math.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "history.h"
+#include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
 
@@ -43,15 +43,6 @@ static double choose_weight_scale(const fg_data *data) {
     return ldexp(1, exponent < -1000 ? 1000 : -exponent);
 }
 
-/* Windows has no aligned_alloc, and its free takes no aligned memory. */
-#ifdef _WIN32
-static void *allocate_aligned(size_t bytes) { return _aligned_malloc(bytes, 64); }
-static void free_aligned(void *memory) { _aligned_free(memory); }
-#else
-static void *allocate_aligned(size_t bytes) { return aligned_alloc(64, bytes); }
-static void free_aligned(void *memory) { free(memory); }
-#endif
-
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
                        int n_threads, fg_monitor *monitor, fg_pass *out_pass) {
     fg_pass p = {.shape = shape, .data = data, .monitor = monitor};
@@ -66,12 +57,12 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
     p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
                      ALIGNED(sizeof(fg_statistics));
     if (p.thread_bytes <= (SIZE_MAX / 2 - p.model_bytes) / (size_t)p.n_threads)
-        p.memory = allocate_aligned(p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
+        p.memory = fg_cache_lines(p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
     *out_pass = p;
     return p.memory ? FG_OK : FG_NO_MEMORY;
 }
 
-void fg_pass_close(fg_pass *pass) { free_aligned(pass->memory); }
+void fg_pass_close(fg_pass *pass) { fg_release(pass->memory); }
 
 static void *thread_memory(const fg_pass *pass, int thread) {
     return (char *)pass->memory + pass->model_bytes + (size_t)thread * pass->thread_bytes;
@@ -102,7 +93,7 @@ static void accumulate_task(int64_t task, int thread, fg_monitor *monitor, void 
     fg_statistics *partial = thread_statistics(p, thread);
     *partial = fg_statistics_in(p->shape, (double *)((char *)partial + ALIGNED(sizeof *partial)));
     partial->shift = j->total->shift;
-    fg_statistics_reset(p->shape, j->sums, partial);
+    fg_statistics_reset(p->shape, j->sums, monitor, partial);
     p->kernels->accumulate(&p->model, p->data, task * p->task_rows, task_end(p, task), j->seed,
                            j->sums, thread_memory(p, thread), monitor, partial);
 }
@@ -119,7 +110,7 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
     pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory, pass->monitor,
                            out_statistics->shift, &pass->model);
     pass->model.weight_scale = pass->weight_scale;
-    fg_statistics_reset(pass->shape, sums, out_statistics);
+    fg_statistics_reset(pass->shape, sums, pass->monitor, out_statistics);
     job j = {.pass = pass, .seed = seed, .sums = sums, .total = out_statistics};
     return fg_parallel_run(pass->n_tasks, pass->n_threads, pass->monitor, accumulate_task,
                            merge_task, &j);
@@ -258,8 +249,7 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
     fg_pass pass;
     if (!fg_shape_is_countable(shape))
         return FG_NO_MEMORY;
-    const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
-    double *shift = malloc(means);
+    double *shift = fg_doubles((size_t)(shape->n_components * shape->n_features));
     fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (!shift)
         status = FG_NO_MEMORY;
@@ -273,7 +263,7 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
     if (status == FG_OK && !isfinite(out_statistics->log_likelihood))
         status = FG_NOT_FINITE;
     fg_pass_close(&pass);
-    free(shift);
+    fg_release(shift);
     return status;
 }
 
@@ -292,7 +282,7 @@ static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_thre
                           fg_monitor *monitor, fit *out, double **out_memory) {
     const size_t means = (size_t)(shape->n_components * shape->n_features);
     const size_t sums = fg_statistics_count(shape), parameters = fg_parameters_count(shape);
-    double *m = malloc((sums + parameters + means) * sizeof(double));
+    double *m = fg_doubles(sums + parameters + means);
     const fg_status status =
         fg_pass_open(shape, data, data->real_type, n_threads, monitor, &out->pass);
     *out_memory = m;
@@ -379,7 +369,7 @@ fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options
             monitor->report(monitor->context, init, iteration, bound, change))
             status = FG_INTERRUPTED;
     }
-    free(memory);
+    fg_release(memory);
     fg_pass_close(&f.pass);
     return status;
 }
@@ -388,7 +378,7 @@ fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
                             const fg_parameters *parameters, int n_threads, fg_monitor *monitor,
                             double *out_total, double *out_weight_sum) {
     fg_pass pass;
-    double *memory = malloc(fg_statistics_count(shape) * sizeof(double));
+    double *memory = fg_doubles(fg_statistics_count(shape));
     fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (!memory)
         status = FG_NO_MEMORY;
@@ -400,6 +390,6 @@ fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
         *out_weight_sum = s.weight_sum;
     }
     fg_pass_close(&pass);
-    free(memory);
+    fg_release(memory);
     return status;
 }

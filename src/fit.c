@@ -1,9 +1,9 @@
 /* A whole fit: a start, passes until they converge, and the best of several starts. A start that
  * ends in a singular covariance fails the fit only where all do. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "em.h"
+#include "memory.h"
 #include "parameters.h"
 #include "repair.h"
 #include "start.h"
@@ -47,7 +47,7 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
         return FG_NO_MEMORY;
     fg_parameters trial = *out_parameters;
     if (options->n_init > 1) {
-        memory = malloc(fg_parameters_count(shape) * sizeof(double));
+        memory = fg_doubles(fg_parameters_count(shape));
         if (!memory)
             return FG_NO_MEMORY;
         trial = fg_parameters_in(shape, memory);
@@ -88,6 +88,6 @@ fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_option
         status = FG_SINGULAR;
     }
     fg_repairer_close(&repairer);
-    free(memory);
+    fg_release(memory);
     return status;
 }

@@ -8,6 +8,7 @@
 
 #include "data.h"
 #include "em.h"
+#include "memory.h"
 #include "parallel.h"
 #include "start.h"
 
@@ -221,11 +222,12 @@ static int64_t next_diagonal(const fg_shape *shape, int64_t i) {
 
 /* Equal weights and one precision for all: distances are Euclidean, in units of a deviation, so
  * that data of any scale keep their digits. */
-static void set_spheres(const fg_shape *shape, double deviation, fg_parameters *parameters) {
+static void set_spheres(const fg_shape *shape, double deviation, fg_monitor *monitor,
+                        fg_parameters *parameters) {
     for (int64_t k = 0; k < shape->n_components; k++)
         parameters->weights[k] = 1 / (double)shape->n_components;
     const int64_t n = (int64_t)fg_covariance_count(shape);
-    memset(parameters->precisions_cholesky, 0, (size_t)n * sizeof(double));
+    fg_clear(parameters->precisions_cholesky, (size_t)n * sizeof(double), monitor);
     for (int64_t i = 0; i < n; i = next_diagonal(shape, i))
         parameters->precisions_cholesky[i] = 1 / deviation;
 }
@@ -238,7 +240,7 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
     const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
     fg_about about = {NULL, 0};
     fg_pass pass;
-    double *memory = malloc((sums + k + 2 * k * d + covariances) * sizeof(double));
+    double *memory = fg_doubles(sums + k + 2 * k * d + covariances);
     fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
     if (!memory)
         status = FG_NO_MEMORY;
@@ -247,12 +249,12 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
         double *own = memory + sums;
         fg_parameters spheres = {own, own + k, NULL, own + k + 2 * k * d};
         memcpy(spheres.means, means, k * d * sizeof(double));
-        set_spheres(shape, deviation, &spheres);
+        set_spheres(shape, deviation, monitor, &spheres);
         status = fg_pass_step(&pass, &spheres, mode, seed, &about, FG_MOMENTS, reg_covar, &s, out,
                               own + k + k * d, out_component);
     }
     fg_pass_close(&pass);
-    free(memory);
+    fg_release(memory);
     return status;
 }
 
@@ -261,7 +263,7 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
                        int n_threads, fg_monitor *monitor, double *means) {
     const fg_shape sphere = {shape->n_components, shape->n_features, FG_SPHERICAL};
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    double *memory = malloc((fg_statistics_count(&sphere) + 3 * (size_t)k_count) * sizeof(double));
+    double *memory = fg_doubles(fg_statistics_count(&sphere) + 3 * (size_t)k_count);
     fg_pass pass;
     fg_status status = fg_pass_open(&sphere, data, data->real_type, n_threads, monitor, &pass);
     if (!memory)
@@ -270,7 +272,7 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         fg_statistics s = fg_statistics_in(&sphere, memory);
         double *own = memory + fg_statistics_count(&sphere);
         fg_parameters p = {own, means, own + k_count, own + 2 * k_count};
-        set_spheres(&sphere, sqrt(variance), &p);
+        set_spheres(&sphere, sqrt(variance), monitor, &p);
         const fg_about about = {NULL, 0};
         double moved = INFINITY;
         for (int i = 0; i < LLOYD_PASSES && moved > tol * variance && status == FG_OK; i++) {
@@ -286,7 +288,7 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         }
     }
     fg_pass_close(&pass);
-    free(memory);
+    fg_release(memory);
     return status;
 }
 
@@ -342,7 +344,7 @@ static fg_status cluster(const fg_shape *shape, const fg_data *data, int with_ll
     m = m < LEAST_SAMPLE ? LEAST_SAMPLE : m;
     m = m < k_count * SAMPLE_ROWS_PER_COMPONENT ? k_count * SAMPLE_ROWS_PER_COMPONENT : m;
     m = m > n_rows ? n_rows : m;
-    double *rows = malloc((size_t)(m * (d + 5) + k_count * d) * sizeof(double));
+    double *rows = fg_doubles((size_t)(m * (d + 5) + k_count * d));
     if (!rows)
         return FG_NO_MEMORY;
     double *w = rows + m * d, *work = w + m, *spare = work + 4 * m;
@@ -354,7 +356,7 @@ static fg_status cluster(const fg_shape *shape, const fg_data *data, int with_ll
             cluster_sample(shape, &sample, tries, variance, state, monitor, work, spare, out_means);
     } else if (status == FG_OK)
         status = seed_means(rows, w, m, k_count, d, state, monitor, work, out_means);
-    free(rows);
+    fg_release(rows);
     if (status == FG_OK && with_lloyd)
         status = lloyd(shape, data, variance, m < n_rows ? REST_TOL : TOL, n_threads, monitor,
                        out_means);
@@ -380,7 +382,7 @@ static fg_status centre_and_scale(const fg_data *data, int64_t d, int n_threads,
 fg_status fg_variances(const fg_data *data, int64_t d, int n_threads, fg_monitor *monitor,
                        double *out_variances) {
     const fg_shape one = {1, d, FG_DIAG};
-    double weight, *memory = malloc(3 * (size_t)d * sizeof(double));
+    double weight, *memory = fg_doubles(3 * (size_t)d);
     int64_t component;
     if (!memory)
         return FG_NO_MEMORY;
@@ -389,7 +391,7 @@ fg_status fg_variances(const fg_data *data, int64_t d, int n_threads, fg_monitor
     fg_parameters p = {&weight, memory + d, out_variances, memory + 2 * d};
     const fg_status status =
         one_step(&one, data, FG_NEAREST, 0, memory, 1, 0, n_threads, monitor, &p, &component);
-    free(memory);
+    fg_release(memory);
     return status == FG_SINGULAR ? FG_OK : status; /* a constant column is no error */
 }
 
@@ -400,12 +402,19 @@ static fg_status pool(const fg_shape *shape, const double *means, double reg_cov
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const size_t all = fg_covariance_count(shape), each = all / (size_t)k_count;
     memcpy(p->means, means, (size_t)(k_count * d) * sizeof(double));
-    for (size_t i = 0; i < each && shape->covariance != FG_TIED; i++) {
-        double sum = 0;
-        for (int64_t k = 0; k < k_count; k++)
-            sum += p->weights[k] * p->covariances[(size_t)k * each + i];
-        for (int64_t k = 0; k < k_count; k++)
-            p->covariances[(size_t)k * each + i] = sum;
+    const int64_t n_pooled = shape->covariance == FG_TIED ? 0 : k_count;
+    for (int64_t k = 0; k < n_pooled; k++) {
+        if (interrupted((int64_t)each, monitor))
+            return FG_INTERRUPTED;
+        for (size_t i = 0; i < each; i++) {
+            const double share = p->weights[k] * p->covariances[(size_t)k * each + i];
+            p->covariances[i] = k ? p->covariances[i] + share : share;
+        }
+    }
+    for (int64_t k = 1; k < n_pooled; k++) {
+        if (interrupted((int64_t)each, monitor))
+            return FG_INTERRUPTED;
+        memcpy(p->covariances + (size_t)k * each, p->covariances, each * sizeof(double));
     }
     for (int64_t i = 0; i < (int64_t)all; i = next_diagonal(shape, i))
         p->covariances[i] += reg_covar;
@@ -419,9 +428,8 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
                               uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
                               fg_parameters *out, int64_t *out_component) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    const size_t bytes = (size_t)(k_count * d) * sizeof(double);
     uint64_t state = seed;
-    double variance, *means = malloc(bytes);
+    double variance, *means = fg_doubles((size_t)(k_count * d));
     if (!means)
         return FG_NO_MEMORY;
     fg_status status = centre_and_scale(data, d, n_threads, monitor, means, &variance);
@@ -442,6 +450,6 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
         if (pooled && (status == FG_OK || status == FG_SINGULAR))
             status = pool(shape, means, reg_covar, monitor, out, out_component);
     }
-    free(means);
+    fg_release(means);
     return status;
 }

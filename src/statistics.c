@@ -1,7 +1,7 @@
 /* The sums of a pass. See statistics.h. */
 #include "statistics.h"
 
-#include <string.h>
+#include "memory.h"
 
 size_t fg_moment_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
@@ -43,12 +43,13 @@ fg_statistics fg_statistics_in(const fg_shape *shape, double *memory) {
     return s;
 }
 
-void fg_statistics_reset(const fg_shape *shape, fg_sums sums, fg_statistics *statistics) {
+void fg_statistics_reset(const fg_shape *shape, fg_sums sums, fg_monitor *monitor,
+                         fg_statistics *statistics) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    memset(statistics->nk, 0, k * sizeof(double));
-    memset(statistics->sx, 0, k * d * sizeof(double));
+    fg_clear(statistics->nk, k * sizeof(double), monitor);
+    fg_clear(statistics->sx, k * d * sizeof(double), monitor);
     if (sums == FG_MOMENTS)
-        memset(statistics->sxx, 0, fg_moment_count(shape) * sizeof(double));
+        fg_clear(statistics->sxx, fg_moment_count(shape) * sizeof(double), monitor);
     statistics->log_likelihood = statistics->weight_sum = 0;
     statistics->n_rows = 0;
 }

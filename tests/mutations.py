@@ -353,8 +353,9 @@ FAULTS = [
     fault(
         "a thread keeps the sums of its last task",
         "src/em.c",
-        "    fg_statistics_reset(p->shape, j->sums, partial);\n",
-        "    if (task < p->n_threads)\n        fg_statistics_reset(p->shape, j->sums, partial);\n",
+        "    fg_statistics_reset(p->shape, j->sums, monitor, partial);\n",
+        "    if (task < p->n_threads)\n"
+        "        fg_statistics_reset(p->shape, j->sums, monitor, partial);\n",
         "c:pass",
     ),
     fault(

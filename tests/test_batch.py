@@ -347,7 +347,7 @@ def test_labels_of_any_kind_in_any_order(labels):
 
 
 @pytest.mark.parametrize(
-    "missing", [None, float("nan"), np.float64("nan"), np.datetime64("NaT"), "pandas"], ids=str
+    "missing", [None, float("nan"), np.float64("nan"), np.datetime64("NaT", "s"), "pandas"], ids=str
 )
 def test_a_row_without_a_group_is_refused(missing):
     if missing == "pandas":

@@ -74,7 +74,10 @@ def assert_same_answers(a, b, rows):
     np.testing.assert_array_equal(a.predict(rows), b.predict(rows))
     np.testing.assert_allclose(a.predict_proba(rows), b.predict_proba(rows), rtol=0, atol=rtol)
     np.testing.assert_allclose(a.score_samples(rows), b.score_samples(rows), rtol=rtol)
-    np.testing.assert_array_equal(a.sample(5)[1], b.sample(5)[1])
+    with warnings.catch_warnings():
+        # float32 covariances of scikit-learn's are symmetric to the last bits only, on some CPUs
+        warnings.filterwarnings("ignore", "covariance is not symmetric")
+        np.testing.assert_array_equal(a.sample(5)[1], b.sample(5)[1])
 
 
 def test_a_model_of_scikit_learns_becomes_ours(kind, covariance_type, dtype):

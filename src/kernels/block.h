@@ -18,7 +18,8 @@ enum {
     PANEL = 4,                           /* columns of U at a time against a group of rows */
     KEPT_VECTORS = FG_REGISTERS / 4, /* of a shift in registers, where lanes run over features */
     CACHE_BYTES = 32768,             /* of the first level, for one block or buffer */
-    KEPT_LANES_BYTES = 512 << 10 /* lane-wise sums are kept while they fit into the second level */
+    KEPT_LANES_BYTES = 512 << 10, /* lane-wise sums are kept while they fit into the second level */
+    SPAN = 1024 /* components of a group of rows between two questions whether to stop */
 };
 
 /* float sums go over to double after so many rows. */
@@ -91,17 +92,22 @@ typedef struct {
     int stopped;
 } block;
 
-/* Whether to stop, asked after some milliseconds of work: the clock costs nothing beside it. Small
- * pieces are not counted; many of them make one large one. */
+/* Whether to stop, asked after a millisecond or so of work: the clock costs nothing beside it.
+ * Small pieces are not counted; many of them make one large one. */
 static inline int interrupted(block *b, int64_t work) {
     if (work < 4096)
         return 0;
     b->unpolled += work;
-    if (b->unpolled >= 30000000) {
+    if (b->unpolled >= 4000000) {
         b->unpolled = 0;
         b->stopped = fg_parallel_poll(b->monitor);
     }
     return b->stopped;
+}
+
+/* The same before component k of so many, each so much work. */
+static inline int interrupted_at(block *b, int64_t k, int64_t k_count, int64_t work) {
+    return k % SPAN == 0 && interrupted(b, at_most(k_count, SPAN) * work);
 }
 
 static size_t place(real **out, char *memory, size_t at, int64_t count) {

@@ -3,10 +3,10 @@
 
 /* Full covariances, d known: a component's differences live in registers, two vectors of rows at
  * a time. */
-INLINE void density_small(const int d, const fg_model *model, const block *b, int64_t padded) {
+INLINE void density_small(const int d, const fg_model *model, block *b, int64_t padded) {
     enum { PAIR = 2 };
-    const int64_t stride = b->p.stride;
-    for (int64_t k = 0; k < b->p.k_count; k++) {
+    const int64_t stride = b->p.stride, k_count = b->p.k_count, work = padded * (d * d + 8);
+    for (int64_t k = 0; k < k_count && !interrupted_at(b, k, k_count, work); k++) {
         const real *shift = (const real *)model->shift + k * d;
         const real *offset = (const real *)model->offset + k * d;
         const real *factor = (const real *)model->factor + k * (d * (d + 1) / 2);
@@ -186,9 +186,9 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
 
 INLINE void density_distances(const fg_model *model, block *b, const real *points,
                               const real *centres, const real *rest, int64_t padded) {
-    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * (b->p.d + 8);
-    for (int64_t n = 0; n < padded && !interrupted(b, work); n += GROUP_ROWS)
-        for (int64_t k0 = 0; k0 < k_count; k0 += 4)
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * (b->p.d + 8);
+    for (int64_t n = 0; n < padded && !b->stopped; n += GROUP_ROWS)
+        for (int64_t k0 = 0; k0 < k_count && !interrupted_at(b, k0, k_count, work); k0 += 4)
             switch (k_count - k0) {
             case 1: distance_tile(1, model, b, points, centres, rest, k0, n); break;
             case 2: distance_tile(2, model, b, points, centres, rest, k0, n); break;
@@ -228,9 +228,9 @@ INLINE void diagonal_tile(const int k_width, const fg_model *model, const block 
 }
 
 static void density_diagonal(const fg_model *model, block *b, int64_t padded) {
-    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * k_count * (b->p.d + 8);
-    for (int64_t n = 0; n < padded && !interrupted(b, work); n += GROUP_ROWS)
-        for (int64_t k0 = 0; k0 < k_count; k0 += 2)
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * (b->p.d + 8);
+    for (int64_t n = 0; n < padded && !b->stopped; n += GROUP_ROWS)
+        for (int64_t k0 = 0; k0 < k_count && !interrupted_at(b, k0, k_count, work); k0 += 2)
             if (k0 + 2 <= k_count)
                 diagonal_tile(2, model, b, k0, n);
             else

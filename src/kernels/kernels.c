@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "memory.h"
 #include "parallel.h"
 #include "simd/vector.h"
 

@@ -389,11 +389,11 @@ static int sums_are_centred(const fg_model *model) {
 }
 
 /* N_k and sum g (x - centre) of all components: a product of matrices. */
-static void centred_sums(const block *b, int64_t padded) {
+static void centred_sums(block *b, int64_t padded) {
     const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
-    const int64_t chunk = cached_features(padded);
+    const int64_t chunk = cached_features(padded), work = FG_TILE * at_most(chunk, d) * padded;
     for (int64_t c0 = 0; c0 < d; c0 += chunk)
-        for (int64_t k0 = 0; k0 < k_count; k0 += FG_TILE)
+        for (int64_t k0 = 0; k0 < k_count && !interrupted(b, work); k0 += FG_TILE)
             for (int64_t i0 = c0; i0 < at_most(d, c0 + chunk); i0 += FG_TILE) {
                 const real *left = b->responsibilities + k0 * stride,
                            *right = b->centred + i0 * stride;
@@ -456,14 +456,13 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
 static void reset_sums(block *b) {
     const plan *p = &b->p;
     if (b->lanes)
-        memset(b->lanes, 0, (size_t)(p->n_slots * FG_LANES) * sizeof(real));
+        fg_clear(b->lanes, (size_t)(p->n_slots * FG_LANES) * sizeof(real), b->monitor);
     else
-        memset(b->slots, 0, (size_t)p->n_slots * sizeof(double));
+        fg_clear(b->slots, (size_t)p->n_slots * sizeof(double), b->monitor);
     if (p->outer) {
-        const int64_t matrix = p->d * p->row_length;
-        for (int64_t i = 0; i < p->n_matrices && !interrupted(b, matrix); i++)
-            memset(b->matrices + i * matrix, 0, (size_t)matrix * sizeof(real));
-        memset(b->vectors, 0, (size_t)(p->k_count * p->row_length) * sizeof(real));
+        const size_t matrices = (size_t)(p->n_matrices * p->d * p->row_length);
+        fg_clear(b->matrices, matrices * sizeof(real), b->monitor);
+        fg_clear(b->vectors, (size_t)(p->k_count * p->row_length) * sizeof(real), b->monitor);
     }
 }
 

@@ -1,0 +1,76 @@
+/* The user's stop, at every question that a fit asks: it says so, and asks no more. And there is a
+ * question wherever work may take long.
+ *
+ * Linked with --wrap for clock_gettime: time flies, so that no question is left out because the
+ * last one was a moment ago. */
+#include <time.h>
+
+#include "check.h"
+#include "instruction_sets.h"
+#include "mixture.h"
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
+    static time_t now;
+    (void)clock;
+    *out = (struct timespec){.tv_sec = ++now};
+    return 0;
+}
+
+typedef struct {
+    int64_t asked, stops_at; /* 0: never */
+} user;
+
+static int ask(void *context) {
+    user *u = context;
+    return ++u->asked == u->stops_at;
+}
+
+static fg_status fit(const mixture *m, const samples *s, fg_start start, user *u) {
+    const fg_fit_options options = {start, 1, 2, 0, 1e-3, 0};
+    const fg_parameters nothing = {NULL, NULL, NULL, NULL};
+    fg_parameters parameters = parameters_new(&m->shape);
+    fg_monitor monitor = {.poll = ask, .context = u};
+    fg_history history = {0};
+    fg_fit_result result = {0};
+    const fg_status status = fg_fit(&m->shape, &s->data, &options, &nothing, 1, 1, &monitor,
+                                    &parameters, &history, &result);
+    fg_history_free(&history);
+    parameters_free(&parameters);
+    return status;
+}
+
+/* least: questions of a fit, whatever its start. */
+static void test_every_question(fg_shape shape, int64_t n_rows, int64_t least) {
+    enum { STOPS = 20 };
+    mixture m = mixture_new(shape, 2, 1);
+    samples s = samples_new(&m, FG_FLOAT64, n_rows, 0, 2);
+    for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
+        user patient = {0, 0};
+        CONTEXT("%s K=%lld d=%lld start %d", covariance_name(shape.covariance),
+                (long long)shape.n_components, (long long)shape.n_features, (int)start);
+        CHECK(fit(&m, &s, start, &patient) == FG_OK, "no fit");
+        CHECK(patient.asked >= least, "only %lld questions", (long long)patient.asked);
+        const int64_t step = patient.asked / STOPS + 1;
+        for (int64_t n = 1; n <= patient.asked; n += step) {
+            user impatient = {0, n};
+            const fg_status status = fit(&m, &s, start, &impatient);
+            CHECK(status == FG_INTERRUPTED, "stopped at question %lld of %lld: status %d",
+                  (long long)n, (long long)patient.asked, (int)status);
+            CHECK(impatient.asked == n, "asked on: %lld", (long long)(impatient.asked - n));
+        }
+    }
+    samples_free(&s);
+    mixture_free(&m);
+}
+
+int main(void) {
+    EACH_INSTRUCTION_SET(isa) {
+        test_every_question((fg_shape){2, 3, FG_FULL}, 100, 1);
+        /* a start and two M steps factorise and invert each matrix, row by row */
+        test_every_question((fg_shape){4, 300, FG_FULL}, 40, 3 * 2 * 4 * 300);
+        test_every_question((fg_shape){3, 300, FG_TIED}, 40, 3 * 2 * 300);
+    }
+    return check_result();
+}
