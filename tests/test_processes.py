@@ -3,6 +3,7 @@
 Every script runs in a process of its own with a time limit: a hang is a failure.
 """
 
+import importlib.metadata
 import multiprocessing
 import os
 import subprocess
@@ -186,20 +187,71 @@ def test_calls_that_run_at_once_share_the_threads():
     assert int(printed) <= 64 / 2
 
 
-@posix
-def test_beside_the_openmp_of_scikit_learn():
-    pytest.importorskip("sklearn")
-    run(
-        """
+# Other OpenMP runtimes: other() works on two threads of its own. All but scikit-learn's come with
+# `.ci/compatibility neighbours`.
+INTELS = """
+        import ctypes, importlib.metadata
+        (path,) = (f for f in importlib.metadata.files("intel-openmp") if f.name == "libiomp5.so")
+        runtime = ctypes.CDLL(str(path.locate()))
+        def other():
+            seen = []
+            call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: seen.append(threading.get_ident()))
+            runtime.GOMP_parallel(call, None, 2, 0)
+            assert len(set(seen)) == 2
+"""
+NEIGHBOURS = {
+    "sklearn": """
         from sklearn.cluster import KMeans
-        def both():
+        def other():
             KMeans(3, n_init=1, random_state=0).fit(X)
-            fit_as_before()
-        both()
-        both()
-        # its own pool does not survive a fork; ours does
-        wait_for(child(fit_as_before))
-        """
+    """,
+    "torch": """
+        import torch
+        torch.set_num_threads(2)
+        def other():
+            rows = torch.from_numpy(X).repeat(20, 1)
+            assert torch.isfinite((rows @ rows.T[:, :50]).exp().log1p()).any()
+    """,
+    "sklearnex": """
+        from sklearnex.cluster import KMeans
+        def other():
+            KMeans(3, n_init=1, random_state=0).fit(X)
+    """,
+    "intel-openmp": INTELS,
+}
+
+
+def needs(neighbour):
+    try:
+        importlib.metadata.version({"sklearn": "scikit-learn", "sklearnex": "scikit-learn-intelex"}
+                                   .get(neighbour, neighbour))
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{neighbour} is not installed")
+
+
+@posix
+@pytest.mark.parametrize("neighbours", [*([n] for n in NEIGHBOURS), list(NEIGHBOURS)], ids="+".join)
+def test_beside_other_openmp_runtimes(neighbours):
+    for neighbour in neighbours:
+        needs(neighbour)
+    others = "".join(dedent(NEIGHBOURS[n]) + f"others.append(other)\n" for n in neighbours)
+    run(
+        "others = []\n" + others + dedent(
+            """
+            def all():
+                for other in others:
+                    other()
+                    fit_as_before()
+            all()
+            worker = threading.Thread(target=all)
+            worker.start()
+            all()
+            worker.join()
+            # their own pools may not survive a fork; ours does
+            wait_for(child(fit_as_before))
+            all()
+            """
+        )
     )
 
 
