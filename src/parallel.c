@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #ifdef _OPENMP
@@ -42,21 +43,50 @@ int fg_openmp_version(void) {
 
 static atomic_int forks;   /* so far: each gave back the forking thread's pool */
 static atomic_int callers; /* calls that run now, in any thread */
+static atomic_int alone;   /* a child whose runtime cannot start a region any more */
+static atomic_int users;   /* of OpenMP: threads that asked for more than themselves */
 
 #ifdef FG_POSIX
-/* libgomp's threads do not survive fork, and a child that starts a region would wait for them for
- * ever. Giving the forking thread's pool back beforehand cures parent and child alike. */
+static atomic_int child_is_alone;
+
+#if !defined(_OPENMP)
+static int forks_unnoticed(void) { return 0; }
+#else
+/* LLVM's and Intel's runtime, told by a function of its own, looks after forks itself, unless
+ * KMP_INIT_AT_FORK forbids it: importing scikit-learn does. */
+#ifdef __clang__
+static int runtime_is_llvms(void) { return 1; }
+#else
+extern int kmp_get_blocktime(void) __attribute__((weak));
+static int runtime_is_llvms(void) { return kmp_get_blocktime != NULL; }
+#endif
+static int forks_unnoticed(void) {
+    const char *setting = getenv("KMP_INIT_AT_FORK");
+    return runtime_is_llvms() && setting && *setting && strchr("fFnN0", *setting);
+}
+#endif
+
+/* The threads of OpenMP do not survive a fork, and a child that starts a region would wait for them
+ * for ever. Giving the forking thread's pool back beforehand cures parent and child alike. Where
+ * LLVM's runtime does not notice the fork, its pool has to go altogether; those of other threads
+ * may be in use, or hold locks that nobody opens in the child. */
 static void before_fork(void) {
+    const int unnoticed = forks_unnoticed();
+    const int broken = unnoticed && (atomic_load(&callers) > 0 || atomic_load(&users) > 1);
     /* OpenMP 5.0; gcc has it since 9, where _OPENMP still says 4.5 */
 #if defined(_OPENMP) && (_OPENMP >= 201811 || (defined(__GNUC__) && __GNUC__ >= 9))
-    if (!omp_in_parallel())
-        omp_pause_resource_all(omp_pause_soft);
+    if (!omp_in_parallel() && !broken)
+        omp_pause_resource_all(unnoticed ? omp_pause_hard : omp_pause_soft);
 #endif
+    atomic_store(&child_is_alone, broken || atomic_load(&alone));
     atomic_fetch_add(&forks, 1);
 }
 
 /* The calls of the parent's other threads do not run here. */
-static void in_child(void) { atomic_store(&callers, 0); }
+static void in_child(void) {
+    atomic_store(&callers, 0);
+    atomic_store(&alone, atomic_load(&child_is_alone));
+}
 #endif
 
 static size_t stack_bytes; /* of OpenMP's threads; 0: what the system gives */
@@ -165,6 +195,8 @@ static int try_threads(int n) {
 static int threads_to_be_had(int n_threads) {
     static _Thread_local int had, had_at_fork;
     const int now = atomic_load_explicit(&forks, memory_order_relaxed);
+    if (had == 0)
+        atomic_fetch_add(&users, 1);
     if (had == 0 || had_at_fork != now) {
         had = 1;
         had_at_fork = now;
@@ -331,7 +363,8 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
     if (n_threads > 1)
-        n_threads = threads_to_be_had(n_threads);
+        n_threads =
+            atomic_load_explicit(&alone, memory_order_relaxed) ? 1 : threads_to_be_had(n_threads);
     for (int64_t begin = 0; begin < n_tasks && !c.stopped; begin += ROUND)
         run_tasks(&c, begin, n_tasks - begin < ROUND ? n_tasks : begin + ROUND, n_threads, merge);
     /* On a busy machine the others may have done every task before this thread came to one. */

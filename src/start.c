@@ -89,8 +89,9 @@ static int interrupted(int64_t rows, fg_monitor *monitor) {
     return rows >= 1 << 16 && fg_parallel_poll(monitor);
 }
 
-/* m rows of the data, transposed, [feature][row], and their weights. All rows when there are few;
- * else one from each of m strata of equal weight. */
+/* m rows of the data, transposed, [feature][row], and their weights. All rows when there are few,
+ * those of weight zero moved to one that counts, for they may lie anywhere; else one from each of m
+ * strata of equal weight. */
 static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *state,
                              fg_monitor *monitor, double *out_rows, double *out_weights) {
     const int64_t n_rows = data->n_rows;
@@ -100,10 +101,12 @@ static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t
         for (int64_t n = 0; n < n_rows; n++)
             total += data->sample_weight[n];
     }
-    int64_t row = 0;
+    int64_t row = 0, counts = 0;
+    while (counts < n_rows - 1 && !(weight(data, counts) > 0))
+        counts++;
     for (int64_t i = 0; i < m; i++) {
         if (m == n_rows)
-            row = i;
+            row = weight(data, i) > 0 ? i : counts;
         else {
             const double target = ((double)i + next_uniform(state)) / (double)m * total;
             if (!data->sample_weight)
@@ -115,7 +118,7 @@ static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t
         }
         for (int64_t j = 0; j < d; j++)
             out_rows[j * m + i] = fg_data_value(data, row, j);
-        out_weights[i] = m == n_rows ? weight(data, row) : 1;
+        out_weights[i] = m == n_rows ? weight(data, i) : 1;
         if (i % 256 == 0 && interrupted(m, monitor))
             return FG_INTERRUPTED;
     }

@@ -187,20 +187,10 @@ def test_calls_that_run_at_once_share_the_threads():
     assert int(printed) <= 64 / 2
 
 
-# Other OpenMP runtimes: other() works on two threads of its own. All but scikit-learn's come with
-# `.ci/compatibility neighbours`.
-INTELS = """
-        import ctypes, importlib.metadata
-        (path,) = (f for f in importlib.metadata.files("intel-openmp") if f.name == "libiomp5.so")
-        runtime = ctypes.CDLL(str(path.locate()))
-        def other():
-            seen = []
-            call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: seen.append(threading.get_ident()))
-            runtime.GOMP_parallel(call, None, 2, 0)
-            assert len(set(seen)) == 2
-"""
+# Other OpenMP runtimes: other() works on two threads of its own. `.ci/compatibility neighbours` has
+# them all, and Dask.
 NEIGHBOURS = {
-    "sklearn": """
+    "scikit-learn": """
         from sklearn.cluster import KMeans
         def other():
             KMeans(3, n_init=1, random_state=0).fit(X)
@@ -212,46 +202,86 @@ NEIGHBOURS = {
             rows = torch.from_numpy(X).repeat(20, 1)
             assert torch.isfinite((rows @ rows.T[:, :50]).exp().log1p()).any()
     """,
-    "sklearnex": """
-        from sklearnex.cluster import KMeans
+    "scikit-learn-intelex": """
+        from sklearnex.cluster import KMeans as Intels
+        warnings.filterwarnings("ignore", message="'Threading' parallel backend")
         def other():
-            KMeans(3, n_init=1, random_state=0).fit(X)
+            Intels(3, n_init=1, random_state=0).fit(X)
     """,
-    "intel-openmp": INTELS,
+    "intel-openmp": """
+        import ctypes, importlib.metadata
+        (path,) = (f for f in importlib.metadata.files("intel-openmp") if f.name == "libiomp5.so")
+        intels = ctypes.CDLL(str(path.locate()))
+        def other():
+            seen = []
+            region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+            intels.GOMP_parallel(region(lambda _: seen.append(threading.get_ident())), None, 2, 0)
+            assert len(set(seen)) == 2
+    """,
 }
-
-
-def needs(neighbour):
-    try:
-        importlib.metadata.version({"sklearn": "scikit-learn", "sklearnex": "scikit-learn-intelex"}
-                                   .get(neighbour, neighbour))
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"{neighbour} is not installed")
 
 
 @posix
 @pytest.mark.parametrize("neighbours", [*([n] for n in NEIGHBOURS), list(NEIGHBOURS)], ids="+".join)
 def test_beside_other_openmp_runtimes(neighbours):
-    for neighbour in neighbours:
-        needs(neighbour)
-    others = "".join(dedent(NEIGHBOURS[n]) + f"others.append(other)\n" for n in neighbours)
+    script = "others = []\n"
+    for name in neighbours:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed")
+        script += dedent(NEIGHBOURS[name]) + "others.append(other)\n"
     run(
-        "others = []\n" + others + dedent(
+        script
+        + dedent(
             """
-            def all():
+            def in_turn():
                 for other in others:
                     other()
                     fit_as_before()
-            all()
-            worker = threading.Thread(target=all)
+                done.append(True)
+            done = []
+            in_turn()
+            worker = threading.Thread(target=in_turn)
             worker.start()
-            all()
+            in_turn()
             worker.join()
             # their own pools may not survive a fork; ours does
             wait_for(child(fit_as_before))
-            all()
+            in_turn()
+            assert len(done) == 4
             """
         )
+    )
+
+
+@posix
+@pytest.mark.parametrize("workers", ["processes", "threads"])
+def test_tasks_of_dask(workers):
+    pytest.importorskip("distributed")
+    run(
+        f"""
+        from distributed import Client, LocalCluster
+        if __name__ == "__main__":
+            for message in ("", "Sending large graph"):
+                warnings.filterwarnings("ignore", message=message)
+            cpus = os.cpu_count()
+            shape = dict(n_workers=2, threads_per_worker=1)
+            if "{workers}" == "threads":
+                shape = dict(n_workers=1, threads_per_worker=4)
+            with (
+                LocalCluster(processes="{workers}" == "processes", dashboard_address=None, **shape)
+                as cluster,
+                Client(cluster) as client,
+            ):
+                options = [model.get_params()] * 6
+                fits = client.map(lambda o: bits(GaussianMixture(**o).fit(X)), options, pure=False)
+                assert client.gather(fits) == 6 * [before]
+                if "{workers}" == "processes":  # Dask tells them how many threads are theirs
+                    limits = client.run(lambda: os.environ["OMP_NUM_THREADS"])
+                    assert set(limits.values()) == {{"1"}}
+                    assert set(client.run(threads.resolve).values()) == {{1}}
+        """
     )
 
 
@@ -293,7 +323,8 @@ LITTLE_ROOM = """
 def test_threads_that_cannot_be_started_are_done_without(limit, prepare):
     """libgomp itself would end the process: "Thread creation failed"."""
     if prepare:  # until those let go are gone, and their stacks with them: the limit counts these
-        prepare += "\nwhile count_threads() > idle:\n    time.sleep(0.001)\nmodel.n_threads = 8"
+        prepare += "\nfor _ in range(3000):\n    time.sleep(0.001 * (count_threads() > idle))"
+        prepare += "\nmodel.n_threads = 8"
     script = dedent(LIMITED).replace("{prepare}", prepare).replace("{few}", "")
     script = script.replace("{limit}", dedent(limit).strip().replace("\n", "\n    "))
     assert run(script, OMP_STACKSIZE="64M") == "alive\n"

@@ -190,6 +190,8 @@ def fit(
     lower_bounds[i] is the mean log-likelihood per row *before* M-step i. scikit-learn's rule:
     stop after the M-step of the first iteration whose bound moved by less than tol.
     """
+    if sample_weight is not None:  # a row of weight zero has no part, wherever it lies
+        X, sample_weight = np.asarray(X)[sample_weight > 0], sample_weight[sample_weight > 0]
     lower_bounds = []
     previous = -np.inf
     for _ in range(max_iter):

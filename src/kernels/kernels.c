@@ -24,6 +24,20 @@ static size_t scratch_bytes(const fg_shape *shape) {
     return block_in(shape, &base, &unused);
 }
 
+/* A row of weight zero has no part in the sums, wherever it lies: it is moved to the first mean,
+ * for a distance beyond the range would make no number of them even with a share of zero. */
+static void move_weightless(const fg_model *model, block *b, int64_t rows, int64_t padded) {
+    const real *to = model->shift;
+    for (int64_t n = 0; n < padded; n++) {
+        if (b->weights[n] > 0)
+            continue;
+        for (int64_t i = 0; i < b->p.d; i++)
+            b->samples[i * b->p.stride + n] = to[i];
+        if (b->p.outer && n < rows)
+            memcpy(b->rows + n * b->p.row_length, to, (size_t)b->p.d * sizeof(real));
+    }
+}
+
 static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
                        fg_statistics *out_statistics) {
@@ -33,8 +47,10 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
     reset_sums(&b);
     int64_t since_flush = 0;
     for (int64_t n = begin; n < end; n += b.p.rows) {
-        const int64_t padded =
-            load_block(data, n, at_most(end - n, b.p.rows), model->weight_scale, &b);
+        const int64_t rows = at_most(end - n, b.p.rows);
+        const int64_t padded = load_block(data, n, rows, model->weight_scale, &b);
+        if (b.weighted)
+            move_weightless(model, &b, rows, padded);
         log_densities(model, &b, padded);
         if (b.stopped)
             return;
