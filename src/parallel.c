@@ -23,14 +23,6 @@
 #include <sys/syscall.h>
 #endif
 
-int fg_openmp_max_threads(void) {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
-}
-
 int fg_openmp_version(void) {
 #ifdef _OPENMP
     return _OPENMP;
@@ -44,48 +36,53 @@ int fg_openmp_version(void) {
 static atomic_int forks;   /* so far: each gave back the forking thread's pool */
 static atomic_int callers; /* calls that run now, in any thread */
 static atomic_int alone;   /* a child whose runtime cannot start a region any more */
-static atomic_int users;   /* of OpenMP: threads that asked for more than themselves */
+
+int fg_openmp_max_threads(void) {
+#ifdef _OPENMP
+    return atomic_load_explicit(&alone, memory_order_relaxed) ? 1 : omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
 
 #ifdef FG_POSIX
-static atomic_int child_is_alone;
+static int forks_go_unnoticed; /* by the runtime */
 
-#if !defined(_OPENMP)
-static int forks_unnoticed(void) { return 0; }
-#else
+#ifdef _OPENMP
 /* LLVM's and Intel's runtime, told by a function of its own, looks after forks itself, unless
- * KMP_INIT_AT_FORK forbids it: importing scikit-learn does. */
+ * KMP_INIT_AT_FORK forbids it when the runtime begins: importing scikit-learn does. */
 #ifdef __clang__
 static int runtime_is_llvms(void) { return 1; }
 #else
 extern int kmp_get_blocktime(void) __attribute__((weak));
 static int runtime_is_llvms(void) { return kmp_get_blocktime != NULL; }
 #endif
-static int forks_unnoticed(void) {
+static int runtime_ignores_forks(void) {
     const char *setting = getenv("KMP_INIT_AT_FORK");
+    omp_get_max_threads(); /* begins, if it has not: what is set later does not matter any more */
     return runtime_is_llvms() && setting && *setting && strchr("fFnN0", *setting);
 }
+#else
+static int runtime_ignores_forks(void) { return 0; }
 #endif
 
 /* The threads of OpenMP do not survive a fork, and a child that starts a region would wait for them
- * for ever. Giving the forking thread's pool back beforehand cures parent and child alike. Where
- * LLVM's runtime does not notice the fork, its pool has to go altogether; those of other threads
- * may be in use, or hold locks that nobody opens in the child. */
+ * for ever. Giving the forking thread's pool back beforehand cures parent and child alike. LLVM's
+ * runtime does that by itself; where it is told not to, giving back does not help (omp_pause_hard
+ * now and then waits for ever), and the child does with one thread. */
 static void before_fork(void) {
-    const int unnoticed = forks_unnoticed();
-    const int broken = unnoticed && (atomic_load(&callers) > 0 || atomic_load(&users) > 1);
     /* OpenMP 5.0; gcc has it since 9, where _OPENMP still says 4.5 */
 #if defined(_OPENMP) && (_OPENMP >= 201811 || (defined(__GNUC__) && __GNUC__ >= 9))
-    if (!omp_in_parallel() && !broken)
-        omp_pause_resource_all(unnoticed ? omp_pause_hard : omp_pause_soft);
+    if (!omp_in_parallel() && !forks_go_unnoticed)
+        omp_pause_resource_all(omp_pause_soft);
 #endif
-    atomic_store(&child_is_alone, broken || atomic_load(&alone));
     atomic_fetch_add(&forks, 1);
 }
 
 /* The calls of the parent's other threads do not run here. */
 static void in_child(void) {
     atomic_store(&callers, 0);
-    atomic_store(&alone, atomic_load(&child_is_alone));
+    atomic_store(&alone, forks_go_unnoticed);
 }
 #endif
 
@@ -113,6 +110,7 @@ static size_t stack_size_wanted(void) {
 int fg_parallel_install(void) {
     stack_bytes = stack_size_wanted();
 #ifdef FG_POSIX
+    forks_go_unnoticed = runtime_ignores_forks();
     return pthread_atfork(before_fork, NULL, in_child);
 #else
     return 0;
@@ -195,8 +193,6 @@ static int try_threads(int n) {
 static int threads_to_be_had(int n_threads) {
     static _Thread_local int had, had_at_fork;
     const int now = atomic_load_explicit(&forks, memory_order_relaxed);
-    if (had == 0)
-        atomic_fetch_add(&users, 1);
     if (had == 0 || had_at_fork != now) {
         had = 1;
         had_at_fork = now;

@@ -595,7 +595,7 @@ FAULTS = [
     fault(
         "no guard for fork",
         "src/parallel.c",
-        "    if (!omp_in_parallel() && !broken)\n",
+        "    if (!omp_in_parallel() && !forks_go_unnoticed)\n",
         "    if (0)\n",
         "test_mixture.py::test_a_fork_after_a_fit_does_not_hang",
     ),
