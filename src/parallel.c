@@ -234,10 +234,13 @@ int fg_parallel_poll(fg_monitor *monitor) {
 
 typedef struct {
     void (*work)(int64_t task, int thread, fg_monitor *monitor, void *context);
+    void (*merge)(int64_t task, int thread, void *context); /* or NULL */
     void *context;
+    int64_t n_tasks;
     fg_monitor *monitor;
-    atomic_int stopped, busy;   /* busy: threads that may still have a task */
-    atomic_int_fast64_t merged; /* tasks */
+    atomic_int stopped;
+    /* tasks that have been taken, tasks that have been merged, threads that have no more to do */
+    atomic_int_fast64_t taken, merged, left;
 } crew;
 
 static int poll_crew(void *context) {
@@ -251,16 +254,6 @@ static int ask(crew *c) {
     return poll_crew(c);
 }
 
-/* Returns whether the task was run to its end: not after the user's stop. */
-static int run_task(crew *c, int64_t task, int thread) {
-    if (poll_crew(c))
-        return 0;
-    fg_monitor others = {.poll = poll_crew, .context = c}; /* the user is for the caller to ask */
-    c->work(task, thread, thread == 0 ? c->monitor : &others, c->context);
-    return thread == 0 ? !ask(c) : !poll_crew(c);
-}
-
-#ifdef _OPENMP
 static void sleep_for(long microseconds) {
 #ifdef _WIN32
     Sleep((DWORD)((microseconds + 999) / 1000));
@@ -269,82 +262,78 @@ static void sleep_for(long microseconds) {
 #endif
 }
 
-/* One step of a wait on the calling thread. A barrier would keep it from the user's interrupt while
- * another thread is deep in a long task. Most waits are short: spin first, and let others that want
- * this CPU have it; then naps that grow with the wait. */
-static void wait_a_little(crew *c, int *step) {
-    enum { SPINS = 20000, NAPS = 7 };
-    if (*step < SPINS) {
-        ++*step;
-#ifdef FG_POSIX
-        if (*step % 64 == 0)
-            sched_yield();
-#endif
+/* Waits until a count has come so far, or the user stops. A barrier, or OpenMP's ordered, would
+ * keep the calling thread from the user's interrupt while another thread is deep in a long task.
+ * Most waits are short: spin for some milliseconds, and let others that want this CPU have it; then
+ * take naps, an eighth of the wait at most, for the nap is what the next task comes too late by. */
+static void wait_for(crew *c, int thread, const atomic_int_fast64_t *count, int64_t goal) {
+    enum { SPINS = 100000, YIELD = 256, SHORT_NAP = 20, LONG_NAP = 2500 }; /* microseconds */
+    int spins = 0, nap = SHORT_NAP;
+    while (atomic_load_explicit(count, memory_order_acquire) < goal && !poll_crew(c)) {
+        if (spins < SPINS) {
 #if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
+            __builtin_ia32_pause();
 #endif
-        return;
+            if (++spins % YIELD != 0)
+                continue;
+#ifdef FG_POSIX
+            sched_yield(); /* on a busy machine that takes milliseconds */
+#endif
+        } else {
+            sleep_for(nap);
+            nap += nap < LONG_NAP ? nap / 8 : 0;
+        }
+        if (thread == 0)
+            ask(c);
     }
-    sleep_for(20L << (*step - SPINS));
-    *step += *step < SPINS + NAPS;
-    ask(c);
 }
-#endif
 
-/* Tasks begin .. end - 1. */
-static void run_tasks(crew *c, int64_t begin, int64_t end, int n_threads,
-                      void (*merge)(int64_t task, int thread, void *context)) {
-    if (n_threads <= 1) { /* no region: a tiny call must not start threads */
-        for (int64_t task = begin; task < end; task++)
-            if (run_task(c, task, 0) && merge)
-                merge(task, 0, c->context);
+/* A thread takes one task after another, until there are none or the user stops; what is left then
+ * stays undone. The user is for the calling thread to ask. */
+static void take_part(crew *c, int thread) {
+    fg_monitor others = {.poll = poll_crew, .context = c};
+    while (!poll_crew(c)) {
+        const int64_t task = atomic_fetch_add(&c->taken, 1);
+        if (task >= c->n_tasks)
+            break;
+        c->work(task, thread, thread == 0 ? c->monitor : &others, c->context);
+        if (thread == 0)
+            ask(c);
+        if (!c->merge)
+            continue;
+        wait_for(c, thread, &c->merged, task);
+        if (poll_crew(c)) /* the task may have ended early */
+            break;
+        c->merge(task, thread, c->context);
+        atomic_store_explicit(&c->merged, task + 1, memory_order_release);
     }
+    atomic_fetch_add(&c->left, 1);
+}
+
+static void run_crew(crew *c, int n_threads) {
 #ifdef _OPENMP
-    else {
-        atomic_store(&c->busy, n_threads);
+    if (n_threads > 1) { /* no region for one: a tiny call must not start threads */
 #pragma omp parallel num_threads(n_threads)
         {
             const int thread = omp_get_thread_num();
-            int step = 0;
             fenv_t environment; /* of the time when the runtime started the thread */
             if (thread != 0) {
                 fegetenv(&environment);
                 fesetenv(FE_DFL_ENV);
             }
-            if (thread == 0) /* there may be fewer than were asked for */
-                atomic_fetch_sub(&c->busy, n_threads - omp_get_num_threads());
-            if (merge) {
-#pragma omp for ordered schedule(dynamic, 1) nowait
-                for (int64_t task = begin; task < end; task++) {
-                    const int was_run = run_task(c, task, thread);
-                    if (thread == 0)
-                        for (step = 0; atomic_load(&c->merged) < task;)
-                            wait_a_little(c, &step);
-#pragma omp ordered
-                    {
-                        if (was_run)
-                            merge(task, thread, c->context);
-                        atomic_fetch_add(&c->merged, 1);
-                    }
-                }
-            } else {
-#pragma omp for schedule(dynamic, 1) nowait
-                for (int64_t task = begin; task < end; task++)
-                    run_task(c, task, thread);
-            }
-            if (thread != 0)
+            take_part(c, thread);
+            if (thread == 0) /* there may be fewer threads than were asked for */
+                wait_for(c, thread, &c->left, omp_get_num_threads());
+            else
                 fesetenv(&environment);
-            atomic_fetch_sub(&c->busy, 1);
-            if (thread == 0)
-                for (step = 0; atomic_load(&c->busy) > 0;)
-                    wait_a_little(c, &step);
         }
+        return;
     }
+#else
+    (void)n_threads;
 #endif
+    take_part(c, 0);
 }
-
-/* Tasks that are left after the user's stop are skipped one by one: not more than so many. */
-enum { ROUND = 1 << 20 };
 
 fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*work)(int64_t task, int thread, fg_monitor *monitor,
@@ -352,17 +341,14 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*merge)(int64_t task, int thread, void *context), void *context) {
     if (monitor && monitor->stopped)
         return FG_INTERRUPTED;
-    crew c = {.work = work, .context = context, .monitor = monitor};
-#ifndef _OPENMP
-    n_threads = 1;
-#endif
+    crew c = {
+        .work = work, .merge = merge, .context = context, .n_tasks = n_tasks, .monitor = monitor};
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
     if (n_threads > 1)
         n_threads =
             atomic_load_explicit(&alone, memory_order_relaxed) ? 1 : threads_to_be_had(n_threads);
-    for (int64_t begin = 0; begin < n_tasks && !c.stopped; begin += ROUND)
-        run_tasks(&c, begin, n_tasks - begin < ROUND ? n_tasks : begin + ROUND, n_threads, merge);
+    run_crew(&c, n_threads);
     /* On a busy machine the others may have done every task before this thread came to one. */
     return ask(&c) ? FG_INTERRUPTED : FG_OK;
 }

@@ -120,9 +120,9 @@ def test_the_commands_of_the_pages_exist(page, words):
         assert (ROOT / program).is_file(), program
 
 
-def entries(docstring, indent):
-    """The names that a numpydoc section documents."""
-    names = re.findall(rf"^ {{{indent}}}([\w, ]+?)(?: : .*)?$", docstring, re.MULTILINE)
+def entries(docstring):
+    """The names that a numpydoc docstring documents; some Pythons keep its indentation."""
+    names = re.findall(r"^([\w, ]+?)(?: : .*)?$", inspect.cleandoc(docstring), re.MULTILINE)
     return {name for line in names for name in line.split(", ")}
 
 
@@ -195,8 +195,8 @@ def test_every_public_name_says_what_it_is():
 
 
 def test_the_batch_is_documented():
-    assert set(inspect.signature(fit_batch).parameters) <= entries(fit_batch.__doc__, 4)
-    assert {field.name for field in fields(BatchResult)} <= entries(BatchResult.__doc__, 4)
+    assert set(inspect.signature(fit_batch).parameters) <= entries(fit_batch.__doc__)
+    assert {field.name for field in fields(BatchResult)} <= entries(BatchResult.__doc__)
     public = [n for n in vars(BatchResult) if not n.startswith("_")]
     assert all(getattr(BatchResult, n).__doc__ for n in public if callable(getattr(BatchResult, n)))
     assert all(status.meaning for status in BatchStatus)
