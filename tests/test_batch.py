@@ -393,6 +393,8 @@ TWO = np.zeros((4, 2))
         (TWO, dict(offsets=[0, 3]), "from 0 to the number of rows, 4; they run from 0 to 3"),
         (TWO, dict(offsets=[1, 4]), "from 1 to 4"),
         (TWO, dict(offsets=[0, 3, 1, 4]), r"offsets\[2\] < offsets\[1\]"),
+        # two numbers so far apart that their difference wraps to one that is positive
+        (TWO, dict(offsets=[0, 2**63 - 1, -5, 4]), r"offsets\[2\] < offsets\[1\]"),
         (TWO, dict(offsets=[0.0, 4.0]), "row numbers.*float64"),
         (TWO, dict(offsets=[]), "row numbers"),
         (TWO, dict(groups=[0, 1]), "one label per row, 4"),

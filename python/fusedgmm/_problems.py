@@ -101,7 +101,7 @@ def _as_offsets(offsets: ArrayLike, n_rows: int) -> Labels:
             f"{cuts.shape}, dtype {cuts.dtype}"
         )
     cuts = cuts.astype(np.int64)
-    falls = np.flatnonzero(np.diff(cuts) < 0)
+    falls = np.flatnonzero(cuts[1:] < cuts[:-1])  # a difference of two may wrap
     if len(falls):
         i = int(falls[0])
         raise ValueError(f"offsets must not fall; offsets[{i + 1}] < offsets[{i}]")
