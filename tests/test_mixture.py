@@ -6,12 +6,13 @@ import signal
 import threading
 import time
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from conftest import COVARIANCE_TYPES, RTOL, mixture_data, of_type
 
-from fusedgmm import GaussianMixture, _core
+from fusedgmm import BayesianGaussianMixture, GaussianMixture, _core
 
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_")
 INITS = ["kmeans", "k-means++", "random", "random_from_data"]
@@ -263,12 +264,37 @@ def test_a_failed_fit_loses_nothing():
         (dict(weights_init=[0.5, 0.6]), "weights"),
         (dict(means_init=[[0.0, 0.0]]), "means"),
         (dict(precisions_init=[np.eye(2), -np.eye(2)]), "precision"),
+        (dict(verbose=-1), "verbose must be an int >= 0, got -1"),
+        (dict(verbose=None), "verbose.*None"),
+        (dict(verbose="1"), "verbose.*'1'"),
+        (dict(verbose=np.inf), "verbose.*inf"),
     ],
 )
 def test_bad_options_are_named(options, message):
     X, *_ = mixture_data(100, 2, 2)
     with pytest.raises(ValueError, match=f"(?s){message}"):
         GaussianMixture(**{"n_components": 2, **options}).fit(X)
+
+
+@pytest.mark.parametrize("small", [np.int8, np.uint8])
+@pytest.mark.parametrize("kind", [GaussianMixture, BayesianGaussianMixture])
+def test_numpy_ints_of_few_bits_are_ints(kind, small, capsys):
+    X, *_ = mixture_data(400, 2, 2)
+    options = dict(n_components=2, max_iter=100, n_init=2, verbose=1, verbose_interval=100)
+    plain, other = (
+        quiet_fit(kind(**{name: t(value) for name, value in options.items()}, random_state=0), X)
+        for t in (int, small)
+    )
+    assert_same_bits(plain, other)
+    many = dict(n_components=small(2), max_iter=300, tol=0, verbose=1, random_state=0)
+    quiet_fit(kind(**many, verbose_interval=small(100)), X)
+    assert "Iteration 300" in capsys.readouterr().out
+
+
+def test_a_reg_covar_of_any_real_type_can_be_warned_of():
+    X = mixture_data(100, 2, 2)[0] * 1e-6
+    with pytest.warns(UserWarning, match="reg_covar=0.25 is more"):
+        GaussianMixture(reg_covar=Fraction(1, 4)).fit(X)
 
 
 @pytest.mark.parametrize(

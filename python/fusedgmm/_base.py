@@ -416,7 +416,8 @@ class BaseMixture(Estimator):
             as_integer(getattr(self, name), name, minimum)
         as_nonnegative(self.tol, "tol")
         as_nonnegative(self.reg_covar, "reg_covar")
-        as_integer(int(self.verbose), "verbose", 0)  # True is 1 here, as in scikit-learn
+        if not isinstance(self.verbose, (bool, np.bool_)):  # True is 1, as in scikit-learn
+            as_integer(self.verbose, "verbose", 0)
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
         """Fit, set the attributes, and return the converted rows."""
@@ -434,7 +435,7 @@ class BaseMixture(Estimator):
         weight = as_sample_weight(sample_weight, len(X))
         progress = None
         if self.verbose:
-            progress = Progress(int(self.verbose), self.verbose_interval, float(self.tol))
+            progress = Progress(int(self.verbose), int(self.verbose_interval), float(self.tol))
         try:
             # data or weights near the ends of the range: what is lost shows in the result
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -484,8 +485,9 @@ class BaseMixture(Estimator):
         spread = self._largest_variance(parameters)
         if 1e-12 * self.reg_covar < spread < self.reg_covar:
             warnings.warn(
-                f"reg_covar={self.reg_covar:g} is more than every variance of the data (at most "
-                f"{spread:.3g}): the covariances show it, not the data; scale these or lower it",
+                f"reg_covar={float(self.reg_covar):g} is more than every variance of the data (at "
+                f"most {spread:.3g}): the covariances show it, not the data; scale these or lower "
+                "it",
                 stacklevel=4,
             )
         dead = np.flatnonzero(np.asarray(parameters[0]) == 0.0)

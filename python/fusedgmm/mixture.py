@@ -331,7 +331,7 @@ class GaussianMixture(BaseMixture):
         if self.max_iter == 0 or self.means_init is not None:
             starts = 1
         elif starts is None:
-            K = self.n_components
+            K = int(self.n_components)  # a NumPy int of few bits would overflow
             matrix = self.covariance_type in ("full", "tied")
             work = n_rows * K * n_features * (n_features if matrix else 1)
             starts = min(2 * K - 1, MOST_STARTS) if work <= QUICK else 1
