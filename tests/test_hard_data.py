@@ -289,6 +289,28 @@ def test_sums_beyond_float64_are_an_error():
         half + half + half + half
 
 
+@pytest.mark.parametrize("factor", [5e-324, 1e-300, 1.0, 1e300, 1e308])
+def test_the_scale_of_weights_is_none_of_a_score(factor):
+    model = GaussianMixture(2, random_state=0).fit(GROUPS)
+    w = np.full(len(GROUPS), factor)
+    np.testing.assert_allclose(model.score(GROUPS, sample_weight=w), model.score(GROUPS))
+
+
+def test_a_row_of_weight_zero_has_no_part_in_a_score():
+    model = GaussianMixture(2, random_state=0).fit(GROUPS)
+    X = np.vstack([GROUPS, [[1e200, 0.0]]])  # beyond the reach of every component: -inf
+    w = np.r_[np.ones(len(GROUPS)), 0.0]
+    assert model.score(X, sample_weight=w) == model.score(GROUPS, sample_weight=w[:-1])
+    assert model.score(X, sample_weight=w + 1) == -np.inf
+
+
+def test_a_mean_may_be_in_range_of_float32_where_the_sum_is_not():
+    model = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[[[1.0]]])
+    X = np.full((1000, 1), 1e18, np.float32)
+    np.testing.assert_allclose(model.score(X), -5e35, rtol=1e-4)
+    assert model.score(X * np.float32(1e10)) == -np.inf  # beyond its reach
+
+
 @pytest.mark.parametrize("total", [1.0, 0.5, 1e-200])
 def test_weights_of_a_bayesian_mixture_may_sum_to_one(covariance_type, total):
     """The prior's covariance is over N - 1, which such weights make zero or negative."""

@@ -267,7 +267,11 @@ class BaseMixture(Estimator):
         weight = as_sample_weight(sample_weight, len(X))
         if weight is None:
             # also in float32, where float64 would differ in the last digit: users compare the two
-            return float(self._run(X, "log_likelihood").mean())
+            values = self._run(X, "log_likelihood")
+            with np.errstate(over="ignore"):
+                mean = float(values.mean())
+            # the sum may be beyond float32 where the mean is not
+            return mean if mean > -math.inf else float(values.mean(dtype=np.float64))
         return self._mean_log_likelihood(X, weight)
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
@@ -401,6 +405,10 @@ class BaseMixture(Estimator):
 
     def _mean_log_likelihood(self, X: Reals, weight: Floats | None = None) -> float:
         values = self._run(X, "log_likelihood")
+        if weight is not None:
+            values, weight = values[weight > 0], weight[weight > 0]  # no part of it, even if -inf
+            # by a power of two, which rounds nothing: so that their sum stays in range
+            weight = np.ldexp(weight, -np.frexp(weight.max())[1])
         return float(np.average(values.astype(np.float64, copy=False), weights=weight))
 
     def _options(self) -> None:
