@@ -287,6 +287,41 @@ def test_sums_beyond_float64_are_an_error():
     half = fusedgmm.accumulate(np.array([[1.0], [0.0]]), parameters, [5e307, 1e307])
     with pytest.raises(ValueError, match="the sums are not finite"):
         half + half + half + half
+    # it may be the log-likelihood alone that is out of range, or what is asked about zero
+    narrow = MixtureParameters.from_covariances([1.0], [[0.0]], [[1e-4]], "diag")
+    half = fusedgmm.accumulate(np.array([[1.0], [1.0]]), narrow, [6e303, 6e303])
+    with pytest.raises(ValueError, match="the sums are not finite"):
+        half + half + half + half
+    far = MixtureParameters.from_covariances([1.0], [[1e6]], [[1.0]], "diag")
+    sums = fusedgmm.accumulate(np.array([[1e6]]), far, [1e303])
+    assert sums.maximize().means == 1e6
+    for name in ("sx", "sxx"):
+        with pytest.raises(ValueError, match="the sums are not finite"):
+            getattr(sums, name)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e300])
+def test_parts_with_weights_of_any_scale_merge(covariance_type, factor):
+    """Also where the shifts of the parts differ."""
+    eye = of_type(np.stack([np.eye(2)] * 2), covariance_type)
+    here, there = (
+        MixtureParameters.from_covariances([0.5, 0.5], means, eye, covariance_type)
+        for means in ([[0.0, 0.0], [5.0, 0.0]], [[0.0, 1.0], [4.0, 1.0]])
+    )
+    w = RNG.uniform(0.5, 2, len(GROUPS))
+
+    def merged(weights):
+        return fusedgmm.accumulate(GROUPS[:400], here, weights[:400]) + fusedgmm.accumulate(
+            GROUPS[400:], there, weights[400:]
+        )
+
+    plain, scaled = merged(w), merged(w * factor)
+    for name in ("nk", "sx", "sxx"):
+        a, b = getattr(scaled, name), getattr(plain, name)
+        np.testing.assert_allclose(a / factor, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
+    a, b = scaled.maximize(), plain.maximize()
+    np.testing.assert_allclose(a.means, b.means, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(a.covariances, b.covariances, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("factor", [5e-324, 1e-300, 1.0, 1e300, 1e308])

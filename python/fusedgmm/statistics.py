@@ -22,6 +22,11 @@ def _square(vectors: Floats, covariance_type: str) -> Floats:
     return squares if covariance_type == "diag" else squares.sum(axis=-1)
 
 
+def _check_sums(sums: ArrayLike) -> None:
+    if not np.isfinite(sums).all():
+        raise ValueError("the sums are not finite: scale the rows, their weights or the parameters")
+
+
 @dataclass(frozen=True, eq=False)
 class SufficientStatistics:
     """What one pass over the rows leaves behind; `a + b` merges two passes.
@@ -66,10 +71,9 @@ class SufficientStatistics:
             array = np.array(getattr(self, name), dtype=np.float64, order="C")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-            if not np.isfinite(array).all():
-                raise ValueError(
-                    "the sums are not finite: scale the rows, their weights or the parameters"
-                )
+            _check_sums(array)
+        _check_sums(self.log_likelihood)
+        _check_sums(self.weight_sum)
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # through the constructor, so that unpickled arrays are read-only again
@@ -78,20 +82,31 @@ class SufficientStatistics:
     @property
     def sx(self) -> Floats:
         """Sum of g x about zero."""
-        return self._about(np.zeros_like(self._shift))[0]
+        return self._about_zero(0)
 
     @property
     def sxx(self) -> Floats:
         """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
-        return self._about(np.zeros_like(self._shift))[1]
+        return self._about_zero(1)
+
+    def _about_zero(self, moment: int) -> Floats:
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = self._about(np.zeros_like(self._shift))[moment]
+        _check_sums(sums)
+        return sums
 
     def _about(self, shift: Floats) -> tuple[Floats, Floats]:
         """Return the first and second moments about another shift, by way of the own mean."""
         sx = self._sx + self.nk[:, None] * (self._shift - shift)
-        inverse = np.divide(1.0, self.nk, out=np.zeros_like(self.nk), where=self.nk > 0)
-        before, after = (_square(first, self.covariance_type) for first in (self._sx, sx))
-        inverse = inverse.reshape((-1,) + (1,) * (after.ndim - 1))
-        before, after = before * inverse, after * inverse
+        # divided before they are squared: of weights near the ends of the range neither overflows
+        root = np.sqrt(self.nk)[:, None]
+        before, after = (
+            _square(
+                np.divide(first, root, out=np.zeros_like(first), where=root > 0),
+                self.covariance_type,
+            )
+            for first in (self._sx, sx)
+        )
         if self.covariance_type == "tied":  # one moment, of all components together
             before, after = before.sum(axis=0), after.sum(axis=0)
         return sx, (self._sxx - before) + after
@@ -118,8 +133,8 @@ class SufficientStatistics:
                 "cannot merge statistics of shapes (n_components, n_features) "
                 f"{self._shift.shape} and {other._shift.shape}"
             )
-        shift = self._common_shift(other)
         with np.errstate(over="ignore", invalid="ignore"):  # the constructor judges the sums
+            shift = self._common_shift(other)
             if shift is self._shift:  # equal shifts: nothing to re-centre, nothing to round
                 sx, sxx = self._sx + other._sx, self._sxx + other._sxx
             else:
