@@ -13,7 +13,7 @@ import pytest
 from conftest import mixture_data, of_type
 
 import fusedgmm
-from fusedgmm import BayesianGaussianMixture, GaussianMixture
+from fusedgmm import BayesianGaussianMixture, GaussianMixture, fit_batch
 
 sklearn = pytest.importorskip("sklearn")
 import sklearn.mixture  # noqa: E402, F811
@@ -225,6 +225,23 @@ def test_given_precisions_are_the_ones_used(covariance_type, dtype):
         3, covariance_type=covariance_type, precisions_init=precisions, max_iter=0, random_state=0
     ).fit(X.astype(dtype))
     np.testing.assert_array_equal(alone.precisions_cholesky_, factors)
+
+
+def test_precisions_whose_covariances_float64_cannot_hold(covariance_type):
+    """A model cannot have them; a start can, in a fit and in a batch alike."""
+    precisions = of_type(np.stack([np.eye(2)] * 2) * 1e-320, covariance_type)
+    means = np.array([[0.0, 0.0], [5.0, 5.0]])
+    with pytest.raises(ValueError, match="float64 cannot hold the covariances_"):
+        GaussianMixture.from_parameters(
+            [0.5, 0.5], means, precisions=precisions, covariance_type=covariance_type
+        )
+    options = dict(
+        covariance_type=covariance_type, means_init=means, precisions_init=precisions, max_iter=500
+    )
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    model = GaussianMixture(2, random_state=0, **options).fit(X)
+    result = fit_batch([X], 2, random_state=[0], **options)
+    np.testing.assert_array_equal(result.means[0], model.means_)
 
 
 def test_given_covariances_are_the_twin_of_precisions(covariance_type):

@@ -216,6 +216,24 @@ def test_parameters_that_do_not_fit_together(change, message):
         MixtureParameters.from_covariances(**good | change)
 
 
+@pytest.mark.parametrize("n, d", [(0, 2), (1, 0)])
+def test_parameters_that_are_empty_are_refused(covariance_type, n, d):
+    square = fusedgmm._validation.covariance_shape(covariance_type, n, d)
+    for make in (
+        lambda *a: MixtureParameters.from_covariances(*a, covariance_type),
+        lambda *a: MixtureParameters(*a, np.ones(square), covariance_type),
+    ):
+        with pytest.raises(ValueError, match=rf"means must be 2-D and not empty.*\({n}, {d}\)"):
+            make(np.full(n, 1.0), np.zeros((n, d)), np.ones(square))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0])
+def test_factors_of_precisions_are_positive(covariance_type, bad):
+    eye = of_type(np.stack([np.eye(2)] * 2), covariance_type)
+    with pytest.raises(ValueError, match=f"precisions_cholesky must be positive.*got {bad:g};"):
+        MixtureParameters([0.5, 0.5], np.zeros((2, 2)), eye, bad * eye, covariance_type)
+
+
 def test_show_config(capsys):
     fusedgmm.show_config()
     rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())

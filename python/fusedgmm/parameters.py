@@ -83,7 +83,8 @@ def as_given(
         return weights, means, None, None
     precisions = as_precisions(precisions, covariance_type, shape)
     factors = factor_precisions(precisions, covariance_type)
-    covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite where float64 cannot hold them
+        covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))
     return weights, means, covariances, factors
 
 
@@ -103,8 +104,8 @@ class MixtureParameters:
     Raises
     ------
     ValueError
-        Shapes that do not fit together, NaN or infinity, weights that are negative or do not sum
-        to one, an unknown covariance type.
+        Shapes that do not fit together or are empty, NaN or infinity, weights that are negative or
+        do not sum to one, factors that are not positive, an unknown covariance type.
 
     Examples
     --------
@@ -125,13 +126,21 @@ class MixtureParameters:
     def __post_init__(self) -> None:
         for name in ("weights", "means", "covariances", "precisions_cholesky"):
             object.__setattr__(self, name, frozen(getattr(self, name), name))
-        if self.means.ndim != 2:
-            raise ValueError(f"means must be 2-D, got shape {self.means.shape}")
+        if self.means.ndim != 2 or 0 in self.means.shape:
+            raise ValueError(f"means must be 2-D and not empty, got shape {self.means.shape}")
         shape = covariance_shape(self.covariance_type, *self.means.shape)
         # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
         as_weights(self.weights, (self.n_components,), tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
+        scales = self.precisions_cholesky
+        if self.covariance_type in ("full", "tied"):
+            scales = np.diagonal(scales, axis1=-2, axis2=-1)
+        if not (scales > 0.0).all():
+            raise ValueError(
+                f"precisions_cholesky must be positive on the diagonal, got {scales.min():.5g}; "
+                "from_covariances makes it from covariances"
+            )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # through the constructor, so that unpickled arrays are read-only again
@@ -182,8 +191,8 @@ class MixtureParameters:
         """
         means = frozen(means, "means")
         covariances = frozen(covariances, "covariances")
-        if means.ndim != 2:
-            raise ValueError(f"means must be 2-D, got shape {means.shape}")
+        if means.ndim != 2 or 0 in means.shape:
+            raise ValueError(f"means must be 2-D and not empty, got shape {means.shape}")
         check_shape(covariances, covariance_shape(covariance_type, *means.shape), "covariances")
         factors = _core.precision_cholesky(covariance_type, covariances)
         return cls(frozen(weights, "weights"), means, covariances, factors, covariance_type)
