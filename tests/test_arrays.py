@@ -163,6 +163,14 @@ def test_an_object_array_names_what_is_no_number(value):
         GaussianMixture().fit(X)
 
 
+@pytest.mark.parametrize("digits", [400, 5000])  # Python prints no more than 4300 of them
+def test_an_int_beyond_float64_is_no_finite_number(digits):
+    X = ROWS.astype(object)
+    X[17, 1] = -(10**digits)
+    with pytest.raises(ValueError, match=r"contains infinity or a value too large.*row 17, col"):
+        GaussianMixture().fit(X)
+
+
 def test_none_in_an_object_array_is_missing():
     X = ROWS.astype(object)
     X[17, 1] = None

@@ -302,6 +302,16 @@ def test_weights_whose_sums_are_beyond_float64_are_named(covariance_type):
     assert not hasattr(model, "means_")
 
 
+@pytest.mark.parametrize("prior", ["weight_concentration_prior", "mean_precision_prior"])
+def test_the_weakest_of_priors_warns_of_nothing(prior, prior_type):
+    model = bayes(
+        n_components=3, weight_concentration_prior_type=prior_type, random_state=0, max_iter=500,
+        **{prior: 1e-320},
+    )  # fmt: skip
+    quiet_fit(model, GROUPS)
+    assert model.predict_proba(GROUPS).sum(axis=1) == pytest.approx(1)
+
+
 def test_any_number_of_threads_gives_the_same_bits(covariance_type):
     rows = mixture_data(20_000, 3, 3)[0]
     fits = [

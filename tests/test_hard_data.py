@@ -224,6 +224,15 @@ def test_float32_that_cannot_hold_a_covariance_says_so(kind, covariance_type, sc
 
 
 @pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("weight", [1e308, 1e-322])
+def test_weights_near_the_ends_of_the_range_say_so(kind, weight, covariance_type):
+    with pytest.raises(ValueError, match="sample_weight sums to .*: scale the weights"):
+        kind(n_components=2, covariance_type=covariance_type, random_state=0).fit(
+            GROUPS, sample_weight=np.full(len(GROUPS), weight)
+        )
+
+
+@pytest.mark.parametrize("kind", BOTH)
 def test_a_fault_that_is_not_the_scales_keeps_its_name(kind):
     X = GROUPS * 1e160
     X[5, 1] = np.nan

@@ -449,7 +449,7 @@ class BaseMixture(Estimator):
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 found = self._estimate(X, weight, n_threads, progress)
         except ValueError:
-            check_range(X)
+            check_range(X, weight)
             raise
         if progress is not None and found.lower_bounds:
             progress.end()

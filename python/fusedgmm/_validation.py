@@ -103,8 +103,8 @@ def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
         try:
             if isinstance(value, (str, bytes)):  # float("7") would work, and hide a text column
                 raise ValueError(f"it is of type {type(value).__name__!r}")
-            result[index] = np.nan if value is None else float(value)
-        except (TypeError, ValueError, OverflowError) as error:
+            result[index] = np.nan if value is None else _as_float(value)
+        except (TypeError, ValueError) as error:
             axes = zip(("row", "column"), index, strict=False)
             where = "".join(f", {axis} {i}" for axis, i in axes)
             raise type(error)(f"{name} holds {value!r}, no real number{where}: {error}") from None
@@ -176,9 +176,17 @@ def check_finite(array: Reals, name: str = "X") -> None:
         raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
 
 
-def check_range(X: Reals) -> None:
-    """Raise ValueError where the squares of the data's differences leave their dtype's range; for a
-    fit that has failed, whose own message would blame the components."""
+def check_range(X: Reals, weight: Floats | None) -> None:
+    """Raise ValueError where the squares of the data's differences leave their dtype's range, or
+    the sums of the weights float64's; for a fit that has failed, whose own message would blame the
+    components."""
+    with np.errstate(over="ignore"):
+        total = 1.0 if weight is None else float(weight.sum())
+    if not 1e-300 < total < 1e305:
+        raise ValueError(
+            f"sample_weight sums to {total:.3g}, too near the ends of float64's range: scale the "
+            "weights"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float((X.max(axis=0).astype(np.float64) - X.min(axis=0)).max())
         square = np.float64(spread) ** 2

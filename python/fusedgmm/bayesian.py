@@ -188,7 +188,8 @@ class BayesianGaussianMixture(BaseMixture):
         )
 
     def _density(self) -> tuple[Floats, Floats, Floats, float]:
-        return self._posterior().density()
+        with np.errstate(over="ignore"):  # of a component without rows, whose prior is that weak
+            return self._posterior().density()
 
     def _start(
         self, X: Reals, weight: Floats | None, prior: Prior, seed: int, n_threads: int
