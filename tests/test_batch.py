@@ -832,6 +832,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy 1 has none")
+def test_labels_of_numpys_string_dtype_are_saved_as_strings(tmp_path):
+    labels = np.array(["b", "a", "a", "b"], dtype=np.dtypes.StringDType())
+    result = fit_batch(TWO, 1, groups=labels)
+    result.save(tmp_path / "batch.npz")
+    loaded = BatchResult.load(tmp_path / "batch.npz")
+    assert loaded.labels.tolist() == ["a", "b"]
+    assert loaded.predict(TWO, groups=labels).tolist() == [0] * 4
+
+
 def test_what_cannot_be_saved(tmp_path):
     groups = np.empty(4, dtype=object)
     groups[:] = [(0, 1), (0, 1), (2, 3), (2, 4)]

@@ -64,6 +64,33 @@ def test_what_is_saved_is_loaded(path):
         np.testing.assert_array_equal(arrays[name], array)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe.npz", tmp_path / "link.npz"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link):
+        with pytest.raises(ValueError, match="not a whole file of .*: it is a device or a pipe"):
+            load(path)
+        with pytest.raises(OSError, match=f"no regular file.*{path.name}"):
+            write_whole(path, lambda temporary: pytest.fail("written"))
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.npz", "pipe.npz"]
+
+
+def test_an_error_has_the_name_that_was_asked_for(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    for error, name in (
+        (IsADirectoryError, "folder.npz"),
+        (FileNotFoundError, "nowhere/model.npz"),
+        (NotADirectoryError, "file/model.npz"),
+    ):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(error, match=name) as caught:
+            save_arrays(tmp_path / name, KIND, 1, {}, ARRAYS)
+        assert caught.value.filename == str(tmp_path / name)
+
+
 def test_a_file_cut_anywhere_is_refused(batch, saved_batch):
     whole = saved_batch.read_bytes()
     lengths = {*np.linspace(0, len(whole) - 1, 60).astype(int).tolist(), 1, 4, 22, len(whole) - 22}

@@ -39,21 +39,28 @@ def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
 
     A file that is replaced keeps its mode; a link stays, and what it points to is replaced.
     """
+    asked = str(path)
     path = Path(os.path.realpath(path))
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        mode = None
+    mode: int | None = None
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+    if mode is not None and not stat.S_ISREG(mode):
+        # to replace a device or a pipe would be no one's wish
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "cannot be replaced, it is no regular file", asked)
     temporary = str(path.with_name(f".{secrets.token_hex(8)}{path.suffix}"))
     # for a new file the system applies the umask, which cannot be asked for without being set
     first = 0o666 if mode is None else 0o600
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
+    except OSError as error:  # with the name that the user knows
+        raise OSError(error.errno, error.strerror, asked) from None
     try:
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # or a power cut could leave the new name without the bytes
         if mode is not None:
-            os.chmod(temporary, mode)
+            os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -95,6 +102,9 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]
 
 def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading it might never end
+        raise ValueError(f"{path}: not a whole file of {kind}: it is a device or a pipe")
     with open(path, "rb") as file:
         try:
             size = os.fstat(file.fileno()).st_size

@@ -437,7 +437,7 @@ class BatchResult:
         from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
 
         arrays = self._arrays()
-        if self.labels is not None and self.labels.dtype.kind == "O":
+        if self.labels is not None and self.labels.dtype.hasobject:  # NumPy's StringDType has
             plain = np.asarray(self.labels.tolist())
             if plain.dtype.kind == "O" or plain.tolist() != self.labels.tolist():
                 raise TypeError("labels of such Python types cannot be saved; make them strings")
