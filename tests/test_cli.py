@@ -1,7 +1,9 @@
 """The command line, as a user meets it: in a process of its own."""
 
+import io
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -70,6 +72,7 @@ BAD = {
     "text": ("name,a,b\nx,1,2\ny,3,4\n", "--columns a,b"),
     "missing": ("a,b\n1,2\n,3\n4,5\n", "data row 2"),
     "ragged": ("a,b\n1,2\n3\n", "line 3"),
+    "names that Python takes for numbers": ("id,a\n1_0,2\n1_1,4\n", "'1_0' in line 2"),
 }
 
 
@@ -90,8 +93,58 @@ def test_bad_requests(table, tmp_path):
         ((table, "-k", 1000), "272 rows"),
         ((table, "-k", 2, "--columns", "depth"), "eruptions, waiting"),
         ((table, "-k", 2, "-o", tmp_path / "no" / "m.npz"), "does not exist"),
+        ((table, "-k", 2, "--labels", table), "an output would replace the data"),
     ]:
         assert word in run("fit", *args, status=2).stderr
+    assert len(table.read_text().splitlines()) == 273
+
+
+def test_a_name_of_several_columns_is_refused(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("a,b,a\n1,2,3\n4,5,7\n9,8,6\n")
+    assert "use a number: 0, 2" in run("fit", path, "-k", 1, "--columns", "a", status=2).stderr
+    assert "2 columns" in run("fit", path, "-k", 1, "--columns", "b,2").stdout
+
+
+def broken_archives(tmp_path):
+    """Damage that NumPy meets with other errors than ValueError."""
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    np.savez_compressed(tmp_path / "good.npz", X=X)
+    whole = (tmp_path / "good.npz").read_bytes()
+    start = whole.index(b"X.npy") + 25
+    yield "stream", whole[:start] + bytes(40 * [255]) + whole[start + 40 :]
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("readme.txt", "no array")
+    yield "text", (tmp_path / "text.npz").read_bytes()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**14, 2)}
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, header)
+    with zipfile.ZipFile(tmp_path / "large.npz", "w") as archive:
+        archive.writestr("X.npy", buffer.getvalue() + bytes(80))
+    yield "large", (tmp_path / "large.npz").read_bytes()
+
+
+def test_broken_archives(tmp_path):
+    for name, content in broken_archives(tmp_path):
+        path = tmp_path / f"{name}.npz"
+        path.write_bytes(content)
+        error = run("fit", path, "-k", 1, status=2).stderr
+        assert error.startswith(f"fusedgmm: error: {path}") and len(error.splitlines()) == 1, error
+
+
+def test_values_beyond_float32_are_named(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, [[1.0], [1e300], [2.0]])
+    error = run("fit", path, "-k", 1, "--dtype", "float32", status=2).stderr
+    assert "First at row 1, column 0" in error and len(error.splitlines()) == 1
+
+
+def test_a_dollar_in_a_name_is_no_mathematics(tmp_path):
+    pytest.importorskip("matplotlib")
+    path, figure = tmp_path / "x.csv", tmp_path / "f.svg"
+    path.write_text("$x_{$,b\n1,2\n4,5\n9,8\n")
+    run("fit", path, "-k", 1, "--plot", figure)
+    assert figure.exists()
 
 
 def test_a_failure_leaves_the_old_output(tmp_path):

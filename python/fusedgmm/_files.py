@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 # What reading an archive or an array raises where bytes are not what they should be.
-_DAMAGE = (
+DAMAGE = (
     AttributeError,
     EOFError,
     LookupError,
@@ -119,7 +119,7 @@ def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, An
             found, written, meta = header["kind"], header["format"], header["meta"]
             if not isinstance(meta, dict):
                 raise ValueError("its header is not one of ours")
-        except (OSError, *_DAMAGE) as error:
+        except (OSError, *DAMAGE) as error:
             # damage may send zipfile to a place before the beginning
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise

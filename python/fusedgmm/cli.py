@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import warnings
-import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import permutations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import write_whole
+from ._files import DAMAGE, write_whole
 from ._typing import Floats, Labels, Reals
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _number(cell: str) -> float | None:
     cell = cell.strip()
     if cell.lower() in MISSING:
         return float("nan")
+    if "_" in cell:  # 1_000 is a number to Python, a name to all others
+        return None
     try:
         return float(cell)
     except ValueError:
@@ -53,6 +55,9 @@ def _select(names: list[str], wanted: str | None) -> list[int]:
         return list(range(len(names)))
     chosen = []
     for item in (part.strip() for part in wanted.split(",")):
+        if names.count(item) > 1:
+            places = ", ".join(str(i) for i, name in enumerate(names) if name == item)
+            raise UsageError(f"--columns: {item!r} names several columns; use a number: {places}")
         if item in names:
             chosen.append(names.index(item))
         elif item.isdecimal() and int(item) < len(names):
@@ -118,6 +123,8 @@ def _read_array(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
                     "name the one to fit 'X', or store only one"
                 )
             X = archive["X" if "X" in keys else keys[0]]
+            if not isinstance(X, np.ndarray):  # NumPy gives bytes of what is no array
+                raise UsageError(f"{path}: {keys[0]} in it is no array")
     else:
         X = loaded
     if X.dtype.kind not in "fiub":
@@ -145,7 +152,7 @@ def read_data(path: str | Path, columns: str | None = None) -> tuple[Reals, list
         raise UsageError(f"{path}: unknown kind of file {path.suffix!r}; use .csv, .npy or .npz")
     try:
         X, names = readers[path.suffix.lower()](path, columns)
-    except (ValueError, OSError, EOFError, csv.Error, zipfile.BadZipFile) as error:
+    except (OSError, MemoryError, csv.Error, zlib.error, *DAMAGE) as error:
         raise UsageError(f"{path}: cannot read it: {error}") from error
     if X.size == 0:
         raise UsageError(f"{path}: no data (shape {X.shape})")
@@ -303,6 +310,8 @@ def fit_command(args: argparse.Namespace) -> None:
     asked = [_check_output(path, kinds).resolve() for path, kinds in outputs if path]
     if len(set(asked)) < len(asked):
         raise UsageError("two outputs have the same name")
+    if Path(args.data).resolve() in asked:
+        raise UsageError(f"{args.data}: an output would replace the data")
     if args.plot:
         try:
             import matplotlib  # noqa: F401
@@ -310,7 +319,8 @@ def fit_command(args: argparse.Namespace) -> None:
             raise UsageError("--plot needs matplotlib: pip install fusedgmm[plot]") from None
     X, names = read_data(args.data, args.columns)
     if args.dtype:
-        X = X.astype(args.dtype)
+        with np.errstate(over="ignore"):  # the fit says where the first is that became infinite
+            X = X.astype(args.dtype)
     if args.components > len(X):
         raise UsageError(f"-k {args.components}: there are only {len(X)} rows")
 
@@ -362,7 +372,8 @@ def fit_command(args: argparse.Namespace) -> None:
     if args.plot:
         from fusedgmm.plots import plot_mixture
 
-        figure = plot_mixture(X, model, columns=names)
+        # a dollar in a name is no mathematics
+        figure = plot_mixture(X, model, columns=[name.replace("$", r"\$") for name in names])
         write_whole(args.plot, lambda path: figure.savefig(path, dpi=150))
         print(f"figure  -> {args.plot}")
 
