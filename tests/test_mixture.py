@@ -297,6 +297,46 @@ def test_a_reg_covar_of_any_real_type_can_be_warned_of():
         GaussianMixture(reg_covar=Fraction(1, 4)).fit(X)
 
 
+def test_plots_refuse_what_the_model_would():
+    pytest.importorskip("matplotlib")
+    from fusedgmm.plots import plot_mixture
+
+    X, *_ = mixture_data(100, 2, 2)
+    model, line = GaussianMixture(2, random_state=0).fit(X), GaussianMixture(2).fit(X[:, :1])
+    for bad, fitted, message in (
+        (X, GaussianMixture(2), "not fitted yet"),
+        (X[:, 0], line, "Expected 2D array"),
+        (X[:, :1], model, "X has 1 features, but GaussianMixture is expecting 2"),
+        (np.r_[X[:3, :1], [[np.nan]]], line, "NaN. First at row 3, column 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plot_mixture(bad, fitted)
+    with pytest.raises(ValueError, match="X has 2 columns, the names are 1"):
+        plot_mixture(X, model, columns=["height"])
+
+
+def test_plots_of_odd_rows_are_drawn():
+    pytest.importorskip("matplotlib")
+    from fusedgmm.plots import plot_mixture
+
+    X, *_ = mixture_data(100, 3, 2)
+    line = GaussianMixture(2).fit(X[:, :1])
+    subnormal = np.array([[0.0], [5e-324], [1.0]])
+    for rows in (subnormal, X[:, :1] * 1e300):
+        plot_mixture(rows, line).canvas.draw()
+    plot_mixture(X[:1], GaussianMixture(2).fit(X)).canvas.draw()
+
+
+def test_a_plot_knows_the_names_of_columns():
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    pandas = pytest.importorskip("pandas")
+    from fusedgmm.plots import plot_mixture
+
+    frame = pandas.DataFrame(mixture_data(100, 2, 2)[0], columns=["a", "b"])
+    plot_mixture(frame, GaussianMixture(2).fit(frame))  # without a warning
+
+
 @pytest.mark.parametrize(
     "weight, message",
     [

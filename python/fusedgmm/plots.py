@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._estimator import check_fitted
 from ._typing import Floats, Labels
+from ._validation import as_data, check_finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,36 +52,45 @@ def plot_mixture(
 
     One feature: histogram and densities. Two: scatter and the ellipses at 1 and 2 standard
     deviations. More: the same on the data's first two principal axes, or on the two columns
-    ``features=(i, j)``.
+    ``features=(i, j)``. ValueError for rows that the model would not take, or other numbers of
+    `columns`.
     """
-    X = np.asarray(X, dtype=np.float64)
-    d = X.shape[1]
+    check_fitted(model)
+    d = int(np.shape(model.means_)[1])
+    rows = as_data(X, n_features=d, estimator=type(model).__name__).astype(np.float64, copy=False)
+    check_finite(rows)
     names = list(columns) if columns is not None else [f"feature {i}" for i in range(d)]
+    if len(names) != d:
+        raise ValueError(f"X has {d} columns, the names are {len(names)}")
     weights = np.asarray(model.weights_, dtype=np.float64)
     means = np.asarray(model.means_, dtype=np.float64)
     covariances = full_covariances(model.covariances_, model.covariance_type, len(weights), d)
     figure = _figure(7, 5)
     axes = figure.add_subplot()
     if d == 1:
-        _densities(axes, X[:, 0], weights, means[:, 0], covariances[:, 0, 0])
+        _densities(axes, rows[:, 0], weights, means[:, 0], covariances[:, 0, 0])
         axes.set_xlabel(names[0])
         axes.set_ylabel("density")
         axes.legend(frameon=False)
         return figure
-    labels = model.predict(X)
+    labels = model.predict(X)  # with the names that it may have
     if features is not None:
         basis, origin = np.eye(d)[:, list(features)], np.zeros(d)
         titles = [names[i] for i in features]
     elif d == 2:
         basis, origin, titles = np.eye(2), np.zeros(2), names
     else:
-        origin = X.mean(axis=0)
-        values, vectors = np.linalg.eigh(np.cov(X.T))
+        origin = rows.mean(axis=0)
+        values, vectors = np.linalg.eigh(np.cov(rows.T, bias=True))  # also of one row
         basis = vectors[:, ::-1][:, :2]
         share = values[::-1][:2] / values.sum() if values.sum() > 0 else np.zeros(2)
         titles = [f"principal axis {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
     _ellipses(
-        axes, (X - origin) @ basis, labels, (means - origin) @ basis, basis.T @ covariances @ basis
+        axes,
+        (rows - origin) @ basis,
+        labels,
+        (means - origin) @ basis,
+        basis.T @ covariances @ basis,
     )
     axes.set_xlabel(titles[0])
     axes.set_ylabel(titles[1])
@@ -170,9 +181,10 @@ def _edges(x: Floats) -> list[float]:
     first, last = float(values[0]), float(values[-1])
     step = float(np.diff(values).min()) if len(values) > 1 else 1.0
     count = math.ceil(1.5 * math.sqrt(len(x)))
-    width = max(1, round((last - first) / count / step)) * step
-    if width >= 8 * step:
+    steps = (last - first) / count / step  # infinite where two values are subnormally close
+    if steps >= 7.5:
         return list(np.linspace(first, last, count + 1))
+    width = max(1, round(steps)) * step
     first -= step / 2
     return [first + i * width for i in range(math.ceil((last - first) / width) + 1)]
 
@@ -181,10 +193,11 @@ def _densities(axes: Axes, x: Floats, weights: Floats, means: Floats, variances:
     axes.hist(x, bins=_edges(x), density=True, color="0.85", edgecolor="white")
     margin = 0.1 * (np.ptp(x) or 1.0)
     grid = np.linspace(x.min() - margin, x.max() + margin, 500)
-    parts = [
-        w * np.exp(-0.5 * (grid - m) ** 2 / v) / np.sqrt(2 * np.pi * v)
-        for w, m, v in zip(weights, means, variances, strict=True)
-    ]
+    with np.errstate(over="ignore"):  # so far away that the density is zero
+        parts = [
+            w * np.exp(-0.5 * (grid - m) ** 2 / v) / np.sqrt(2 * np.pi * v)
+            for w, m, v in zip(weights, means, variances, strict=True)
+        ]
     for k, part in enumerate(parts):
         axes.fill_between(grid, part, color=f"C{k % 10}", alpha=0.4, label=f"component {k}")
     if parts:
