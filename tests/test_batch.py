@@ -450,6 +450,8 @@ def test_types_that_are_refused():
         fit_batch(TWO, 1, groups=np.array([1, "a", 1, "a"], dtype=object))
     with pytest.raises(TypeError, match="labels that can be sorted"):
         fit_batch(TWO, 1, groups=["a", 1, 1, "a"])
+    with pytest.raises(TypeError, match="sample_weight must be a list like X, got 5"):
+        fit_batch([TWO], 1, sample_weight=5)
 
 
 # ---- one bad problem never hurts another ----
@@ -559,6 +561,11 @@ def test_out_of_memory():
     """
     done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_squares_out_of_range_are_said_to_need_a_scale():
+    with pytest.raises(ValueError, match="problem 0 has no mixture.*scale the data"):
+        fit_batch([LINE * 1e200], 2, on_error="raise")
 
 
 def test_every_status_has_a_meaning():

@@ -124,6 +124,25 @@ def test_a_model_that_went_over_can_be_fitted_on(kind):
         assert quiet_fit(model.set_params(max_iter=50)).lower_bound_ >= before
 
 
+def test_what_a_subclass_fixes_goes_over(kind):
+    """Its constructor, and so get_params, does not have it."""
+
+    class Ours(kind):
+        def __init__(self, n_components=2):
+            super().__init__(n_components=n_components, covariance_type="diag", random_state=0)
+
+    class Theirs(THEIRS[kind]):
+        def __init__(self, n_components=2):
+            super().__init__(n_components=n_components, covariance_type="diag", random_state=0)
+
+    for model, other in (
+        ((ours := quiet_fit(Ours())), ours.to_sklearn()),
+        ((theirs := quiet_fit(Theirs())), kind.from_sklearn(theirs)),
+    ):
+        assert (other.covariance_type, other.random_state) == ("diag", 0)
+        np.testing.assert_allclose(other.score_samples(X), model.score_samples(X))
+
+
 def test_only_models_of_the_same_name_go_over():
     other = THEIRS[BayesianGaussianMixture]()
     with pytest.raises(TypeError, match="expected a GaussianMixture, got a BayesianGauss"):

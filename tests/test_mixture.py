@@ -291,6 +291,13 @@ def test_numpy_ints_of_few_bits_are_ints(kind, small, capsys):
     assert "Iteration 300" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("n", ["3", None, 0, 2.5, [1]], ids=repr)
+def test_a_sample_of_no_number_of_rows_is_refused(n):
+    model = GaussianMixture().fit(mixture_data(20, 2, 1)[0])
+    with pytest.raises(ValueError, match="n_samples"):
+        model.sample(n)
+
+
 def test_a_reg_covar_of_any_real_type_can_be_warned_of():
     X = mixture_data(100, 2, 2)[0] * 1e-6
     with pytest.warns(UserWarning, match="reg_covar=0.25 is more"):

@@ -227,6 +227,11 @@ def test_parameters_that_are_empty_are_refused(covariance_type, n, d):
             make(np.full(n, 1.0), np.zeros((n, d)), np.ones(square))
 
 
+def test_a_pass_takes_parameters_and_nothing_else():
+    with pytest.raises(TypeError, match="params must be MixtureParameters, got a dict"):
+        accumulate(np.zeros((3, 2)), {"means": np.zeros((1, 2))})
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0])
 def test_factors_of_precisions_are_positive(covariance_type, bad):
     eye = of_type(np.stack([np.eye(2)] * 2), covariance_type)

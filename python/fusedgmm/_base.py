@@ -6,6 +6,7 @@ import math
 import warnings
 from copy import deepcopy
 from dataclasses import dataclass, field
+from numbers import Integral
 from time import perf_counter
 from typing import Any, Literal, Self, TypeAlias, overload
 
@@ -293,7 +294,7 @@ class BaseMixture(Estimator):
             `n_samples` is not an int of at least 1.
         """
         check_fitted(self)
-        if n_samples < 1:  # in scikit-learn's words
+        if isinstance(n_samples, Integral) and n_samples < 1:  # in scikit-learn's words
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
                 "sample."
@@ -338,8 +339,8 @@ class BaseMixture(Estimator):
         if not any(base.__name__ == cls.__name__ for base in type(model).__mro__):
             raise TypeError(f"expected a {cls.__name__}, got a {type(model).__name__}")
         known = cls().get_params(deep=False)
-        params = model.get_params(deep=False)
-        own = cls(**{name: value for name, value in params.items() if name in known})
+        # not by its get_params: a subclass may fix some
+        own = cls(**{name: getattr(model, name) for name in known if hasattr(model, name)})
         vars(own).update(_fitted(model))
         return own
 
@@ -359,7 +360,8 @@ class BaseMixture(Estimator):
         name = next(base.__name__ for base in type(self).__mro__ if base.__name__ in HOMES)
         model = original(name, "to_sklearn")()
         known = model.get_params(deep=False)
-        params = {name: value for name, value in self.get_params().items() if name in known}
+        # not by get_params: a subclass may fix some
+        params = {name: getattr(self, name) for name in known if hasattr(self, name)}
         if isinstance(params["random_state"], np.random.Generator):  # which it does not take
             params["random_state"] = None
         model.set_params(**params)

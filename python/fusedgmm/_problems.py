@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -224,7 +224,9 @@ def _from_list(X: list[object], sample_weight: object) -> Arranged:
         rows = [x.astype(dtype, copy=False) for x in rows]
     weights = None
     if sample_weight is not None:
-        given = list(cast(Iterable[object], sample_weight))
+        if not isinstance(sample_weight, Iterable):
+            raise TypeError(f"sample_weight must be a list like X, got {sample_weight!r}")
+        given = list(sample_weight)
         if len(given) != len(rows):
             raise ValueError(f"sample_weight has {len(given)} problems, X has {len(rows)}")
         weights = [

@@ -71,7 +71,7 @@ _MEANING = {
     BatchStatus.TOO_FEW_ROWS: "fewer rows than components, or fewer than two",
     BatchStatus.ROWS_NOT_FINITE: "NaN or infinity in the rows",
     BatchStatus.BAD_SAMPLE_WEIGHT: "sample weights negative, not finite, or all zero",
-    BatchStatus.COLLAPSED_COMPONENT: "a covariance is singular; raise reg_covar",
+    BatchStatus.COLLAPSED_COMPONENT: "a covariance is singular; raise reg_covar, or scale the data",
     BatchStatus.ROWS_OUT_OF_REACH: "rows beyond the reach of every component; scale the data",
     BatchStatus.OUT_OF_MEMORY: "no memory left",
     BatchStatus.NOT_RUN: "not run: the call was stopped",

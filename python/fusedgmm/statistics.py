@@ -206,7 +206,7 @@ def accumulate(
     Raises
     ------
     TypeError, ValueError
-        `X`, `sample_weight` or `n_threads` is not what it should be.
+        `X`, `params`, `sample_weight` or `n_threads` is not what it should be.
 
     Examples
     --------
@@ -223,6 +223,8 @@ def accumulate(
     >>> whole.maximize().means.round(6).tolist()
     [[0.5], [8.5]]
     """
+    if not isinstance(params, MixtureParameters):
+        raise TypeError(f"params must be MixtureParameters, got a {type(params).__name__}")
     X = as_data(X, n_features=params.n_features, estimator="MixtureParameters")
     sums = _core.accumulate(
         X,
