@@ -25,6 +25,8 @@ static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_f
         status = fg_start_parameters(shape, data, options->start, fg_random(seed, (uint64_t)init),
                                      options->reg_covar, n_threads, monitor, parameters,
                                      &result->component);
+    if (status == FG_SINGULAR && given->precisions_cholesky) /* the start's own are not needed */
+        status = FG_OK;
     fg_parameters_copy(shape, given, parameters);
     if (repairer && (status == FG_OK || status == FG_SINGULAR)) {
         fg_repairer_restart(shape, repairer);

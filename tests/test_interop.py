@@ -263,6 +263,17 @@ def test_precisions_whose_covariances_float64_cannot_hold(covariance_type):
     np.testing.assert_array_equal(result.means[0], model.means_)
 
 
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random_from_data"])
+def test_given_precisions_spare_the_start_its_own(init, covariance_type):
+    """As many components as rows: each starts at one, and has no width but the given."""
+    _, precisions = given(covariance_type)
+    options = dict(covariance_type=covariance_type, init_params=init, reg_covar=0, max_iter=0)
+    model = GaussianMixture(3, **options, precisions_init=precisions, random_state=0).fit(X[:3])
+    np.testing.assert_allclose(model.precisions_, precisions)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        GaussianMixture(3, **options, random_state=0).fit(X[:3])
+
+
 def test_given_covariances_are_the_twin_of_precisions(covariance_type):
     covariances, precisions = given(covariance_type)
     a = quiet_fit(GaussianMixture(**given_start(covariance_type, covariances_init=covariances)))
