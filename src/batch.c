@@ -133,7 +133,7 @@ static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit, fg_
     if (!table)
         return limit;
     for (int64_t n = 0; n < data->n_rows && count < limit; n++) {
-        if (n % 1024 == 1023 && fg_parallel_poll(monitor))
+        if (fg_parallel_poll_piece(n, d, monitor))
             count = limit;
         if (data->sample_weight && !(data->sample_weight[n] > 0))
             continue;
@@ -152,7 +152,7 @@ static int rows_are_finite(const fg_data *data, int64_t d, fg_monitor *monitor) 
     for (int64_t n = 0; n < data->n_rows; n++) {
         for (int64_t j = 0; j < d; j++)
             poison += fg_data_value(data, n, j) - fg_data_value(data, n, j);
-        if (n % 1024 == 1023 && fg_parallel_poll(monitor))
+        if (fg_parallel_poll_piece(n, d, monitor))
             break;
     }
     return poison == 0;

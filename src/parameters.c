@@ -88,6 +88,8 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
         const int64_t matrices = shape->covariance == FG_FULL ? shape->n_components : 1;
         fg_status status = FG_OK;
         for (int64_t k = 0; k < matrices && status == FG_OK; k++) {
+            if (fg_parallel_poll_piece(k, d * d * d, monitor))
+                return FG_INTERRUPTED;
             status = invert_cholesky(covariances + k * d * d, d, monitor,
                                      out_precisions_cholesky + k * d * d);
             if (status == FG_SINGULAR)
@@ -97,6 +99,8 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
     }
     const int64_t per_component = shape->covariance == FG_DIAG ? d : 1;
     for (int64_t i = 0; i < shape->n_components * per_component; i++) {
+        if (i % 4096 == 4095 && fg_parallel_poll(monitor))
+            return FG_INTERRUPTED;
         if (!(covariances[i] > 0) || !isfinite(covariances[i])) {
             *out_component = i / per_component;
             return FG_SINGULAR;
@@ -120,8 +124,9 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
         for (int64_t i = 0; i < d; i++)
             for (int64_t j = 0; j <= i; j++)
                 out->covariances[i * d + j] = statistics->sxx[i * (i + 1) / 2 + j];
+    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
     for (int64_t k = 0; k < k_count; k++) {
-        if (interrupted(d, monitor))
+        if (fg_parallel_poll_piece(k, matrix ? d * d : d, monitor))
             return FG_INTERRUPTED;
         const int alive = statistics->nk[k] > nothing;
         const double nk = statistics->nk[k], share = alive ? 1 / nk : 0;

@@ -12,6 +12,7 @@
 
 #include "data.h"
 #include "history.h"
+#include "parallel.h"
 #include "start.h"
 
 /* A deviation of a thousandth of the data's; a dead component may come back three times. */
@@ -70,14 +71,16 @@ static double floor_of(const fg_shape *shape, const fg_repairer *repairer, int64
     return mean;
 }
 
-static int factorise(const fg_shape *shape, const part *p) {
+/* 0: not positive definite, or the user stops it. */
+static int factorise(const fg_shape *shape, const part *p, fg_monitor *monitor) {
     const fg_shape one = {1, shape->n_features, shape->covariance};
     int64_t component;
-    return fg_precision_cholesky(&one, p->covariance, NULL, p->factor, &component) == FG_OK;
+    return fg_precision_cholesky(&one, p->covariance, monitor, p->factor, &component) == FG_OK;
 }
 
-static int has_collapsed(const fg_shape *shape, const fg_repairer *repairer, const part *p) {
-    if (!factorise(shape, p))
+static int has_collapsed(const fg_shape *shape, const fg_repairer *repairer, fg_monitor *monitor,
+                         const part *p) {
+    if (!factorise(shape, p, monitor))
         return 1;
     for (int64_t i = 0; i < p->width; i++) {
         const double u = p->factor[i * p->diagonal];
@@ -95,11 +98,14 @@ static int was_floored(const fg_history *history, int64_t component) {
 }
 
 /* The weighted mean of the living components' covariances, into component k, which is dead. */
-static void pool_covariance(const fg_shape *shape, const fg_parameters *parameters, int64_t k) {
+static void pool_covariance(const fg_shape *shape, const fg_parameters *parameters, int64_t k,
+                            fg_monitor *monitor) {
     const size_t size = fg_covariance_count(shape) / (size_t)shape->n_components;
     double *to = parameters->covariances + (size_t)k * size, total = 0;
     memset(to, 0, size * sizeof(double));
     for (int64_t j = 0; j < shape->n_components; j++) {
+        if (fg_parallel_poll_piece(j, (int64_t)size, monitor))
+            return;
         if (!(parameters->weights[j] > 0))
             continue;
         total += parameters->weights[j];
@@ -112,14 +118,16 @@ static void pool_covariance(const fg_shape *shape, const fg_parameters *paramete
 
 /* Recorded once for each component: it is mended again in every iteration. */
 static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repairer,
-                                int64_t iteration, const fg_parameters *parameters,
-                                fg_history *out_history) {
+                                int64_t iteration, fg_monitor *monitor,
+                                const fg_parameters *parameters, fg_history *out_history) {
     const int64_t parts = shape->covariance == FG_TIED ? 1 : shape->n_components;
     for (int64_t k = 0; k < parts; k++) {
+        if (fg_parallel_poll_piece(k, 0, monitor))
+            return FG_INTERRUPTED;
         const part p = part_of(shape, parameters, k);
         if (!(parameters->weights[k] > 0) && parts > 1)
             continue;
-        if (!has_collapsed(shape, repairer, &p))
+        if (!has_collapsed(shape, repairer, monitor, &p))
             continue;
         const int64_t component = shape->covariance == FG_TIED ? -1 : k;
         const fg_repair repair = {FG_FLOORED, iteration, component, -1};
@@ -131,19 +139,20 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
             for (int64_t i = 0; i < p.width; i++)
                 p.covariance[i * p.diagonal] += times * floor_of(shape, repairer, i);
             times *= 2;
-        } while (!factorise(shape, &p) && times < 1e6);
+        } while (!factorise(shape, &p, monitor) && times < 1e6);
     }
     return FG_OK;
 }
 
 /* A dead component has no rows to take a width from, and without one no row could be scored. */
-static void widen_dead(const fg_shape *shape, const fg_parameters *parameters) {
+static void widen_dead(const fg_shape *shape, const fg_parameters *parameters,
+                       fg_monitor *monitor) {
     for (int64_t k = 0; k < shape->n_components && shape->covariance != FG_TIED; k++) {
         if (parameters->weights[k] > 0)
             continue;
-        pool_covariance(shape, parameters, k);
+        pool_covariance(shape, parameters, k, monitor);
         const part p = part_of(shape, parameters, k);
-        factorise(shape, &p);
+        factorise(shape, &p, monitor);
     }
 }
 
@@ -209,9 +218,11 @@ static fg_status reseed(const fg_shape *shape, const fg_data *data, fg_repairer 
 fg_status fg_repair_parameters(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
                                int64_t iteration, int n_threads, fg_monitor *monitor,
                                fg_parameters *parameters, fg_history *out_history) {
-    fg_status status = mend_collapsed(shape, repairer, iteration, parameters, out_history);
+    fg_status status = mend_collapsed(shape, repairer, iteration, monitor, parameters, out_history);
     if (status == FG_OK)
-        widen_dead(shape, parameters);
+        widen_dead(shape, parameters, monitor);
+    if (monitor && monitor->stopped) /* what was half mended is worthless */
+        status = FG_INTERRUPTED;
     for (int64_t k = 0; k < shape->n_components && status == FG_OK; k++)
         if (!(parameters->weights[k] > 0) && repairer->reseedings[k] < RESEEDINGS)
             status = reseed(shape, data, repairer, iteration, k, n_threads, monitor, parameters,

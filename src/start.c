@@ -84,11 +84,6 @@ static int64_t draw(const double *score, int64_t n, double total, uint64_t *stat
     return last;
 }
 
-/* Whether to stop, where one feature of all rows takes a while. */
-static int interrupted(int64_t rows, fg_monitor *monitor) {
-    return rows >= 1 << 16 && fg_parallel_poll(monitor);
-}
-
 /* m rows of the data, transposed, [feature][row], and their weights. All rows when there are few,
  * those of weight zero moved to one that counts, for they may lie anywhere; else one from each of m
  * strata of equal weight. */
@@ -119,7 +114,7 @@ static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t
         for (int64_t j = 0; j < d; j++)
             out_rows[j * m + i] = fg_data_value(data, row, j);
         out_weights[i] = m == n_rows ? weight(data, i) : 1;
-        if (i % 256 == 0 && interrupted(m, monitor))
+        if (fg_parallel_poll_piece(i, d, monitor))
             return FG_INTERRUPTED;
     }
     return FG_OK;
@@ -130,7 +125,7 @@ static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t
 static double try_seed(const double *rows, const double *w, int64_t m, int64_t d, int64_t seed,
                        const double *nearest, fg_monitor *monitor, double *out) {
     memset(out, 0, (size_t)m * sizeof(double));
-    for (int64_t j = 0; j < d && !interrupted(m, monitor); j++) {
+    for (int64_t j = 0; j < d && !fg_parallel_poll_piece(j, m, monitor); j++) {
         const double *x = rows + j * m, at = x[seed];
         for (int64_t i = 0; i < m; i++)
             out[i] += (x[i] - at) * (x[i] - at);
@@ -299,9 +294,9 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
 static double inertia(const double *rows, const double *w, int64_t m, const double *means,
                       int64_t k_count, int64_t d, fg_monitor *monitor, double *work) {
     double *least = work, *distance = work + m;
-    for (int64_t k = 0; k < k_count; k++) {
+    for (int64_t k = 0; k < k_count && !fg_parallel_poll_piece(k, m * d, monitor); k++) {
         memset(distance, 0, (size_t)m * sizeof(double));
-        for (int64_t j = 0; j < d && !interrupted(m, monitor); j++) {
+        for (int64_t j = 0; j < d && !fg_parallel_poll_piece(j, m, monitor); j++) {
             const double *x = rows + j * m, mean = means[k * d + j];
             for (int64_t i = 0; i < m; i++)
                 distance[i] += (x[i] - mean) * (x[i] - mean);
@@ -407,7 +402,7 @@ static fg_status pool(const fg_shape *shape, const double *means, double reg_cov
     memcpy(p->means, means, (size_t)(k_count * d) * sizeof(double));
     const int64_t n_pooled = shape->covariance == FG_TIED ? 0 : k_count;
     for (int64_t k = 0; k < n_pooled; k++) {
-        if (interrupted((int64_t)each, monitor))
+        if (fg_parallel_poll_piece(k, (int64_t)each, monitor))
             return FG_INTERRUPTED;
         for (size_t i = 0; i < each; i++) {
             const double share = p->weights[k] * p->covariances[(size_t)k * each + i];
@@ -415,7 +410,7 @@ static fg_status pool(const fg_shape *shape, const double *means, double reg_cov
         }
     }
     for (int64_t k = 1; k < n_pooled; k++) {
-        if (interrupted((int64_t)each, monitor))
+        if (fg_parallel_poll_piece(k, (int64_t)each, monitor))
             return FG_INTERRUPTED;
         memcpy(p->covariances + (size_t)k * each, p->covariances, each * sizeof(double));
     }

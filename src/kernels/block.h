@@ -19,7 +19,8 @@ enum {
     KEPT_VECTORS = FG_REGISTERS / 4, /* of a shift in registers, where lanes run over features */
     CACHE_BYTES = 32768,             /* of the first level, for one block or buffer */
     KEPT_LANES_BYTES = 512 << 10, /* lane-wise sums are kept while they fit into the second level */
-    SPAN = 1024 /* components of a group of rows between two questions whether to stop */
+    SPAN = 1024, /* components of a group of rows between two questions whether to stop */
+    STRIP = 4096 /* features of a block likewise; a multiple of the lanes */
 };
 
 /* float sums go over to double after so many rows. */
@@ -188,7 +189,7 @@ static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, in
 
 /* float data for double arithmetic: rare, so any stride will do. */
 static void load_float(const fg_data *data, int64_t begin, int64_t rows, block *b) {
-    for (int64_t n = 0; n < rows; n++) {
+    for (int64_t n = 0; n < rows && !fg_parallel_poll_piece(n, b->p.d, b->monitor); n++) {
         const float *x = (const float *)data->x + (begin + n) * data->row_stride;
         for (int64_t i = 0; i < b->p.d; i++)
             b->samples[i * b->p.stride + n] = (real)x[i * data->feature_stride];
@@ -222,10 +223,13 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
         case 2: load_narrow(2, x, rows, stride, to_stride, b->samples); break;
         case 3: load_narrow(3, x, rows, stride, to_stride, b->samples); break;
         case 4: load_narrow(4, x, rows, stride, to_stride, b->samples); break;
-        default: load_wide(x, rows, stride, d, to_stride, b->samples);
+        default:
+            for (int64_t i = 0; i < d && !(i > 0 && fg_parallel_poll(b->monitor)); i += STRIP)
+                load_wide(x + i, rows, stride, at_most(d - i, STRIP), to_stride,
+                          b->samples + i * to_stride);
         }
     else
-        for (int64_t i = 0; i < d; i++) {
+        for (int64_t i = 0; i < d && !fg_parallel_poll_piece(i, rows, b->monitor); i++) {
             const real *from = x + i * feature_stride;
             real *to = b->samples + i * to_stride;
             if (stride == 1)
@@ -241,7 +245,7 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
         for (int64_t n = rows; n < padded; n++)
             b->samples[i * to_stride + n] = b->samples[i * to_stride];
     vec poison[2] = {vec_set(0), vec_set(0)};
-    for (int64_t i = 0; i < d; i++)
+    for (int64_t i = 0; i < d && !fg_parallel_poll_piece(i, padded, b->monitor); i++)
         for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
             UNROLL for (int v = 0; v < 2; v++) {
                 const vec sample = vec_load(b->samples + i * to_stride + n + v * FG_LANES);

@@ -238,7 +238,7 @@ static void density_diagonal(const fg_model *model, block *b, int64_t padded) {
 }
 
 static void centre_samples(const fg_model *model, const block *b, int64_t padded) {
-    for (int64_t i = 0; i < b->p.d; i++) {
+    for (int64_t i = 0; i < b->p.d && !fg_parallel_poll_piece(i, padded, b->monitor); i++) {
         const vec c = vec_set(((const real *)model->centre)[i]);
         const real *from = b->samples + i * b->p.stride;
         for (int64_t n = 0; n < padded; n += FG_LANES)

@@ -28,7 +28,7 @@ static size_t scratch_bytes(const fg_shape *shape) {
  * for a distance beyond the range would make no number of them even with a share of zero. */
 static void move_weightless(const fg_model *model, block *b, int64_t rows, int64_t padded) {
     const real *to = model->shift;
-    for (int64_t n = 0; n < padded; n++) {
+    for (int64_t n = 0; n < padded && !fg_parallel_poll_piece(n, b->p.d, b->monitor); n++) {
         if (b->weights[n] > 0)
             continue;
         for (int64_t i = 0; i < b->p.d; i++)

@@ -105,7 +105,8 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
         centre[i] = (real)(common ? about->shift[i] : mean);
     }
     double largest_rest = 0, log_det = 0;
-    for (int64_t k = 0; k < k_count && !(d >= 128 && fg_parallel_poll(monitor)); k++) {
+    const int64_t numbers = covariance == FG_FULL ? d * d : d;
+    for (int64_t k = 0; k < k_count && !fg_parallel_poll_piece(k, numbers, monitor); k++) {
         const double *mean = parameters->means + k * d;
         double *s = out_shift + k * d;
         /* a component of weight zero has no density anywhere, however narrow it is */

@@ -448,7 +448,7 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
         component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
     const int64_t chunk = cached_features(padded);
     for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
-        for (int64_t k = 0; k < k_count && !interrupted(b, padded * chunk); k++)
+        for (int64_t k = 0; k < k_count && !interrupted_at(b, k, k_count, padded * chunk); k++)
             diagonal_moments(model, b, b->responsibilities + k * stride, padded, k, c0,
                              at_most(d, c0 + chunk));
 }
@@ -491,7 +491,8 @@ static void flush_sums(const fg_model *model, block *b, fg_sums sums, fg_statist
         return;
     double *sxx = out->sxx;
     if (p->outer)
-        for (int64_t row = 0; row < p->n_matrices * d && !interrupted(b, 4 * d); row++)
+        for (int64_t row = 0;
+             row < p->n_matrices * d && !fg_parallel_poll_piece(row, d, b->monitor); row++)
             for (int64_t j = 0; j <= row % d; j++)
                 *sxx++ += (double)b->matrices[row * p->row_length + j] * back;
     else

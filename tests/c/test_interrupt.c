@@ -27,8 +27,8 @@ static int ask(void *context) {
     return ++u->asked == u->stops_at;
 }
 
-static fg_status fit(const mixture *m, const samples *s, fg_start start, user *u) {
-    const fg_fit_options options = {start, 1, 2, 0, 1e-3, 0};
+static fg_status fit(const mixture *m, const samples *s, fg_start start, int repair, user *u) {
+    const fg_fit_options options = {start, 1, 2, 0, 1e-3, repair};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters parameters = parameters_new(&m->shape);
     fg_monitor monitor = {.poll = ask, .context = u};
@@ -50,12 +50,12 @@ static void test_every_question(fg_shape shape, int64_t n_rows, int64_t least) {
         user patient = {0, 0};
         CONTEXT("%s K=%lld d=%lld start %d", covariance_name(shape.covariance),
                 (long long)shape.n_components, (long long)shape.n_features, (int)start);
-        CHECK(fit(&m, &s, start, &patient) == FG_OK, "no fit");
+        CHECK(fit(&m, &s, start, 0, &patient) == FG_OK, "no fit");
         CHECK(patient.asked >= least, "only %lld questions", (long long)patient.asked);
         const int64_t step = patient.asked / STOPS + 1;
         for (int64_t n = 1; n <= patient.asked; n += step) {
             user impatient = {0, n};
-            const fg_status status = fit(&m, &s, start, &impatient);
+            const fg_status status = fit(&m, &s, start, 0, &impatient);
             CHECK(status == FG_INTERRUPTED, "stopped at question %lld of %lld: status %d",
                   (long long)n, (long long)patient.asked, (int)status);
             CHECK(impatient.asked == n, "asked on: %lld", (long long)(impatient.asked - n));
@@ -65,12 +65,38 @@ static void test_every_question(fg_shape shape, int64_t n_rows, int64_t least) {
     mixture_free(&m);
 }
 
+/* Work in many small pieces, or in few large ones: how often is asked, at least. */
+static void test_long_work(fg_shape shape, int64_t n_rows, fg_start start, int repair,
+                           int64_t least) {
+    const int64_t n = n_rows * shape.n_features;
+    const mixture m = {.shape = shape};
+    double *x = malloc((size_t)n * sizeof *x);
+    const samples s = {.data = {x, FG_FLOAT64, n_rows, shape.n_features, 1, NULL}};
+    user patient = {0, 0};
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (double)(fg_random(1, (uint64_t)i) >> 11) * 0x1p-53;
+    CONTEXT("%s K=%lld d=%lld N=%lld start %d repair %d", covariance_name(shape.covariance),
+            (long long)shape.n_components, (long long)shape.n_features, (long long)n_rows,
+            (int)start, repair);
+    CHECK(fit(&m, &s, start, repair, &patient) == FG_OK, "no fit");
+    CHECK(patient.asked >= least, "only %lld questions", (long long)patient.asked);
+    free(x);
+}
+
 int main(void) {
     EACH_INSTRUCTION_SET(isa) {
         test_every_question((fg_shape){2, 3, FG_FULL}, 100, 1);
         /* a start and two M steps factorise and invert each matrix, row by row */
         test_every_question((fg_shape){2, 260, FG_FULL}, 30, 3 * 2 * 2 * 260);
         test_every_question((fg_shape){3, 260, FG_TIED}, 30, 3 * 2 * 260);
+        /* a start factorises twice, two M steps and every repair before and after them once */
+        test_long_work((fg_shape){100, 40, FG_FULL}, 200, FG_START_DATA, 0, 4 * 100);
+        test_long_work((fg_shape){100, 40, FG_FULL}, 200, FG_START_DATA, 1, 7 * 100);
+        /* three tries: seeds of six candidates each, then their inertia */
+        test_long_work((fg_shape){128, 2, FG_SPHERICAL}, 32768, FG_START_KMEANS, 0,
+                       3 * 128 * (6 * 2 + 1 + 2));
+        /* a block of so many features is loaded in strips and seen to be finite, four times */
+        test_long_work((fg_shape){1, 20000, FG_DIAG}, 40, FG_START_DATA, 0, 4 * (20000 / 64));
     }
     return check_result();
 }
