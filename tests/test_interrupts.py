@@ -56,16 +56,17 @@ def seconds_to_stop(call, after):
     raise AssertionError("it came to an end before the signal")
 
 {setup}
-for after in (0.1, 0.4):
-    took = seconds_to_stop(call, after)
-    print(f"{took:.3f}")
-    assert took < 2 * max(1, os.getloadavg()[0] / os.cpu_count()), took  # others may be busy
-    check()
+for after in {times}:
+    tries = []
+    while len(tries) < 5 and min(tries, default=1) >= 0.3:
+        tries.append(seconds_to_stop(call, after))
+        check()
+    assert min(tries) < 0.3, tries  # a busy machine adds to it, and takes nothing away
 """
 
 
-def run(setup, **environment):
-    code = SCRIPT.replace("{setup}", dedent(setup).strip())
+def run(setup, times=(0.1, 0.4), **environment):
+    code = SCRIPT.replace("{setup}", dedent(setup).strip()).replace("{times}", str(times))
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | environment,
@@ -177,6 +178,26 @@ def test_ctrl_c_where_the_threads_take_turns_on_one_cpu():
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         """
     )
+
+
+def test_ctrl_c_beside_busy_processes():
+    """A pass of a thousand tasks: to hand on those that are left would take a while for each."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        run(
+            """
+            model = GaussianMixture(
+                9_000, covariance_type="diag", init_params="random_from_data", **endless
+            )
+            call, check = fitting(model, rng.normal(size=(10**6, 1)), rng.random(10**6))
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+            """,
+            times=(1.5,),
+        )
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def test_ctrl_c_while_other_threads_fit():
