@@ -94,6 +94,13 @@ FAULTS = [
         "test_sklearn_contract.py::test_criteria_are_scikit_learns",
     ),
     fault(
+        "a score counts rows of weight zero",
+        BASE,
+        "values, weight = values[weight > 0], weight[weight > 0]",
+        "values, weight = values[weight >= 0], weight[weight >= 0]",
+        "test_hard_data.py::test_a_row_of_weight_zero_has_no_part_in_a_score",
+    ),
+    fault(
         "score without its weights",
         BASE,
         "np.average(values.astype(np.float64, copy=False), weights=weight)",
@@ -200,11 +207,25 @@ FAULTS = [
         "test_bayesian.py::test_stops_at_the_first_change_below_tol",
     ),
     fault(
+        "offsets that fall far seem to rise",
+        "python/fusedgmm/_problems.py",
+        "np.flatnonzero(cuts[1:] < cuts[:-1])",
+        "np.flatnonzero(np.diff(cuts) < 0)",
+        "test_batch.py::test_what_is_refused",
+    ),
+    fault(
         "files are written in place",
         FILES,
         "        os.replace(temporary, path)\n",
         "        path.write_bytes(Path(temporary).read_bytes())\n        os.unlink(temporary)\n",
         "test_files.py::test_the_new_file_is_complete_before_it_gets_its_name",
+    ),
+    fault(
+        "a pipe is replaced by a file",
+        FILES,
+        "if mode is not None and not stat.S_ISREG(mode):",
+        "if mode is not None and stat.S_ISDIR(mode):",
+        "test_files.py::test_pipes_and_devices_are_neither_read_nor_replaced",
     ),
     fault(
         "pickles in files are run",
@@ -277,6 +298,13 @@ FAULTS = [
         "fg_random(seed, (uint64_t)init)",
         "fg_random(seed, 0)",
         "test_mixture.py::test_quick_fits_keep_the_best_of_several_starts",
+    ),
+    fault(
+        "a start whose width is given needs one of its own",
+        "src/fit.c",
+        "if (status == FG_SINGULAR && given->precisions_cholesky)",
+        "if (0)",
+        "test_interop.py::test_given_precisions_spare_the_start_its_own",
     ),
     fault(
         "a start that collapses ends the fit",
@@ -472,6 +500,13 @@ FAULTS = [
         "test_starts.py::test_of_three_clusterings_of_a_sample_the_best_is_kept",
     ),
     fault(
+        "a row of weight zero is measured by seeds",
+        "src/start.c",
+        "row = weight(data, i) > 0 ? i : counts;",
+        "row = i + 0 * counts;",
+        "test_hard_data.py::test_rows_of_weight_zero_have_no_part_wherever_they_lie",
+    ),
+    fault(
         "rows are drawn twice",
         "src/start.c",
         "        taken[row] = 1;\n",
@@ -634,6 +669,13 @@ FAULTS = [
         "                fegetenv(&environment);\n",
         "test_floating_point.py::test_a_mode_that_the_process_has_set_changes_no_bits_and_is_kept",
     ),
+    fault(
+        "small pieces are never asked about",
+        "src/parallel.h",
+        "(numbers >= 4096 || i % 64 == 63)",
+        "numbers >= 4096",
+        "c:interrupt",
+    ),
     # ---- kernels ----
     fault(
         "no poll within a task",
@@ -769,6 +811,13 @@ FAULTS = [
         "const int64_t vectors = at_most((i0 + height + FG_LANES - 1) / FG_LANES,\n"
         "                                        d / FG_LANES);",
         "c:pass",
+    ),
+    fault(
+        "a row of weight zero stays where it lies",
+        "src/kernels/kernels.c",
+        "        if (b.weighted)\n            move_weightless(",
+        "        if (0)\n            move_weightless(",
+        "test_hard_data.py::test_rows_of_weight_zero_have_no_part_wherever_they_lie",
     ),
     fault(
         "NaN in the rows is not noticed",
@@ -914,7 +963,7 @@ class Tree:
             process.communicate()
 
 
-C_TESTS = ("c:math", "c:pass", "c:fit", "c:guard", "c:memory")
+C_TESTS = ("c:math", "c:pass", "c:fit", "c:guard", "c:memory", "c:interrupt")
 
 
 def main(words: list[str]) -> int:
@@ -931,7 +980,7 @@ def main(words: list[str]) -> int:
         return 1
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tree = Tree(Path(os.environ.get("FUSEDGMM_MUTATIONS", folder)))
+        tree = Tree(Path(os.environ.get("FUSEDGMM_MUTATIONS") or folder))
         named = tuple(dict.fromkeys(test for f in wanted for test in f.tests))
         if broken := tree.fails(named):
             print(f"{broken} fails without any fault")

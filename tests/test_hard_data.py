@@ -86,6 +86,29 @@ def test_only_the_ratios_of_weights_matter(covariance_type, dtype, factor):
     np.testing.assert_allclose(scaled.covariances_, plain.covariances_, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("max_iter", [0, 300])
+@pytest.mark.parametrize("kind", [GaussianMixture, BayesianGaussianMixture])
+def test_rows_of_weight_zero_have_no_part_wherever_they_lie(
+    kind, max_iter, init, covariance_type, dtype
+):
+    """The squares of their distances are beyond the range of the data's type."""
+    X = GROUPS[::3].astype(dtype)  # so few that starts look at all of them
+    w = np.ones(len(X))
+    far = np.full((40, 2), np.sqrt(np.finfo(dtype).max) * 1e3, dtype)
+    more, zeros = np.vstack([X, far, -far]), np.zeros(80)
+    options = dict(covariance_type=covariance_type, init_params=init, random_state=0)
+    options["max_iter"] = max_iter
+    alone = kind(n_components=3, **options).fit(X, sample_weight=w)
+    among = kind(n_components=3, **options).fit(more, sample_weight=np.r_[w, zeros])
+    rtol = 1e-3 if dtype is np.float32 else 1e-9
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_allclose(
+            getattr(among, name), getattr(alone, name), rtol=rtol, atol=rtol, err_msg=name
+        )
+    np.testing.assert_allclose(among.lower_bound_, alone.lower_bound_, rtol=rtol)
+
+
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random_from_data"])
 def test_starts_see_the_rows_that_have_weight(init):
     """Thirty rows of a hundred thousand count."""
