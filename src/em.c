@@ -32,15 +32,16 @@ int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
     return n_rows / rows + (n_rows % rows != 0);
 }
 
-/* float has not the range of double, and only the weights' ratios matter. */
-static double choose_weight_scale(const fg_data *data) {
+/* float has not the range of double, double not that of weights times squares, and only the
+ * weights' ratios matter. The power of two and its inverse are both in range. */
+double fg_weight_scale(const fg_data *data) {
     double largest = 0;
     if (data->sample_weight)
         for (int64_t n = 0; n < data->n_rows; n++)
             largest = data->sample_weight[n] > largest ? data->sample_weight[n] : largest;
     int exponent = 0;
     frexp(largest, &exponent);
-    return ldexp(1, exponent < -1000 ? 1000 : -exponent);
+    return ldexp(1, exponent < -1000 ? 1000 : exponent > 1000 ? -1000 : -exponent);
 }
 
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
@@ -51,7 +52,8 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
     p.task_rows = choose_task_rows(shape, data->n_rows);
     p.n_tasks = fg_task_count(shape, data->n_rows);
     p.n_threads = n_threads < p.n_tasks ? n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
-    p.weight_scale = choose_weight_scale(data);
+    p.weight_scale = fg_weight_scale(data);
+    p.sums_scale = 1;
     p.model_bytes = ALIGNED(p.kernels->model_bytes(shape));
     p.scratch_bytes = ALIGNED(p.kernels->scratch_bytes(shape));
     p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
@@ -110,6 +112,7 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
     pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory, pass->monitor,
                            out_statistics->shift, &pass->model);
     pass->model.weight_scale = pass->weight_scale;
+    pass->model.sums_scale = pass->sums_scale;
     fg_statistics_reset(pass->shape, sums, pass->monitor, out_statistics);
     job j = {.pass = pass, .seed = seed, .sums = sums, .total = out_statistics};
     return fg_parallel_run(pass->n_tasks, pass->n_threads, pass->monitor, accumulate_task,
@@ -258,6 +261,7 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
         if (shape->covariance == FG_TIED &&
             close_together(shape, data->real_type, parameters, shift))
             about = (fg_about){shift, 1};
+        pass.sums_scale = 1 / pass.weight_scale;
         status = fg_pass_run(&pass, parameters, FG_SOFT, &about, 0, FG_MOMENTS, out_statistics);
     }
     if (status == FG_OK && !isfinite(out_statistics->log_likelihood))
@@ -353,7 +357,7 @@ fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options
         status = step(&f, parameters, iteration, options->reg_covar, &result->component);
         if (repairer && (status == FG_OK || status == FG_SINGULAR))
             status = fg_repair_parameters(shape, data, repairer, iteration, n_threads, monitor,
-                                          &f.next, out_history);
+                                          &f.next, out_history, &result->component);
         if (status != FG_OK)
             break;
         advance(shape, &f.next, parameters);
@@ -385,6 +389,7 @@ fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
     if (status == FG_OK) {
         const fg_about means = {NULL, 0};
         fg_statistics s = fg_statistics_in(shape, memory);
+        pass.sums_scale = 1 / pass.weight_scale;
         status = fg_pass_run(&pass, parameters, FG_SOFT, &means, 0, FG_LIKELIHOOD, &s);
         *out_total = s.log_likelihood;
         *out_weight_sum = s.weight_sum;

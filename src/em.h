@@ -16,11 +16,14 @@ typedef struct {
     int n_threads;
     int64_t task_rows, n_tasks;
     double weight_scale; /* a power of two that makes the largest sample weight about one */
+    double sums_scale;   /* 1: of a fit's sums only the ratios count, and these stay in range */
     fg_model model;
     void *memory; /* model | per thread: scratch, statistics */
     size_t model_bytes, scratch_bytes, thread_bytes;
 } fg_pass;
 
+/* What sample weights are multiplied by. */
+double fg_weight_scale(const fg_data *data);
 /* arithmetic: the real type to compute in, as a rule the data's own. */
 fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type arithmetic,
                        int n_threads, fg_monitor *monitor, fg_pass *out_pass);

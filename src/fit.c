@@ -31,7 +31,7 @@ static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_f
     if (repairer && (status == FG_OK || status == FG_SINGULAR)) {
         fg_repairer_restart(shape, repairer);
         status = fg_repair_parameters(shape, data, repairer, 0, n_threads, monitor, parameters,
-                                      out_history);
+                                      out_history, &result->component);
     }
     if (status == FG_OK && options->max_iter > 0)
         status = fg_em(shape, data, options, init, repairer, n_threads, monitor, parameters,

@@ -116,10 +116,12 @@ static void pool_covariance(const fg_shape *shape, const fg_parameters *paramete
         to[i] /= total;
 }
 
-/* Recorded once for each component: it is mended again in every iteration. */
+/* Recorded once for each component: it is mended again in every iteration. FG_SINGULAR: it cannot
+ * be mended, for it is infinite or no number. */
 static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repairer,
                                 int64_t iteration, fg_monitor *monitor,
-                                const fg_parameters *parameters, fg_history *out_history) {
+                                const fg_parameters *parameters, fg_history *out_history,
+                                int64_t *out_component) {
     const int64_t parts = shape->covariance == FG_TIED ? 1 : shape->n_components;
     for (int64_t k = 0; k < parts; k++) {
         if (fg_parallel_poll_piece(k, 0, monitor))
@@ -134,26 +136,32 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
         if (!was_floored(out_history, component) && !fg_history_add_repair(out_history, repair))
             return FG_NO_MEMORY;
         /* rounding may leave a matrix short of its floor, by little */
-        double times = 1;
-        do {
+        int mended = 0;
+        for (double times = 1; !mended && times < 1e6; times *= 2) {
             for (int64_t i = 0; i < p.width; i++)
                 p.covariance[i * p.diagonal] += times * floor_of(shape, repairer, i);
-            times *= 2;
-        } while (!factorise(shape, &p, monitor) && times < 1e6);
+            mended = factorise(shape, &p, monitor);
+        }
+        *out_component = component;
+        if (!mended)
+            return FG_SINGULAR;
     }
     return FG_OK;
 }
 
 /* A dead component has no rows to take a width from, and without one no row could be scored. */
-static void widen_dead(const fg_shape *shape, const fg_parameters *parameters,
-                       fg_monitor *monitor) {
+static fg_status widen_dead(const fg_shape *shape, const fg_parameters *parameters,
+                            fg_monitor *monitor, int64_t *out_component) {
     for (int64_t k = 0; k < shape->n_components && shape->covariance != FG_TIED; k++) {
         if (parameters->weights[k] > 0)
             continue;
         pool_covariance(shape, parameters, k, monitor);
         const part p = part_of(shape, parameters, k);
-        factorise(shape, &p, monitor);
+        *out_component = k;
+        if (!factorise(shape, &p, monitor))
+            return FG_SINGULAR;
     }
+    return FG_OK;
 }
 
 static int is_taken(const fg_history *history, int64_t row) {
@@ -217,10 +225,12 @@ static fg_status reseed(const fg_shape *shape, const fg_data *data, fg_repairer 
 
 fg_status fg_repair_parameters(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
                                int64_t iteration, int n_threads, fg_monitor *monitor,
-                               fg_parameters *parameters, fg_history *out_history) {
-    fg_status status = mend_collapsed(shape, repairer, iteration, monitor, parameters, out_history);
+                               fg_parameters *parameters, fg_history *out_history,
+                               int64_t *out_component) {
+    fg_status status =
+        mend_collapsed(shape, repairer, iteration, monitor, parameters, out_history, out_component);
     if (status == FG_OK)
-        widen_dead(shape, parameters, monitor);
+        status = widen_dead(shape, parameters, monitor, out_component);
     if (monitor && monitor->stopped) /* what was half mended is worthless */
         status = FG_INTERRUPTED;
     for (int64_t k = 0; k < shape->n_components && status == FG_OK; k++)

@@ -15,9 +15,10 @@ fg_status fg_repairer_open(const fg_shape *shape, const fg_data *data, int n_thr
 void fg_repairer_restart(const fg_shape *shape, fg_repairer *repairer); /* for another start */
 void fg_repairer_close(fg_repairer *repairer);
 /* Mends the parameters in place, precisions' factors included, and appends what was done. Where
- * nothing was to be done, they keep their bits. */
+ * nothing was to be done, they keep their bits. FG_SINGULAR where a component is past mending. */
 fg_status fg_repair_parameters(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
                                int64_t iteration, int n_threads, fg_monitor *monitor,
-                               fg_parameters *parameters, fg_history *out_history);
+                               fg_parameters *parameters, fg_history *out_history,
+                               int64_t *out_component);
 
 #endif

@@ -84,17 +84,18 @@ static int64_t draw(const double *score, int64_t n, double total, uint64_t *stat
     return last;
 }
 
-/* m rows of the data, transposed, [feature][row], and their weights. All rows when there are few,
- * those of weight zero moved to one that counts, for they may lie anywhere; else one from each of m
- * strata of equal weight. */
+/* m rows of the data, transposed, [feature][row], and their weights, scaled. All rows when there
+ * are few, those of weight zero moved to one that counts, for they may lie anywhere; else one from
+ * each of m strata of equal weight. */
 static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t *state,
                              fg_monitor *monitor, double *out_rows, double *out_weights) {
     const int64_t n_rows = data->n_rows;
+    const double scale = fg_weight_scale(data);
     double total = (double)n_rows, passed = 0;
     if (data->sample_weight && m < n_rows) {
         total = 0;
         for (int64_t n = 0; n < n_rows; n++)
-            total += data->sample_weight[n];
+            total += data->sample_weight[n] * scale;
     }
     int64_t row = 0, counts = 0;
     while (counts < n_rows - 1 && !(weight(data, counts) > 0))
@@ -107,13 +108,13 @@ static fg_status sample_rows(const fg_data *data, int64_t d, int64_t m, uint64_t
             if (!data->sample_weight)
                 row = (int64_t)target;
             else /* the row whose share of the weight holds the target */
-                while (row < n_rows - 1 && passed + data->sample_weight[row] <= target)
-                    passed += data->sample_weight[row++];
+                while (row < n_rows - 1 && passed + data->sample_weight[row] * scale <= target)
+                    passed += data->sample_weight[row++] * scale;
             row = row < n_rows ? row : n_rows - 1;
         }
         for (int64_t j = 0; j < d; j++)
             out_rows[j * m + i] = fg_data_value(data, row, j);
-        out_weights[i] = m == n_rows ? weight(data, i) : 1;
+        out_weights[i] = m == n_rows && data->sample_weight ? weight(data, i) * scale : 1;
         if (fg_parallel_poll_piece(i, d, monitor))
             return FG_INTERRUPTED;
     }

@@ -822,8 +822,8 @@ FAULTS = [
     fault(
         "NaN in the rows is not noticed",
         "src/kernels/kernels.c",
-        "log_likelihood / model->weight_scale + b.poison;",
-        "log_likelihood / model->weight_scale;",
+        "log_likelihood * model->sums_scale + b.poison;",
+        "log_likelihood * model->sums_scale;",
         "c:pass",
     ),
     fault(

@@ -498,3 +498,14 @@ def test_a_new_place_has_an_equal_share_and_the_pooled_width():
     np.testing.assert_allclose(model.weights_, [0.4, 0.8 / 3, 1 / 3])
     np.testing.assert_array_equal(model.means_[2], X[60])
     np.testing.assert_allclose(model.covariances_[2], 0.6 * wide[0] + 0.4 * wide[1])
+
+
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
+def test_what_is_past_mending_is_an_error(init, covariance_type):
+    """An infinite covariance has no floor; its factors were once left as they lay in memory."""
+    X = RNG.normal(size=(60, 2)) * 1e160
+    options = dict(covariance_type=covariance_type, init_params=init, degenerate="repair")
+    with pytest.raises(ValueError, match="squares of the data's differences .* are too large"):
+        GaussianMixture(3, random_state=0, **options).fit(X)
+    result = fit_batch([X], 3, random_state=[0], **options)
+    assert not result.ok.any() and np.isnan(result.means).all()

@@ -36,6 +36,7 @@ WARNINGS = (
 ERRORS = (
     "Fitting the mixture model failed because some components have ill-defined empirical",
     "the log-likelihood is not finite",
+    "sample_weight sums to .*, too near the ends",
     "the fit gave .* that are not finite",
     "cannot hold the .* of this mixture",
     "squares of the data's differences",

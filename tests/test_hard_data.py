@@ -246,13 +246,35 @@ def test_float32_that_cannot_hold_a_covariance_says_so(kind, covariance_type, sc
     assert np.isfinite(fit_either(kind, X.astype(np.float64), **options).precisions_).all()
 
 
-@pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("weight", [1e308, 1e-322])
-def test_weights_near_the_ends_of_the_range_say_so(kind, weight, covariance_type):
+def test_weights_near_the_ends_of_the_range_say_so(weight, covariance_type):
+    """Beside a prior they are numbers of rows; elsewhere only their ratios matter."""
+    w = np.full(len(GROUPS), weight)
+    options = dict(n_components=2, covariance_type=covariance_type, random_state=0)
     with pytest.raises(ValueError, match="sample_weight sums to .*: scale the weights"):
-        kind(n_components=2, covariance_type=covariance_type, random_state=0).fit(
-            GROUPS, sample_weight=np.full(len(GROUPS), weight)
-        )
+        BayesianGaussianMixture(**options).fit(GROUPS, sample_weight=w)
+    model = GaussianMixture(**options).fit(GROUPS, sample_weight=w)
+    plain = GaussianMixture(**options).fit(GROUPS)
+    np.testing.assert_allclose(model.means_, plain.means_, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e100])
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
+def test_weights_times_squares_may_be_beyond_float64(init, covariance_type, scale):
+    """Degenerate ones too: a power of two changes no bit, however large."""
+    X = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0], [3.0, 5.0], [0.5, 0.0]]) * scale
+    w = np.array([0.5, 0.25, 1.0, 1.5, 1.75])
+    options = dict(covariance_type=covariance_type, init_params=init, random_state=0)
+    options |= dict(degenerate="repair", max_iter=500)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "degenerate components were repaired")
+        models = [
+            GaussianMixture(3, **options).fit(X, sample_weight=w * factor)
+            for factor in (1.0, 2.0**1000, 2.0**-950)
+        ]
+    for name in ("weights_", "means_", "covariances_"):
+        first, *others = (getattr(model, name).tobytes() for model in models)
+        assert others == [first] * 2, name
 
 
 @pytest.mark.parametrize("kind", BOTH)

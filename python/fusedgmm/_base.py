@@ -451,7 +451,7 @@ class BaseMixture(Estimator):
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 found = self._estimate(X, weight, n_threads, progress)
         except ValueError:
-            check_range(X, weight)
+            check_range(X)
             raise
         if progress is not None and found.lower_bounds:
             progress.end()

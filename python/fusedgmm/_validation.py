@@ -176,17 +176,21 @@ def check_finite(array: Reals, name: str = "X") -> None:
         raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
 
 
-def check_range(X: Reals, weight: Floats | None) -> None:
-    """Raise ValueError where the squares of the data's differences leave their dtype's range, or
-    the sums of the weights float64's; for a fit that has failed, whose own message would blame the
-    components."""
+def check_weight_sum(weight: Floats) -> None:
+    """Raise ValueError where weights whose sum counts, not their ratios alone, leave float64's
+    range."""
     with np.errstate(over="ignore"):
-        total = 1.0 if weight is None else float(weight.sum())
+        total = float(weight.sum())
     if not 1e-300 < total < 1e305:
         raise ValueError(
             f"sample_weight sums to {total:.3g}, too near the ends of float64's range: scale the "
             "weights"
         )
+
+
+def check_range(X: Reals) -> None:
+    """Raise ValueError where the squares of the data's differences leave their dtype's range; for a
+    fit that has failed, whose own message would blame the components."""
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float((X.max(axis=0).astype(np.float64) - X.min(axis=0)).max())
         square = np.float64(spread) ** 2

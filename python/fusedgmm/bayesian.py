@@ -11,7 +11,13 @@ from . import _core
 from ._base import BaseMixture, Estimate, Progress
 from ._estimator import as_seed
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_option, as_positive, as_prior_covariance, as_prior_mean
+from ._validation import (
+    as_option,
+    as_positive,
+    as_prior_covariance,
+    as_prior_mean,
+    check_weight_sum,
+)
 from .variational import ConcentrationType, Posterior, Prior, Sums, recentre
 
 
@@ -263,6 +269,8 @@ class BayesianGaussianMixture(BaseMixture):
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
+        if weight is not None:
+            check_weight_sum(weight)  # beside the prior, weights are numbers of rows
         prior = self._prior(X, weight, n_threads)
         seed = as_seed(self.random_state)
         kept: tuple[Posterior, list[float], bool] | None = None

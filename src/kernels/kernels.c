@@ -67,9 +67,9 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             add_block(model, &b, padded, sums);
         if (b.stopped)
             return;
-        out_statistics->log_likelihood += log_likelihood / model->weight_scale + b.poison;
+        out_statistics->log_likelihood += log_likelihood * model->sums_scale + b.poison;
         out_statistics->weight_sum +=
-            (double)vec_sum(rows_sum(b.weights, padded)) / model->weight_scale;
+            (double)vec_sum(rows_sum(b.weights, padded)) * model->sums_scale;
         since_flush += b.p.rows;
         if (since_flush >= FLUSH_ROWS && n + b.p.rows < end) {
             flush_sums(model, &b, sums, out_statistics);

@@ -29,7 +29,8 @@ typedef struct {
     fg_shape shape;
     fg_mode mode;
     int common, recentred;
-    double weight_scale;   /* sample weights are multiplied by it, sums divided */
+    double weight_scale;   /* sample weights are multiplied by it, */
+    double sums_scale;     /* and the sums by this */
     const void *shift;     /* K x d */
     const void *rest;      /* spherical: mean - shift, K x d; NULL where it is negligible */
     const void *factor;    /* full: U by columns or panels; tied: likewise, once; diag: 1 / sd */

@@ -157,6 +157,7 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_m
                       .common = common,
                       .recentred = about->shift != NULL,
                       .weight_scale = 1,
+                      .sums_scale = 1,
                       .shift = shift,
                       .rest = seen ? rest : NULL,
                       .factor = factor,

@@ -470,7 +470,7 @@ static void reset_sums(block *b) {
 static void flush_sums(const fg_model *model, block *b, fg_sums sums, fg_statistics *out) {
     const plan *p = &b->p;
     const int64_t d = p->d;
-    const double back = 1 / model->weight_scale;
+    const double back = model->sums_scale;
     const int centred = sums_are_centred(model);
     if (b->lanes)
         for (int64_t slot = 0; slot < p->n_slots; slot++)
