@@ -79,7 +79,7 @@ def outcomes(tmp_path_factory):
         cwd=place,
         env={
             **os.environ,
-            "PYTHONPATH": str(place),
+            "PYTHONPATH": os.pathsep.join([str(place), *filter(None, [os.getenv("PYTHONPATH")])]),
             "SKLEARN_RUN_FLOAT32_TESTS": "1",
             "SCIPY_ARRAY_API": "1",
         },
