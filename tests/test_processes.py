@@ -339,8 +339,14 @@ FEW_PROCESSES = """
             os.setuid(54321)
 """
 LITTLE_ROOM = """
-        pages = int(open("/proc/self/statm").read().split()[0])
-        room = pages * os.sysconf("SC_PAGE_SIZE") + (150 << 20)
+        def pages():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[0])
+        before, now = None, pages()
+        while now != before:  # stacks of threads that have just ended are still being given back
+            time.sleep(0.2)
+            before, now = now, pages()
+        room = now * os.sysconf("SC_PAGE_SIZE") + (150 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
 """
 
