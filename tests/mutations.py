@@ -683,7 +683,7 @@ FAULTS = [
         "src/kernels/block.h",
         "        b->stopped = fg_parallel_poll(b->monitor);\n",
         "        b->stopped = 0;\n",
-        "c:pass",
+        "c:interrupt",
     ),
     fault(
         "float sums of any length (s)",

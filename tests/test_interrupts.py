@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 SCRIPT = """
-import os, signal, sys, threading, time, warnings
+import os, signal, statistics, sys, threading, time, warnings
 import numpy as np
 from fusedgmm import (
     BayesianGaussianMixture, GaussianMixture, MixtureParameters, accumulate, fit_batch, threads
@@ -58,10 +58,10 @@ def seconds_to_stop(call, after):
 {setup}
 for after in {times}:
     tries = []
-    while len(tries) < 5 and min(tries, default=1) >= 0.3:
+    while len(tries) < 3 or (len(tries) < 9 and statistics.median(tries) >= 0.3):
         tries.append(seconds_to_stop(call, after))
         check()
-    assert min(tries) < 0.3, tries  # a busy machine adds to it, and takes nothing away
+    assert statistics.median(tries) < 0.3, tries  # of more where the machine is busy
 """
 
 

@@ -3,6 +3,7 @@
  *
  * Linked with --wrap for clock_gettime: time flies, so that no question is left out because the
  * last one was a moment ago. */
+#include <string.h>
 #include <time.h>
 
 #include "check.h"
@@ -83,8 +84,34 @@ static void test_long_work(fg_shape shape, int64_t n_rows, fg_start start, int r
     free(x);
 }
 
+/* The rows of one task: those that come last are not reached. */
+static void test_stop_within_a_task(void) {
+    enum { ROWS = 512 };
+    const fg_shape shape = {64, 64, FG_FULL};
+    mixture m = mixture_new(shape, 2, 1);
+    samples s = samples_new(&m, FG_FLOAT64, ROWS, 0, 2);
+    int64_t labels[ROWS];
+    CONTEXT("a task of %d rows", ROWS);
+    CHECK(fg_task_count(&shape, ROWS) == 1, "more than a task");
+    user patient = {0, 0}, impatient = {0, 0};
+    for (int run = 0; run < 2; run++) {
+        user *u = run ? &impatient : &patient;
+        fg_monitor monitor = {.poll = ask, .context = u};
+        impatient.stops_at = patient.asked - 2; /* long after the parameters were prepared */
+        memset(labels, 0xff, sizeof labels);
+        const fg_status status =
+            fg_score(&shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, &monitor, labels);
+        CHECK(status == (run ? FG_INTERRUPTED : FG_OK), "status %d", (int)status);
+        CHECK((labels[ROWS - 1] == -1) == run, "the last row has label %lld",
+              (long long)labels[ROWS - 1]);
+    }
+    samples_free(&s);
+    mixture_free(&m);
+}
+
 int main(void) {
     EACH_INSTRUCTION_SET(isa) {
+        test_stop_within_a_task();
         test_every_question((fg_shape){2, 3, FG_FULL}, 100, 1);
         /* a start and two M steps factorise and invert each matrix, row by row */
         test_every_question((fg_shape){2, 260, FG_FULL}, 30, 3 * 2 * 2 * 260);
