@@ -33,7 +33,6 @@ int fg_openmp_version(void) {
 
 /* ---- processes ---- */
 
-static atomic_int forks;   /* so far: each gave back the forking thread's pool */
 static atomic_int callers; /* calls that run now, in any thread */
 static atomic_int alone;   /* a child whose runtime cannot start a region any more */
 
@@ -46,6 +45,7 @@ int fg_openmp_max_threads(void) {
 }
 
 #ifdef FG_POSIX
+static atomic_int forks;       /* so far: each gave back the forking thread's pool */
 static int forks_go_unnoticed; /* by the runtime */
 
 #ifdef _OPENMP

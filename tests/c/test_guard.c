@@ -16,11 +16,9 @@ typedef struct {
 } region;
 
 static region region_new(void) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = PAGES * page;
-    char *memory =
-        mmap(NULL, bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, page, PROT_NONE) != 0 ||
-        mprotect(memory + page + bytes, page, PROT_NONE) != 0)
+    const size_t page = page_size(), bytes = PAGES * page;
+    char *memory = new_pages(bytes + 2 * page);
+    if (!memory || forbid(memory, page) != 0 || forbid(memory + page + bytes, page) != 0)
         abort();
     return (region){memory + page, bytes};
 }
