@@ -586,7 +586,9 @@ def test_an_error_of_a_script_under_the_patch_is_its_own(tmp_path, monkeypatch):
             patch.main()
     finally:
         fusedgmm.unpatch_sklearn()
-    assert caught.value.args == ([script, "more"], str(tmp_path))
+    # with python -P no script finds what lies beside it
+    first = "" if sys.flags.safe_path else str(tmp_path)
+    assert caught.value.args == ([script, "more"], first)
     last = caught.traceback[-1]
     assert (str(last.path), last.lineno) == (script, 1)  # counted from 0
 
