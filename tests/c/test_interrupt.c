@@ -90,7 +90,7 @@ static void test_stop_within_a_task(void) {
     const fg_shape shape = {64, 64, FG_FULL};
     mixture m = mixture_new(shape, 2, 1);
     samples s = samples_new(&m, FG_FLOAT64, ROWS, 0, 2);
-    int64_t labels[ROWS];
+    static int64_t labels[ROWS];
     CONTEXT("a task of %d rows", ROWS);
     CHECK(fg_task_count(&shape, ROWS) == 1, "more than a task");
     user patient = {0, 0}, impatient = {0, 0};
