@@ -142,9 +142,10 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
                 p.covariance[i * p.diagonal] += times * floor_of(shape, repairer, i);
             mended = factorise(shape, &p, monitor);
         }
-        *out_component = component;
-        if (!mended)
+        if (!mended) {
+            *out_component = component;
             return FG_SINGULAR;
+        }
     }
     return FG_OK;
 }
@@ -157,9 +158,10 @@ static fg_status widen_dead(const fg_shape *shape, const fg_parameters *paramete
             continue;
         pool_covariance(shape, parameters, k, monitor);
         const part p = part_of(shape, parameters, k);
-        *out_component = k;
-        if (!factorise(shape, &p, monitor))
+        if (!factorise(shape, &p, monitor)) {
+            *out_component = k;
             return FG_SINGULAR;
+        }
     }
     return FG_OK;
 }
