@@ -25,8 +25,8 @@ cdef object _ndarray = np.ndarray, _empty = np.empty
 _COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 _STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
           "random_from_data": FG_START_DATA}
-_WANTS = {"labels": FG_WANT_LABELS, "responsibilities": FG_WANT_RESPONSIBILITIES,
-         "log_likelihood": FG_WANT_LOG_LIKELIHOOD}
+_WANTS = {"labels": FG_OUTPUT_LABELS, "responsibilities": FG_OUTPUT_RESPONSIBILITIES,
+         "log_likelihood": FG_OUTPUT_LOG_LIKELIHOOD}
 
 
 # ---- the build and the machine ----
@@ -184,7 +184,7 @@ cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
     cdef fg_shape shape
     shape.n_components = n_components
     shape.n_features = n_features
-    shape.covariance = _COVARIANCE_TYPES[covariance_type]
+    shape.layout = _COVARIANCE_TYPES[covariance_type]
     return shape
 
 
@@ -434,7 +434,7 @@ def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, wa
     out = _empty((n_rows, k) if want == "responsibilities" else n_rows,
                  np.int64 if want == "labels" else X.dtype)
     cdef void *c_out = _address(out)
-    cdef fg_want c_want = _WANTS[want]
+    cdef fg_output c_want = _WANTS[want]
     cdef int threads = n_threads
     cdef fg_call call
     cdef fg_status status
@@ -523,7 +523,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     cdef fg_call call
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
-    options.covariance = _COVARIANCE_TYPES[covariance_type]
+    options.layout = _COVARIANCE_TYPES[covariance_type]
     options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter, repair)
     options.candidates = <const int64_t *>_address(candidates)
     options.n_candidates, options.by_aic = len(candidates), by_aic
@@ -556,8 +556,8 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef _Monitor monitor = _Monitor()
     cdef fg_parameters parameters = _starting((weights, means, None, precisions_cholesky))
     cdef int64_t most = weights.shape[1], bad = 0
-    cdef fg_covariance covariance = _COVARIANCE_TYPES[covariance_type]
-    cdef fg_want c_want = _WANTS[want]
+    cdef fg_layout layout = _COVARIANCE_TYPES[covariance_type]
+    cdef fg_output c_want = _WANTS[want]
     cdef int threads = n_threads
     cdef fg_call call
     cdef fg_status status
@@ -569,7 +569,7 @@ def score_batch(Problems problems, covariance_type, n_components, weights, means
     cdef const int64_t *order = <const int64_t *>_address(problems.order)
     with nogil:
         fg_call_begin(threads, &call)
-        status = fg_score_batch(&problems.c, order, covariance, most, k, &parameters, c_want,
+        status = fg_score_batch(&problems.c, order, layout, most, k, &parameters, c_want,
                                 call.n_threads, &monitor.c, c_out, &bad)
         fg_call_end(&call)
     if status not in (FG_OK, FG_NOT_FINITE):

@@ -230,7 +230,7 @@ typedef struct {
 static double degrees_of_freedom(const fg_shape *shape) {
     const double k = (double)shape->n_components, d = (double)shape->n_features;
     double covariances = k;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: covariances = k * (d * (d + 1) / 2); break;
     case FG_TIED: covariances = d * (d + 1) / 2; break;
     case FG_DIAG: covariances = k * d; break;
@@ -358,16 +358,16 @@ static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monito
 }
 
 static int64_t largest_of(const int64_t *candidates, int64_t n) {
-    int64_t most = 1;
+    int64_t max_components = 1;
     for (int64_t c = 0; c < n; c++)
-        most = candidates[c] > most ? candidates[c] : most;
-    return most;
+        max_components = candidates[c] > max_components ? candidates[c] : max_components;
+    return max_components;
 }
 
 fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *options, int n_threads,
                        fg_monitor *monitor, fg_batch_result *out) {
-    const int64_t most = largest_of(options->candidates, options->n_candidates);
-    const fit_job job = {options, {most, problems->n_features, options->covariance}, out};
+    const int64_t max_components = largest_of(options->candidates, options->n_candidates);
+    const fit_job job = {options, {max_components, problems->n_features, options->layout}, out};
     if (!fg_shape_is_countable(&job.largest))
         return FG_NO_MEMORY;
     batch b = {.problems = problems,
@@ -384,16 +384,16 @@ typedef struct {
     fg_shape largest;
     const int64_t *n_components;
     const fg_parameters *parameters;
-    fg_want want;
+    fg_output output;
     char *out;
     _Atomic int64_t *bad_problem;
 } score_job;
 
 /* Moves rows apart, to rows of most; what is between has no value. */
-static void spread(char *rows, int64_t n_rows, size_t k_bytes, size_t most_bytes) {
+static void pad_rows(char *rows, int64_t n_rows, size_t k_bytes, size_t padded_bytes) {
     for (size_t n = (size_t)n_rows; n-- > 0;) {
-        memmove(rows + n * most_bytes, rows + n * k_bytes, k_bytes);
-        memset(rows + n * most_bytes + k_bytes, 0xff, most_bytes - k_bytes);
+        memmove(rows + n * padded_bytes, rows + n * k_bytes, k_bytes);
+        memset(rows + n * padded_bytes + k_bytes, 0xff, padded_bytes - k_bytes);
     }
 }
 
@@ -401,13 +401,13 @@ static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_moni
     const score_job *job = b->job;
     const fg_data data = problem_data(b->problems, problem);
     const fg_shape shape = {job->n_components[problem], job->largest.n_features,
-                            job->largest.covariance};
+                            job->largest.layout};
     const part_sizes room = sizes_of(&job->largest);
     const fg_parameters parameters = parameters_of(job->parameters, &room, problem);
     const size_t real = data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
     const size_t columns =
-        job->want == FG_WANT_RESPONSIBILITIES ? (size_t)job->largest.n_components : 1;
-    const size_t row = job->want == FG_WANT_LABELS ? sizeof(int64_t) : columns * real;
+        job->output == FG_OUTPUT_RESPONSIBILITIES ? (size_t)job->largest.n_components : 1;
+    const size_t row = job->output == FG_OUTPUT_LABELS ? sizeof(int64_t) : columns * real;
     char *out = job->out + (size_t)(b->problems->offsets[problem] - b->problems->offsets[0]) * row;
     if (shape.n_components == 0) { /* all bits set: NaN, and -1 */
         memset(out, 0xff, (size_t)data.n_rows * row);
@@ -416,9 +416,9 @@ static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_moni
     if (data.n_rows == 0)
         return FG_OK;
     const fg_status status =
-        fg_score(&shape, &data, &parameters, job->want, n_threads, monitor, out);
+        fg_score(&shape, &data, &parameters, job->output, n_threads, monitor, out);
     if (status == FG_OK && (size_t)shape.n_components < columns)
-        spread(out, data.n_rows, (size_t)shape.n_components * real, row);
+        pad_rows(out, data.n_rows, (size_t)shape.n_components * real, row);
     if (status == FG_NOT_FINITE) {
         int64_t first = atomic_load(job->bad_problem);
         while (problem < first && !atomic_compare_exchange_weak(job->bad_problem, &first, problem))
@@ -428,15 +428,15 @@ static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_moni
     return status;
 }
 
-fg_status fg_score_batch(const fg_problems *problems, const int64_t *order,
-                         fg_covariance covariance, int64_t most, const int64_t *n_components,
-                         const fg_parameters *parameters, fg_want want, int n_threads,
+fg_status fg_score_batch(const fg_problems *problems, const int64_t *order, fg_layout layout,
+                         int64_t max_components, const int64_t *n_components,
+                         const fg_parameters *parameters, fg_output output, int n_threads,
                          fg_monitor *monitor, void *out, int64_t *out_problem) {
     _Atomic int64_t bad_problem = INT64_MAX;
-    const score_job job = {{most, problems->n_features, covariance},
+    const score_job job = {{max_components, problems->n_features, layout},
                            n_components,
                            parameters,
-                           want,
+                           output,
                            out,
                            &bad_problem};
     if (!fg_shape_is_countable(&job.largest))

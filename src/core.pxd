@@ -5,7 +5,7 @@ cdef extern from *:
     const char *FG_VERSION  # the build says it
 
 cdef extern from "fusedgmm.h" nogil:
-    ctypedef enum fg_covariance:
+    ctypedef enum fg_layout:
         FG_FULL, FG_TIED, FG_DIAG, FG_SPHERICAL
     ctypedef enum fg_real_type:
         FG_FLOAT32, FG_FLOAT64
@@ -13,11 +13,11 @@ cdef extern from "fusedgmm.h" nogil:
         FG_START_KMEANS, FG_START_KMEANS_PP, FG_START_RANDOM, FG_START_DATA
     ctypedef enum fg_status:
         FG_OK, FG_NO_MEMORY, FG_INTERRUPTED, FG_SINGULAR, FG_NOT_FINITE
-    ctypedef enum fg_want:
-        FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD
+    ctypedef enum fg_output:
+        FG_OUTPUT_LABELS, FG_OUTPUT_RESPONSIBILITIES, FG_OUTPUT_LOG_LIKELIHOOD
     ctypedef struct fg_shape:
         int64_t n_components, n_features
-        fg_covariance covariance
+        fg_layout layout
     ctypedef struct fg_data:
         const void *x
         fg_real_type real_type
@@ -72,7 +72,7 @@ cdef extern from "fusedgmm.h" nogil:
         FG_NOT_RUN
         FG_REPAIRED
     ctypedef struct fg_batch_options:
-        fg_covariance covariance
+        fg_layout layout
         fg_fit_options fit
         const int64_t *candidates
         int64_t n_candidates
@@ -113,7 +113,7 @@ cdef extern from "fusedgmm.h" nogil:
                                     int64_t *)
     fg_status fg_accumulate(const fg_shape *, const fg_data *, const fg_parameters *, int,
                             fg_monitor *, fg_statistics *)
-    fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_want, int,
+    fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_output, int,
                        fg_monitor *, void *)
     uint64_t fg_random(uint64_t, uint64_t)
     fg_status fg_fit(const fg_shape *, const fg_data *, const fg_fit_options *,
@@ -122,6 +122,6 @@ cdef extern from "fusedgmm.h" nogil:
     void fg_history_free(fg_history *)
     fg_status fg_fit_batch(const fg_problems *, const fg_batch_options *, int, fg_monitor *,
                            fg_batch_result *)
-    fg_status fg_score_batch(const fg_problems *, const int64_t *, fg_covariance, int64_t,
-                             const int64_t *, const fg_parameters *, fg_want, int, fg_monitor *,
+    fg_status fg_score_batch(const fg_problems *, const int64_t *, fg_layout, int64_t,
+                             const int64_t *, const fg_parameters *, fg_output, int, fg_monitor *,
                              void *, int64_t *)

@@ -20,7 +20,7 @@
  * user waits for an interrupt. */
 static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
     const double d = (double)shape->n_features, k = (double)shape->n_components;
-    const double per_row = shape->covariance == FG_FULL ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
+    const double per_row = shape->layout == FG_FULL ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
     double rows = fmin(fmax(16e6 / per_row, 1024), 16384);
     rows = fmin(rows, fmax((double)n_rows / 16, 512));
     rows = fmin(rows, fmax(1e9 / per_row, 128));
@@ -79,7 +79,7 @@ typedef struct {
     uint64_t seed;
     fg_sums sums;
     fg_statistics *total;
-    fg_want want;
+    fg_output output;
     void *out;
     atomic_int *bad;
 } job;
@@ -106,10 +106,10 @@ static void merge_task(int64_t task, int thread, void *context) {
     fg_statistics_merge(j->pass->shape, thread_statistics(j->pass, thread), j->sums, j->total);
 }
 
-fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
-                      const fg_about *about, uint64_t seed, fg_sums sums,
+fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                      const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
                       fg_statistics *out_statistics) {
-    pass->kernels->prepare(pass->shape, parameters, mode, about, pass->memory, pass->monitor,
+    pass->kernels->prepare(pass->shape, parameters, assignment, choice, pass->memory, pass->monitor,
                            out_statistics->shift, &pass->model);
     pass->model.weight_scale = pass->weight_scale;
     pass->model.sums_scale = pass->sums_scale;
@@ -122,14 +122,14 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mo
 static void score_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
     const job *j = context;
     const fg_pass *p = j->pass;
-    if (p->kernels->score(&p->model, p->data, task * p->task_rows, task_end(p, task), j->want,
+    if (p->kernels->score(&p->model, p->data, task * p->task_rows, task_end(p, task), j->output,
                           thread_memory(p, thread), monitor, j->out))
         atomic_store_explicit(j->bad, 1, memory_order_relaxed);
 }
 
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                   fg_want want, int n_threads, fg_monitor *monitor, void *out) {
-    const fg_about means = {NULL, 0};
+                   fg_output output, int n_threads, fg_monitor *monitor, void *out) {
+    const fg_shift_choice means = {NULL, 0};
     fg_pass pass;
     if (!fg_shape_is_countable(shape))
         return FG_NO_MEMORY;
@@ -140,7 +140,7 @@ fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_paramete
         pass.kernels->prepare(shape, parameters, FG_SOFT, &means, pass.memory, monitor, s.shift,
                               &pass.model);
         atomic_int bad = 0;
-        job j = {.pass = &pass, .want = want, .out = out, .bad = &bad};
+        job j = {.pass = &pass, .output = output, .out = out, .bad = &bad};
         status = fg_parallel_run(pass.n_tasks, pass.n_threads, monitor, score_task, NULL, &j);
         if (status == FG_OK && bad)
             status = FG_NOT_FINITE;
@@ -157,7 +157,7 @@ static double bearable(fg_real_type arithmetic) { return arithmetic == FG_FLOAT3
 
 static double variance_of(const fg_shape *shape, const fg_parameters *p, int64_t k, int64_t i) {
     const int64_t d = shape->n_features;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: return p->covariances[k * d * d + i * d + i];
     case FG_TIED: return p->covariances[i * d + i];
     case FG_DIAG: return p->covariances[k * d + i];
@@ -200,13 +200,13 @@ static int moved_far(const fg_shape *shape, fg_real_type arithmetic, const fg_st
     return 0;
 }
 
-static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
-                           uint64_t seed, fg_about *about, fg_sums sums, double reg_covar,
+static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                           uint64_t seed, fg_shift_choice *choice, fg_sums sums, double reg_covar,
                            fg_statistics *s, fg_parameters *out_next, double *shift,
                            int64_t *out_component) {
     const fg_shape *shape = pass->shape;
     const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
-    fg_status status = fg_pass_run(pass, parameters, mode, about, seed, sums, s);
+    fg_status status = fg_pass_run(pass, parameters, assignment, choice, seed, sums, s);
     if (status == FG_OK && !isfinite(s->log_likelihood))
         status = FG_NOT_FINITE;
     if (status != FG_OK)
@@ -214,35 +214,36 @@ static fg_status step_once(fg_pass *pass, const fg_parameters *parameters, fg_mo
     status = fg_maximize(shape, s, reg_covar, pass->monitor, out_next, out_component);
     if (status == FG_INTERRUPTED)
         return status;
-    const int lossy = about->common ? status == FG_SINGULAR ||
-                                          !close_together(shape, pass->arithmetic, out_next, NULL)
-                                    : moved_far(shape, pass->arithmetic, s, out_next);
+    const int lossy = choice->common ? status == FG_SINGULAR ||
+                                           !close_together(shape, pass->arithmetic, out_next, NULL)
+                                     : moved_far(shape, pass->arithmetic, s, out_next);
     if (!lossy)
         return status;
     const double log_likelihood = s->log_likelihood; /* densities are sharper about the means */
     memcpy(shift, out_next->means, means);
-    *about = (fg_about){shift, 0};
-    status = fg_pass_run(pass, parameters, mode, about, seed, FG_MOMENTS, s);
+    *choice = (fg_shift_choice){shift, 0};
+    status = fg_pass_run(pass, parameters, assignment, choice, seed, FG_MOMENTS, s);
     s->log_likelihood = log_likelihood;
     return status == FG_OK
                ? fg_maximize(shape, s, reg_covar, pass->monitor, out_next, out_component)
                : status;
 }
 
-fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
-                       fg_about *about, fg_sums sums, double reg_covar, fg_statistics *s,
-                       fg_parameters *out_next, double *shift, int64_t *out_component) {
-    fg_status status = step_once(pass, parameters, mode, seed, about, sums, reg_covar, s, out_next,
-                                 shift, out_component);
+fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                       uint64_t seed, fg_shift_choice *choice, fg_sums sums, double reg_covar,
+                       fg_statistics *s, fg_parameters *out_next, double *shift,
+                       int64_t *out_component) {
+    fg_status status = step_once(pass, parameters, assignment, seed, choice, sums, reg_covar, s,
+                                 out_next, shift, out_component);
     if (status != FG_SINGULAR || pass->arithmetic == FG_FLOAT64)
         return status;
     fg_pass wide;
-    *about = (fg_about){NULL, 0};
+    *choice = (fg_shift_choice){NULL, 0};
     status =
         fg_pass_open(pass->shape, pass->data, FG_FLOAT64, pass->n_threads, pass->monitor, &wide);
     if (status == FG_OK)
-        status = step_once(&wide, parameters, mode, seed, about, FG_MOMENTS, reg_covar, s, out_next,
-                           shift, out_component);
+        status = step_once(&wide, parameters, assignment, seed, choice, FG_MOMENTS, reg_covar, s,
+                           out_next, shift, out_component);
     fg_pass_close(&wide);
     return status;
 }
@@ -257,12 +258,11 @@ fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_par
     if (!shift)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
-        fg_about about = {NULL, 0};
-        if (shape->covariance == FG_TIED &&
-            close_together(shape, data->real_type, parameters, shift))
-            about = (fg_about){shift, 1};
+        fg_shift_choice choice = {NULL, 0};
+        if (shape->layout == FG_TIED && close_together(shape, data->real_type, parameters, shift))
+            choice = (fg_shift_choice){shift, 1};
         pass.sums_scale = 1 / pass.weight_scale;
-        status = fg_pass_run(&pass, parameters, FG_SOFT, &about, 0, FG_MOMENTS, out_statistics);
+        status = fg_pass_run(&pass, parameters, FG_SOFT, &choice, 0, FG_MOMENTS, out_statistics);
     }
     if (status == FG_OK && !isfinite(out_statistics->log_likelihood))
         status = FG_NOT_FINITE;
@@ -304,23 +304,23 @@ static fg_status fit_open(const fg_shape *shape, const fg_data *data, int n_thre
 static fg_status step(fit *f, const fg_parameters *parameters, int64_t iteration, double reg_covar,
                       int64_t *out_component) {
     const fg_shape *shape = f->pass.shape;
-    fg_about about = {NULL, 0};
+    fg_shift_choice choice = {NULL, 0};
     int scatter = 1;
-    if (shape->covariance == FG_TIED) {
+    if (shape->layout == FG_TIED) {
         scatter = iteration <= 2 || !f->has_scatter;
         if (close_together(shape, f->pass.arithmetic, parameters, scatter ? f->shift : NULL))
-            about = (fg_about){f->shift, 1};
-        scatter |= !about.common;
-    } else if (shape->covariance == FG_SPHERICAL &&
+            choice = (fg_shift_choice){f->shift, 1};
+        scatter |= !choice.common;
+    } else if (shape->layout == FG_SPHERICAL &&
                !close_together(shape, f->pass.arithmetic, parameters, NULL)) {
         const size_t means = (size_t)(shape->n_components * shape->n_features) * sizeof(double);
         memcpy(f->shift, parameters->means, means);
-        about = (fg_about){f->shift, 0};
+        choice = (fg_shift_choice){f->shift, 0};
     }
-    const fg_status status = fg_pass_step(&f->pass, parameters, FG_SOFT, 0, &about,
+    const fg_status status = fg_pass_step(&f->pass, parameters, FG_SOFT, 0, &choice,
                                           scatter ? FG_MOMENTS : FG_FIRST_MOMENTS, reg_covar,
                                           &f->statistics, &f->next, f->shift, out_component);
-    f->has_scatter = about.common;
+    f->has_scatter = choice.common;
     return status;
 }
 
@@ -387,7 +387,7 @@ fg_status fg_log_likelihood(const fg_shape *shape, const fg_data *data,
     if (!memory)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
-        const fg_about means = {NULL, 0};
+        const fg_shift_choice means = {NULL, 0};
         fg_statistics s = fg_statistics_in(shape, memory);
         pass.sums_scale = 1 / pass.weight_scale;
         status = fg_pass_run(&pass, parameters, FG_SOFT, &means, 0, FG_LIKELIHOOD, &s);

@@ -29,15 +29,16 @@ fg_status fg_pass_open(const fg_shape *shape, const fg_data *data, fg_real_type 
                        int n_threads, fg_monitor *monitor, fg_pass *out_pass);
 void fg_pass_close(fg_pass *pass);
 /* One pass. Sums that were not asked for keep what they hold. */
-fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_mode mode,
-                      const fg_about *about, uint64_t seed, fg_sums sums,
+fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                      const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
                       fg_statistics *out_statistics);
 /* One pass and its M step. Where the points of the first pass cost digits, once more about the new
  * means (about says which it was); where float sums are singular, once more in double.
  * shift: work, K x d. */
-fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_mode mode, uint64_t seed,
-                       fg_about *about, fg_sums sums, double reg_covar, fg_statistics *s,
-                       fg_parameters *out_next, double *shift, int64_t *out_component);
+fg_status fg_pass_step(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                       uint64_t seed, fg_shift_choice *choice, fg_sums sums, double reg_covar,
+                       fg_statistics *s, fg_parameters *out_next, double *shift,
+                       int64_t *out_component);
 
 /* Passes from the parameters on, in place, until they converge; repairer: NULL, or mends. */
 fg_status fg_em(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { FG_FULL, FG_TIED, FG_DIAG, FG_SPHERICAL } fg_covariance;
+typedef enum { FG_FULL, FG_TIED, FG_DIAG, FG_SPHERICAL } fg_layout;
 typedef enum { FG_FLOAT32, FG_FLOAT64 } fg_real_type;
 typedef enum { FG_START_KMEANS, FG_START_KMEANS_PP, FG_START_RANDOM, FG_START_DATA } fg_start;
 
@@ -24,7 +24,7 @@ typedef enum {
 /* The sizes of one mixture. */
 typedef struct {
     int64_t n_components, n_features;
-    fg_covariance covariance;
+    fg_layout layout;
 } fg_shape;
 
 /* Rows of samples, in place: element (row, feature) is at row * row_stride + feature *
@@ -67,7 +67,7 @@ typedef struct {
     int stopped;
 } fg_monitor;
 
-typedef enum { FG_WANT_LABELS, FG_WANT_RESPONSIBILITIES, FG_WANT_LOG_LIKELIHOOD } fg_want;
+typedef enum { FG_OUTPUT_LABELS, FG_OUTPUT_RESPONSIBILITIES, FG_OUTPUT_LOG_LIKELIHOOD } fg_output;
 
 /* dispatch */
 const char *fg_build(void); /* compiler and build type */
@@ -107,7 +107,7 @@ int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads fi
 fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
                         int n_threads, fg_monitor *monitor, fg_statistics *out_statistics);
 fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                   fg_want want, int n_threads, fg_monitor *monitor, void *out);
+                   fg_output output, int n_threads, fg_monitor *monitor, void *out);
 
 /* Number n of the random numbers that follow from a seed (splitmix64). */
 uint64_t fg_random(uint64_t seed, uint64_t n);
@@ -189,7 +189,7 @@ typedef enum {
  * criterion is kept. given: for all problems, or where given_each, problem after problem; only with
  * a single candidate. */
 typedef struct {
-    fg_covariance covariance;
+    fg_layout layout;
     fg_fit_options fit;
     const int64_t *candidates;
     int64_t n_candidates;
@@ -216,9 +216,9 @@ fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *opti
  * fg_batch_result, with room for most components; of those a problem has n_components, 0 where it
  * has no mixture. Responsibilities are written in rows of most. Where there is no value, all bits
  * are set: NaN, and -1. FG_NOT_FINITE comes with the first problem whose rows are not. */
-fg_status fg_score_batch(const fg_problems *problems, const int64_t *order,
-                         fg_covariance covariance, int64_t most, const int64_t *n_components,
-                         const fg_parameters *parameters, fg_want want, int n_threads,
+fg_status fg_score_batch(const fg_problems *problems, const int64_t *order, fg_layout layout,
+                         int64_t max_components, const int64_t *n_components,
+                         const fg_parameters *parameters, fg_output output, int n_threads,
                          fg_monitor *monitor, void *out, int64_t *out_problem);
 
 #endif

@@ -241,17 +241,17 @@ typedef struct {
     atomic_int stopped;
     /* tasks that have been taken, tasks that have been merged, threads that have no more to do */
     atomic_int_fast64_t taken, merged, left;
-} crew;
+} team;
 
-static int poll_crew(void *context) {
-    return atomic_load_explicit(&((crew *)context)->stopped, memory_order_relaxed);
+static int poll_team(void *context) {
+    return atomic_load_explicit(&((team *)context)->stopped, memory_order_relaxed);
 }
 
 /* Asks the user, on the calling thread. */
-static int ask(crew *c) {
+static int ask(team *c) {
     if (fg_parallel_poll(c->monitor))
         atomic_store_explicit(&c->stopped, 1, memory_order_relaxed);
-    return poll_crew(c);
+    return poll_team(c);
 }
 
 static void sleep_for(long microseconds) {
@@ -266,10 +266,10 @@ static void sleep_for(long microseconds) {
  * keep the calling thread from the user's interrupt while another thread is deep in a long task.
  * Most waits are short: spin for some milliseconds, and let others that want this CPU have it; then
  * take naps, an eighth of the wait at most, for the nap is what the next task comes too late by. */
-static void wait_for(crew *c, int thread, const atomic_int_fast64_t *count, int64_t goal) {
+static void wait_for(team *c, int thread, const atomic_int_fast64_t *count, int64_t goal) {
     enum { SPINS = 100000, YIELD = 256, SHORT_NAP = 20, LONG_NAP = 2500 }; /* microseconds */
     int spins = 0, nap = SHORT_NAP;
-    while (atomic_load_explicit(count, memory_order_acquire) < goal && !poll_crew(c)) {
+    while (atomic_load_explicit(count, memory_order_acquire) < goal && !poll_team(c)) {
         if (spins < SPINS) {
 #if defined(__x86_64__) || defined(__i386__)
             __builtin_ia32_pause();
@@ -290,9 +290,9 @@ static void wait_for(crew *c, int thread, const atomic_int_fast64_t *count, int6
 
 /* A thread takes one task after another, until there are none or the user stops; what is left then
  * stays undone. The user is for the calling thread to ask. */
-static void take_part(crew *c, int thread) {
-    fg_monitor others = {.poll = poll_crew, .context = c};
-    while (!poll_crew(c)) {
+static void take_part(team *c, int thread) {
+    fg_monitor others = {.poll = poll_team, .context = c};
+    while (!poll_team(c)) {
         const int64_t task = atomic_fetch_add(&c->taken, 1);
         if (task >= c->n_tasks)
             break;
@@ -302,7 +302,7 @@ static void take_part(crew *c, int thread) {
         if (!c->merge)
             continue;
         wait_for(c, thread, &c->merged, task);
-        if (poll_crew(c)) /* the task may have ended early */
+        if (poll_team(c)) /* the task may have ended early */
             break;
         c->merge(task, thread, c->context);
         atomic_store_explicit(&c->merged, task + 1, memory_order_release);
@@ -310,7 +310,7 @@ static void take_part(crew *c, int thread) {
     atomic_fetch_add(&c->left, 1);
 }
 
-static void run_crew(crew *c, int n_threads) {
+static void run_team(team *c, int n_threads) {
 #ifdef _OPENMP
     if (n_threads > 1) { /* no region for one: a tiny call must not start threads */
 #pragma omp parallel num_threads(n_threads)
@@ -341,14 +341,14 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
                           void (*merge)(int64_t task, int thread, void *context), void *context) {
     if (monitor && monitor->stopped)
         return FG_INTERRUPTED;
-    crew c = {
+    team c = {
         .work = work, .merge = merge, .context = context, .n_tasks = n_tasks, .monitor = monitor};
     if (n_threads > n_tasks)
         n_threads = n_tasks > 1 ? (int)n_tasks : 1;
     if (n_threads > 1)
         n_threads =
             atomic_load_explicit(&alone, memory_order_relaxed) ? 1 : threads_to_be_had(n_threads);
-    run_crew(&c, n_threads);
+    run_team(&c, n_threads);
     /* On a busy machine the others may have done every task before this thread came to one. */
     return ask(&c) ? FG_INTERRUPTED : FG_OK;
 }

@@ -84,8 +84,8 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
                                 fg_monitor *monitor, double *out_precisions_cholesky,
                                 int64_t *out_component) {
     const int64_t d = shape->n_features;
-    if (shape->covariance == FG_FULL || shape->covariance == FG_TIED) {
-        const int64_t matrices = shape->covariance == FG_FULL ? shape->n_components : 1;
+    if (shape->layout == FG_FULL || shape->layout == FG_TIED) {
+        const int64_t matrices = shape->layout == FG_FULL ? shape->n_components : 1;
         fg_status status = FG_OK;
         for (int64_t k = 0; k < matrices && status == FG_OK; k++) {
             if (fg_parallel_poll_piece(k, d * d * d, monitor))
@@ -93,11 +93,11 @@ fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances
             status = invert_cholesky(covariances + k * d * d, d, monitor,
                                      out_precisions_cholesky + k * d * d);
             if (status == FG_SINGULAR)
-                *out_component = shape->covariance == FG_FULL ? k : -1;
+                *out_component = shape->layout == FG_FULL ? k : -1;
         }
         return status;
     }
-    const int64_t per_component = shape->covariance == FG_DIAG ? d : 1;
+    const int64_t per_component = shape->layout == FG_DIAG ? d : 1;
     for (int64_t i = 0; i < shape->n_components * per_component; i++) {
         if (i % 4096 == 4095 && fg_parallel_poll(monitor))
             return FG_INTERRUPTED;
@@ -120,11 +120,11 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
     double nk_sum = 0;
     for (int64_t k = 0; k < k_count; k++)
         nk_sum += statistics->nk[k];
-    if (shape->covariance == FG_TIED)
+    if (shape->layout == FG_TIED)
         for (int64_t i = 0; i < d; i++)
             for (int64_t j = 0; j <= i; j++)
                 out->covariances[i * d + j] = statistics->sxx[i * (i + 1) / 2 + j];
-    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
+    const int matrix = shape->layout == FG_FULL || shape->layout == FG_TIED;
     for (int64_t k = 0; k < k_count; k++) {
         if (fg_parallel_poll_piece(k, matrix ? d * d : d, monitor))
             return FG_INTERRUPTED;
@@ -135,7 +135,7 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
         for (int64_t i = 0; i < d; i++)
             out->means[k * d + i] = shift[i] + sx[i] * share;
         /* S / nk - delta delta^T, delta = the mean's step from the shift. */
-        if (shape->covariance == FG_FULL) {
+        if (shape->layout == FG_FULL) {
             double *covariance = out->covariances + k * d * d;
             const double *sxx = statistics->sxx + k * packed;
             for (int64_t i = 0; i < d; i++)
@@ -144,11 +144,11 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
                     covariance[i * d + j] = covariance[j * d + i] =
                         value + (i == j ? reg_covar : 0);
                 }
-        } else if (shape->covariance == FG_TIED) {
+        } else if (shape->layout == FG_TIED) {
             for (int64_t i = 0; i < d; i++)
                 for (int64_t j = 0; j <= i; j++)
                     out->covariances[i * d + j] -= sx[i] * share * sx[j];
-        } else if (shape->covariance == FG_DIAG) {
+        } else if (shape->layout == FG_DIAG) {
             for (int64_t i = 0; i < d; i++) {
                 const double delta = sx[i] * share;
                 out->covariances[k * d + i] =
@@ -161,7 +161,7 @@ fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, do
             out->covariances[k] = (statistics->sxx[k] * share - square) / (double)d + reg_covar;
         }
     }
-    if (shape->covariance == FG_TIED)
+    if (shape->layout == FG_TIED)
         for (int64_t i = 0; i < d; i++)
             for (int64_t j = 0; j <= i; j++) {
                 const double value = out->covariances[i * d + j] / nk_sum;

@@ -56,14 +56,14 @@ typedef struct {
 
 static part part_of(const fg_shape *shape, const fg_parameters *p, int64_t k) {
     const int64_t d = shape->n_features;
-    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
-    const int64_t width = shape->covariance == FG_SPHERICAL ? 1 : d;
-    const int64_t size = matrix ? d * d : width, at = shape->covariance == FG_TIED ? 0 : k * size;
+    const int matrix = shape->layout == FG_FULL || shape->layout == FG_TIED;
+    const int64_t width = shape->layout == FG_SPHERICAL ? 1 : d;
+    const int64_t size = matrix ? d * d : width, at = shape->layout == FG_TIED ? 0 : k * size;
     return (part){p->covariances + at, p->precisions_cholesky + at, width, matrix ? d + 1 : 1};
 }
 
 static double floor_of(const fg_shape *shape, const fg_repairer *repairer, int64_t i) {
-    if (shape->covariance != FG_SPHERICAL)
+    if (shape->layout != FG_SPHERICAL)
         return repairer->floor[i];
     double mean = 0;
     for (int64_t j = 0; j < shape->n_features; j++)
@@ -73,7 +73,7 @@ static double floor_of(const fg_shape *shape, const fg_repairer *repairer, int64
 
 /* 0: not positive definite, or the user stops it. */
 static int factorise(const fg_shape *shape, const part *p, fg_monitor *monitor) {
-    const fg_shape one = {1, shape->n_features, shape->covariance};
+    const fg_shape one = {1, shape->n_features, shape->layout};
     int64_t component;
     return fg_precision_cholesky(&one, p->covariance, monitor, p->factor, &component) == FG_OK;
 }
@@ -122,7 +122,7 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
                                 int64_t iteration, fg_monitor *monitor,
                                 const fg_parameters *parameters, fg_history *out_history,
                                 int64_t *out_component) {
-    const int64_t parts = shape->covariance == FG_TIED ? 1 : shape->n_components;
+    const int64_t parts = shape->layout == FG_TIED ? 1 : shape->n_components;
     for (int64_t k = 0; k < parts; k++) {
         if (fg_parallel_poll_piece(k, 0, monitor))
             return FG_INTERRUPTED;
@@ -131,7 +131,7 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
             continue;
         if (!has_collapsed(shape, repairer, monitor, &p))
             continue;
-        const int64_t component = shape->covariance == FG_TIED ? -1 : k;
+        const int64_t component = shape->layout == FG_TIED ? -1 : k;
         const fg_repair repair = {FG_FLOORED, iteration, component, -1};
         if (!was_floored(out_history, component) && !fg_history_add_repair(out_history, repair))
             return FG_NO_MEMORY;
@@ -153,7 +153,7 @@ static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repair
 /* A dead component has no rows to take a width from, and without one no row could be scored. */
 static fg_status widen_dead(const fg_shape *shape, const fg_parameters *parameters,
                             fg_monitor *monitor, int64_t *out_component) {
-    for (int64_t k = 0; k < shape->n_components && shape->covariance != FG_TIED; k++) {
+    for (int64_t k = 0; k < shape->n_components && shape->layout != FG_TIED; k++) {
         if (parameters->weights[k] > 0)
             continue;
         pool_covariance(shape, parameters, k, monitor);
@@ -188,8 +188,8 @@ static fg_status worst_row(const fg_shape *shape, const fg_data *data,
         chunk.x = (const char *)data->x + n * data->row_stride * size;
         chunk.n_rows = data->n_rows - n < CHUNK ? data->n_rows - n : CHUNK;
         chunk.sample_weight = NULL;
-        status =
-            fg_score(shape, &chunk, parameters, FG_WANT_LOG_LIKELIHOOD, n_threads, monitor, buffer);
+        status = fg_score(shape, &chunk, parameters, FG_OUTPUT_LOG_LIKELIHOOD, n_threads, monitor,
+                          buffer);
         for (int64_t i = 0; i < chunk.n_rows && status == FG_OK; i++) {
             const double value = data->real_type == FG_FLOAT32 ? (double)((float *)buffer)[i]
                                                                : ((double *)buffer)[i];

@@ -214,7 +214,7 @@ static fg_status draw_rows(const fg_shape *shape, const fg_data *data, uint64_t 
 /* The element of the covariances' diagonals that follows on i. */
 static int64_t next_diagonal(const fg_shape *shape, int64_t i) {
     const int64_t d = shape->n_features;
-    if (shape->covariance == FG_DIAG || shape->covariance == FG_SPHERICAL)
+    if (shape->layout == FG_DIAG || shape->layout == FG_SPHERICAL)
         return i + 1;
     return (i + 1) % (d * d) == 0 ? i + 1 : i + d + 1;
 }
@@ -232,12 +232,13 @@ static void set_spheres(const fg_shape *shape, double deviation, fg_monitor *mon
 }
 
 /* One pass with hard or random responsibilities about the given means, and its M step. */
-static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mode, uint64_t seed,
-                          const double *means, double deviation, double reg_covar, int n_threads,
-                          fg_monitor *monitor, fg_parameters *out, int64_t *out_component) {
+static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_assignment assignment,
+                          uint64_t seed, const double *means, double deviation, double reg_covar,
+                          int n_threads, fg_monitor *monitor, fg_parameters *out,
+                          int64_t *out_component) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     const size_t sums = fg_statistics_count(shape), covariances = fg_covariance_count(shape);
-    fg_about about = {NULL, 0};
+    fg_shift_choice choice = {NULL, 0};
     fg_pass pass;
     double *memory = fg_doubles(sums + k + 2 * k * d + covariances);
     fg_status status = fg_pass_open(shape, data, data->real_type, n_threads, monitor, &pass);
@@ -249,8 +250,8 @@ static fg_status one_step(const fg_shape *shape, const fg_data *data, fg_mode mo
         fg_parameters spheres = {own, own + k, NULL, own + k + 2 * k * d};
         memcpy(spheres.means, means, k * d * sizeof(double));
         set_spheres(shape, deviation, monitor, &spheres);
-        status = fg_pass_step(&pass, &spheres, mode, seed, &about, FG_MOMENTS, reg_covar, &s, out,
-                              own + k + k * d, out_component);
+        status = fg_pass_step(&pass, &spheres, assignment, seed, &choice, FG_MOMENTS, reg_covar, &s,
+                              out, own + k + k * d, out_component);
     }
     fg_pass_close(&pass);
     fg_release(memory);
@@ -272,10 +273,10 @@ static fg_status lloyd(const fg_shape *shape, const fg_data *data, double varian
         double *own = memory + fg_statistics_count(&sphere);
         fg_parameters p = {own, means, own + k_count, own + 2 * k_count};
         set_spheres(&sphere, sqrt(variance), monitor, &p);
-        const fg_about about = {NULL, 0};
+        const fg_shift_choice choice = {NULL, 0};
         double moved = INFINITY;
         for (int i = 0; i < LLOYD_PASSES && moved > tol * variance && status == FG_OK; i++) {
-            status = fg_pass_run(&pass, &p, FG_NEAREST, &about, 0, FG_FIRST_MOMENTS, &s);
+            status = fg_pass_run(&pass, &p, FG_NEAREST, &choice, 0, FG_FIRST_MOMENTS, &s);
             moved = 0;
             for (int64_t k = 0; k < k_count && status == FG_OK; k++)
                 for (int64_t j = 0; j < d && s.nk[k] > 0; j++) {
@@ -401,7 +402,7 @@ static fg_status pool(const fg_shape *shape, const double *means, double reg_cov
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const size_t all = fg_covariance_count(shape), each = all / (size_t)k_count;
     memcpy(p->means, means, (size_t)(k_count * d) * sizeof(double));
-    const int64_t n_pooled = shape->covariance == FG_TIED ? 0 : k_count;
+    const int64_t n_pooled = shape->layout == FG_TIED ? 0 : k_count;
     for (int64_t k = 0; k < n_pooled; k++) {
         if (fg_parallel_poll_piece(k, (int64_t)each, monitor))
             return FG_INTERRUPTED;
@@ -443,8 +444,8 @@ fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_sta
                          monitor, means);
     if (status == FG_OK) {
         const int pooled = start == FG_START_KMEANS_PP || start == FG_START_DATA;
-        const fg_mode mode = start == FG_START_RANDOM ? FG_RANDOM : FG_NEAREST;
-        status = one_step(shape, data, mode, seed, means, deviation, pooled ? 0 : reg_covar,
+        const fg_assignment assignment = start == FG_START_RANDOM ? FG_RANDOM : FG_NEAREST;
+        status = one_step(shape, data, assignment, seed, means, deviation, pooled ? 0 : reg_covar,
                           n_threads, monitor, out, out_component);
         if (pooled && (status == FG_OK || status == FG_SINGULAR))
             status = pool(shape, means, reg_covar, monitor, out, out_component);

@@ -5,7 +5,7 @@
 
 size_t fg_moment_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: return k * (d * (d + 1) / 2);
     case FG_TIED: return d * (d + 1) / 2;
     case FG_DIAG: return k * d;
@@ -15,7 +15,7 @@ size_t fg_moment_count(const fg_shape *shape) {
 
 size_t fg_covariance_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: return k * d * d;
     case FG_TIED: return d * d;
     case FG_DIAG: return k * d;
@@ -30,7 +30,7 @@ size_t fg_statistics_count(const fg_shape *shape) {
 
 int fg_shape_is_countable(const fg_shape *shape) {
     const double k = (double)shape->n_components, d = (double)shape->n_features;
-    const double matrices = shape->covariance == FG_FULL ? k : shape->covariance == FG_TIED;
+    const double matrices = shape->layout == FG_FULL ? k : shape->layout == FG_TIED;
     /* A block has fewer than 600 rows of d + K numbers, a start 32 K rows of d. A matrix is kept
      * three times at most, and in up to 16 lanes. */
     const double numbers = 1024 * (k + 1) * (d + 8) + 32 * matrices * (d + 16) * (d + 16);

@@ -41,7 +41,7 @@ typedef struct {
 
 static plan plan_for(const fg_shape *shape) {
     const int64_t k = shape->n_components, d = shape->n_features;
-    const int matrix = shape->covariance == FG_FULL || shape->covariance == FG_TIED;
+    const int matrix = shape->layout == FG_FULL || shape->layout == FG_TIED;
     plan p = {.k_count = k, .d = d};
     p.roots = matrix && d > SMALL_FEATURES;
     p.outer = matrix && d > TILED_FEATURES;
@@ -58,11 +58,11 @@ static plan plan_for(const fg_shape *shape) {
     p.moment_slot = k * (d + 1);
     p.n_slots = p.moment_slot;
     if (p.outer)
-        p.n_matrices = shape->covariance == FG_FULL ? k : 1;
+        p.n_matrices = shape->layout == FG_FULL ? k : 1;
     else if (matrix)
-        p.n_slots += (shape->covariance == FG_FULL ? k : 1) * (d * (d + 1) / 2);
+        p.n_slots += (shape->layout == FG_FULL ? k : 1) * (d * (d + 1) / 2);
     else
-        p.n_slots += shape->covariance == FG_DIAG ? k * d : k;
+        p.n_slots += shape->layout == FG_DIAG ? k * d : k;
     p.keep_lanes = p.n_slots * FG_LANES * (int64_t)sizeof(real) <= KEPT_LANES_BYTES;
     return p;
 }
@@ -120,8 +120,8 @@ static size_t place(real **out, char *memory, size_t at, int64_t count) {
 static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     const plan p = plan_for(shape);
     const int64_t features = p.d * p.stride, components = p.k_count * p.stride;
-    const int tied = shape->covariance == FG_TIED, spherical = shape->covariance == FG_SPHERICAL;
-    const int small = shape->covariance == FG_DIAG || spherical || (!tied && p.d <= SMALL_FEATURES);
+    const int tied = shape->layout == FG_TIED, spherical = shape->layout == FG_SPHERICAL;
+    const int small = shape->layout == FG_DIAG || spherical || (!tied && p.d <= SMALL_FEATURES);
     char *m = scratch;
     size_t at = 0;
     out->p = p;

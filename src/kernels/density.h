@@ -116,7 +116,7 @@ static void density_large(const fg_model *model, block *b, int64_t padded) {
 }
 
 /* Tied: the samples' image (x - centre) U, one transform for all components. */
-static void image_of_samples(const fg_model *model, block *b, int64_t padded) {
+static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride;
     for (int64_t n = 0; n < padded && !interrupted(b, GROUP_ROWS * d * d / 2); n += GROUP_ROWS) {
         const real *u = model->factor, *x = b->centred + n;
@@ -152,8 +152,8 @@ static void image_of_samples(const fg_model *model, block *b, int64_t padded) {
 /* Up to four components at a time against one group of points: squared distances to centres,
  * the points' loads shared. rest, where given, is what the rounding of the centres left. */
 INLINE void distance_tile(const int k_width, const fg_model *model, const block *b,
-                          const real *points, const real *centres, const real *rest, int64_t k0,
-                          int64_t n) {
+                          const real *points, const real *centres, const real *mean_rounding,
+                          int64_t k0, int64_t n) {
     const int64_t d = b->p.d, stride = b->p.stride;
     vec distance[4][FG_GROUP];
     UNROLL for (int k = 0; k < k_width; k++) UNROLL for (int v = 0; v < FG_GROUP; v++)
@@ -166,8 +166,8 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
             const vec c = vec_set(centres[(k0 + k) * d + i]);
             UNROLL for (int v = 0; v < FG_GROUP; v++) {
                 vec t = vec_sub(x[v], c);
-                if (rest)
-                    t = vec_sub(t, vec_set(rest[(k0 + k) * d + i]));
+                if (mean_rounding)
+                    t = vec_sub(t, vec_set(mean_rounding[(k0 + k) * d + i]));
                 distance[k][v] = vec_fma(t, t, distance[k][v]);
             }
         }
@@ -178,22 +178,22 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
         UNROLL for (int v = 0; v < FG_GROUP; v++) {
             const int64_t at = (k0 + k) * stride + n + v * FG_LANES;
             vec_store(b->responsibilities + at, vec_fma(distance[k][v], scale, log_scale));
-            if (model->shape.covariance == FG_SPHERICAL)
+            if (model->shape.layout == FG_SPHERICAL)
                 vec_store(b->distances + at, distance[k][v]);
         }
     }
 }
 
 INLINE void density_distances(const fg_model *model, block *b, const real *points,
-                              const real *centres, const real *rest, int64_t padded) {
+                              const real *centres, const real *mean_rounding, int64_t padded) {
     const int64_t k_count = b->p.k_count, work = GROUP_ROWS * (b->p.d + 8);
     for (int64_t n = 0; n < padded && !b->stopped; n += GROUP_ROWS)
         for (int64_t k0 = 0; k0 < k_count && !interrupted_at(b, k0, k_count, work); k0 += 4)
             switch (k_count - k0) {
-            case 1: distance_tile(1, model, b, points, centres, rest, k0, n); break;
-            case 2: distance_tile(2, model, b, points, centres, rest, k0, n); break;
-            case 3: distance_tile(3, model, b, points, centres, rest, k0, n); break;
-            default: distance_tile(4, model, b, points, centres, rest, k0, n);
+            case 1: distance_tile(1, model, b, points, centres, mean_rounding, k0, n); break;
+            case 2: distance_tile(2, model, b, points, centres, mean_rounding, k0, n); break;
+            case 3: distance_tile(3, model, b, points, centres, mean_rounding, k0, n); break;
+            default: distance_tile(4, model, b, points, centres, mean_rounding, k0, n);
             }
 }
 
@@ -248,18 +248,18 @@ static void centre_samples(const fg_model *model, const block *b, int64_t padded
 
 /* Fills the block's responsibilities with log-densities, the components' weights included. */
 static void log_densities(const fg_model *model, block *b, int64_t padded) {
-    const fg_covariance covariance = model->shape.covariance;
-    if (covariance == FG_TIED || covariance == FG_SPHERICAL)
+    const fg_layout layout = model->shape.layout;
+    if (layout == FG_TIED || layout == FG_SPHERICAL)
         centre_samples(model, b, padded);
-    if (covariance == FG_TIED) {
-        image_of_samples(model, b, padded);
-        density_distances(model, b, b->difference, model->image, NULL, padded);
-    } else if (covariance == FG_SPHERICAL) {
-        if (model->rest)
-            density_distances(model, b, b->samples, model->shift, model->rest, padded);
+    if (layout == FG_TIED) {
+        whiten_samples(model, b, padded);
+        density_distances(model, b, b->difference, model->whitened_means, NULL, padded);
+    } else if (layout == FG_SPHERICAL) {
+        if (model->mean_rounding)
+            density_distances(model, b, b->samples, model->shift, model->mean_rounding, padded);
         else
             density_distances(model, b, b->samples, model->shift, NULL, padded);
-    } else if (covariance == FG_DIAG) {
+    } else if (layout == FG_DIAG) {
         density_diagonal(model, b, padded);
     } else
         switch (b->p.d) {

@@ -55,9 +55,9 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
         if (b.stopped)
             return;
         double log_likelihood = 0;
-        if (model->mode == FG_SOFT)
+        if (model->assignment == FG_SOFT)
             log_likelihood = normalise_and_sum(responsibilities_are_roots(model, &b), &b, padded);
-        else if (model->mode == FG_NEAREST)
+        else if (model->assignment == FG_NEAREST)
             choose_nearest(&b, padded);
         else
             choose_random(&b, padded, n, seed);
@@ -82,7 +82,7 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
 }
 
 static int score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                 fg_want want, void *scratch, fg_monitor *monitor, void *out) {
+                 fg_output output, void *scratch, fg_monitor *monitor, void *out) {
     block b;
     block_in(&model->shape, scratch, &b);
     b.monitor = monitor;
@@ -95,14 +95,14 @@ static int score(const fg_model *model, const fg_data *data, int64_t begin, int6
         log_densities(model, &b, padded);
         if (b.stopped)
             return 0;
-        if (want == FG_WANT_LABELS) {
+        if (output == FG_OUTPUT_LABELS) {
             choose_best(&b, padded);
             for (int64_t i = 0; i < rows; i++)
                 ((int64_t *)out)[n + i] = (int64_t)b.best[i];
             continue;
         }
         normalise(&b, padded);
-        if (want == FG_WANT_LOG_LIKELIHOOD)
+        if (output == FG_OUTPUT_LOG_LIKELIHOOD)
             memcpy((real *)out + n, b.log_likelihood, sizeof(real) * (size_t)rows);
         else
             for (int64_t i = 0; i < rows; i++)

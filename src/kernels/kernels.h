@@ -13,42 +13,42 @@
 typedef struct {
     const double *shift; /* K x d, or NULL: about the means */
     int common;          /* tied: all rows of shift are one point, and sxx is the data's scatter */
-} fg_about;
+} fg_shift_choice;
 
 /* How a block gets its responsibilities. */
 typedef enum {
     FG_SOFT,    /* by the densities */
     FG_NEAREST, /* one-hot at the nearest mean: k-means */
     FG_RANDOM,  /* uniform random, normalised */
-} fg_mode;
+} fg_assignment;
 
 /* Parameters in the data's real type, laid out for the kernels (made by prepare). With the shift
  * rounded to the data's type, x - shift is a difference of known numbers; what the rounding left
  * of the mean comes back by the offset. */
 typedef struct {
     fg_shape shape;
-    fg_mode mode;
+    fg_assignment assignment;
     int common, recentred;
-    double weight_scale;   /* sample weights are multiplied by it, */
-    double sums_scale;     /* and the sums by this */
-    const void *shift;     /* K x d */
-    const void *rest;      /* spherical: mean - shift, K x d; NULL where it is negligible */
-    const void *factor;    /* full: U by columns or panels; tied: likewise, once; diag: 1 / sd */
-    const void *offset;    /* full, diag: -(mean - shift) U */
-    const void *centre;    /* d: the mixture's mean, for sums that need no better shift */
-    const void *image;     /* tied: (mean - centre) U, K x d */
-    const void *scale;     /* K: spherical and tied: -1 / (2 variance) of a squared distance */
-    const void *log_scale; /* K: log weight + log det U - d/2 log 2 pi */
-    const void *threshold; /* K: responsibilities below it cannot change a sum */
+    double weight_scale;       /* sample weights are multiplied by it, */
+    double sums_scale;         /* and the sums by this */
+    const void *shift;         /* K x d */
+    const void *mean_rounding; /* spherical: mean - shift, K x d; NULL where it is negligible */
+    const void *factor; /* full: U by columns or panels; tied: likewise, once; diag: 1 / sd */
+    const void *offset; /* full, diag: -(mean - shift) U */
+    const void *centre; /* d: the mixture's mean, for sums that need no better shift */
+    const void *whitened_means; /* tied: (mean - centre) U, K x d */
+    const void *scale;          /* K: spherical and tied: -1 / (2 variance) of a squared distance */
+    const void *log_scale;      /* K: log weight + log det U - d/2 log 2 pi */
+    const void *threshold;      /* K: responsibilities below it cannot change a sum */
 } fg_model;
 
 typedef struct {
     const char *isa;
     size_t (*model_bytes)(const fg_shape *shape);
     /* out_shift: K x d, where the sums will be about */
-    void (*prepare)(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
-                    const fg_about *about, void *memory, fg_monitor *monitor, double *out_shift,
-                    fg_model *out_model);
+    void (*prepare)(const fg_shape *shape, const fg_parameters *parameters,
+                    fg_assignment assignment, const fg_shift_choice *choice, void *memory,
+                    fg_monitor *monitor, double *out_shift, fg_model *out_model);
     size_t (*scratch_bytes)(const fg_shape *shape);
     /* Adds the rows [begin, end) to out_statistics; sums says which. */
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
@@ -56,7 +56,7 @@ typedef struct {
                        fg_statistics *out_statistics);
     /* Non-zero where a sample is NaN or infinite. */
     int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
-                 fg_want want, void *scratch, fg_monitor *monitor, void *out);
+                 fg_output output, void *scratch, fg_monitor *monitor, void *out);
     void (*exp_log)(const void *x, int64_t n, int want_log, void *out); /* for the tests */
 } fg_kernels;
 

@@ -5,7 +5,7 @@
  * upper triangle by rows. */
 static int64_t factor_count(const fg_shape *shape) {
     const int64_t d = shape->n_features, triangle = d * (d + 1) / 2;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: return shape->n_components * triangle;
     case FG_TIED: return triangle;
     case FG_DIAG: return shape->n_components * d;
@@ -84,86 +84,88 @@ static void multiply_upper(const double *mean, const real *from, const double *u
 /* An offset below so many standard deviations cannot change a density. */
 #define UNSEEN (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
 
-static void prepare(const fg_shape *shape, const fg_parameters *parameters, fg_mode mode,
-                    const fg_about *about, void *memory, fg_monitor *monitor, double *out_shift,
-                    fg_model *out) {
+static void prepare(const fg_shape *shape, const fg_parameters *parameters,
+                    fg_assignment assignment, const fg_shift_choice *choice, void *memory,
+                    fg_monitor *monitor, double *out_shift, fg_model *out) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    const fg_covariance covariance = shape->covariance;
+    const fg_layout layout = shape->layout;
     size_t at[N_MODEL_PARTS + 1];
     model_parts(shape, at);
     char *m = memory;
-    real *shift = (real *)(m + at[0]), *rest = (real *)(m + at[1]), *factor = (real *)(m + at[2]);
-    real *offset = (real *)(m + at[3]), *centre = (real *)(m + at[4]), *image = (real *)(m + at[5]);
+    real *shift = (real *)(m + at[0]), *mean_rounding = (real *)(m + at[1]),
+         *factor = (real *)(m + at[2]);
+    real *offset = (real *)(m + at[3]), *centre = (real *)(m + at[4]),
+         *whitened_means = (real *)(m + at[5]);
     real *scale = (real *)(m + at[6]), *log_scale = (real *)(m + at[7]);
     real *threshold = (real *)(m + at[8]);
     const double *u = parameters->precisions_cholesky;
-    const int common = about->shift && about->common;
+    const int common = choice->shift && choice->common;
     for (int64_t i = 0; i < d; i++) {
         double mean = 0;
         for (int64_t k = 0; k < k_count; k++)
             mean += parameters->weights[k] * parameters->means[k * d + i];
-        centre[i] = (real)(common ? about->shift[i] : mean);
+        centre[i] = (real)(common ? choice->shift[i] : mean);
     }
-    double largest_rest = 0, log_det = 0;
-    const int64_t numbers = covariance == FG_FULL ? d * d : d;
+    double largest_rounding = 0, log_det = 0;
+    const int64_t numbers = layout == FG_FULL ? d * d : d;
     for (int64_t k = 0; k < k_count && !fg_parallel_poll_piece(k, numbers, monitor); k++) {
         const double *mean = parameters->means + k * d;
         double *s = out_shift + k * d;
         /* a component of weight zero has no density anywhere, however narrow it is */
         const int alive = parameters->weights[k] > 0;
         for (int64_t i = 0; i < d; i++) {
-            shift[k * d + i] = (real)(about->shift ? about->shift[k * d + i] : mean[i]);
+            shift[k * d + i] = (real)(choice->shift ? choice->shift[k * d + i] : mean[i]);
             s[i] = (double)shift[k * d + i];
         }
-        if (covariance == FG_FULL) {
+        if (layout == FG_FULL) {
             multiply_upper(mean, shift + k * d, u + k * d * d, d, -alive, offset + k * d);
             log_det = log_product(u + k * d * d, d, d + 1);
-        } else if (covariance == FG_TIED) {
-            multiply_upper(mean, centre, u, d, 1, image + k * d);
+        } else if (layout == FG_TIED) {
+            multiply_upper(mean, centre, u, d, 1, whitened_means + k * d);
             log_det = k ? log_det : log_product(u, d, d + 1);
         } else {
             for (int64_t j = 0; j < d; j++) {
-                const double precision = covariance == FG_DIAG ? u[k * d + j] : u[k];
+                const double precision = layout == FG_DIAG ? u[k * d + j] : u[k];
                 const double beside = mean[j] - s[j];
-                rest[k * d + j] = (real)beside;
+                mean_rounding[k * d + j] = (real)beside;
                 offset[k * d + j] = alive ? in_range(-beside * precision) : 0;
-                if (covariance == FG_DIAG)
+                if (layout == FG_DIAG)
                     factor[k * d + j] = alive ? in_range(precision) : 0;
                 /* not fmax: gcc 12 for aarch64 breaks down vectorizing its reduction */
                 const double apart = fabs(beside) * precision;
-                largest_rest = apart > largest_rest ? apart : largest_rest;
+                largest_rounding = apart > largest_rounding ? apart : largest_rounding;
             }
-            log_det = covariance == FG_DIAG ? log_product(u + k * d, d, 1) : (double)d * log(u[k]);
+            log_det = layout == FG_DIAG ? log_product(u + k * d, d, 1) : (double)d * log(u[k]);
         }
-        if (covariance == FG_FULL)
+        if (layout == FG_FULL)
             pack_factor(u + k * d * d, d, alive, factor + k * (d * (d + 1) / 2));
-        const int own_scale = covariance == FG_SPHERICAL && alive;
+        const int own_scale = layout == FG_SPHERICAL && alive;
         scale[k] = own_scale ? in_range(-0.5 * u[k] * u[k]) : (real)-0.5;
         /* Distances alone decide for k-means: beside a large constant they would lose digits. */
-        log_scale[k] = mode == FG_NEAREST ? 0
-                                          : (real)(log(parameters->weights[k]) + log_det -
-                                                   0.5 * (double)d * 1.8378770664093453);
+        log_scale[k] = assignment == FG_NEAREST ? 0
+                                                : (real)(log(parameters->weights[k]) + log_det -
+                                                         0.5 * (double)d * 1.8378770664093453);
         threshold[k] = (real)(parameters->weights[k] * NEGLIGIBLE);
     }
-    if (covariance == FG_TIED)
+    if (layout == FG_TIED)
         pack_factor(u, d, 1, factor);
     /* Spherical distances are about the mean itself, in two pieces; so are their sums. */
-    const int seen = largest_rest > UNSEEN;
-    if (covariance == FG_SPHERICAL && seen && !about->shift)
+    const int seen = largest_rounding > UNSEEN;
+    if (layout == FG_SPHERICAL && seen && !choice->shift)
         for (int64_t i = 0; i < k_count * d; i++)
-            out_shift[i] += (double)rest[i];
+            out_shift[i] += (double)mean_rounding[i];
     *out = (fg_model){.shape = *shape,
-                      .mode = mode,
+                      .assignment = assignment,
                       .common = common,
-                      .recentred = about->shift != NULL,
+                      .recentred = choice->shift != NULL,
                       .weight_scale = 1,
                       .sums_scale = 1,
                       .shift = shift,
-                      .rest = seen ? rest : NULL,
+                      .mean_rounding = seen ? mean_rounding : NULL,
                       .factor = factor,
                       .offset = offset,
                       .centre = centre,
-                      .image = image,
+                      .whitened_means = whitened_means,
                       .scale = scale,
                       .log_scale = log_scale,
                       .threshold = threshold};

@@ -15,7 +15,7 @@ static inline int64_t first_slot(const block *b, int64_t k) { return k * (b->p.d
 /* Whether a component's responsibilities are at hand as their roots. Tied needs them as they are,
  * for its first moments. */
 static int responsibilities_are_roots(const fg_model *model, const block *b) {
-    return b->p.roots && model->mode == FG_SOFT && model->shape.covariance == FG_FULL;
+    return b->p.roots && model->assignment == FG_SOFT && model->shape.layout == FG_FULL;
 }
 
 INLINE vec rows_sum_of(const int squared, const real *x, int64_t padded) {
@@ -349,7 +349,7 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
     const int64_t d = b->p.d, stride = b->p.stride;
     const real *shift = (const real *)model->shift + k * d;
     const int64_t sx = first_slot(b, k) + 1;
-    const int per_feature = model->shape.covariance == FG_DIAG;
+    const int per_feature = model->shape.layout == FG_DIAG;
     const int64_t sxx = b->p.moment_slot + (per_feature ? k * d : k);
     enum { WIDTH = 4 };
     for (int64_t i0 = i_begin; i0 < i_end; i0 += WIDTH) {
@@ -383,9 +383,9 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
 /* Whether first moments are about the centre, for all components at once. That costs the digits of
  * spread over deviation, which only second moments would miss: they have their own shift. */
 static int sums_are_centred(const fg_model *model) {
-    if (model->shape.covariance == FG_SPHERICAL)
+    if (model->shape.layout == FG_SPHERICAL)
         return !model->recentred;
-    return model->shape.covariance == FG_TIED && model->common;
+    return model->shape.layout == FG_TIED && model->common;
 }
 
 /* N_k and sum g (x - centre) of all components: a product of matrices. */
@@ -423,11 +423,10 @@ static void distance_moments(const block *b, const real *g, int64_t padded, int6
 
 static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums sums) {
     const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
-    const fg_covariance covariance = model->shape.covariance;
+    const fg_layout layout = model->shape.layout;
     const int centred = sums_are_centred(model), are_roots = responsibilities_are_roots(model, b);
-    const int by_feature =
-        covariance == FG_DIAG || (covariance == FG_SPHERICAL && model->recentred);
-    const int rows_only = by_feature || centred || covariance == FG_SPHERICAL;
+    const int by_feature = layout == FG_DIAG || (layout == FG_SPHERICAL && model->recentred);
+    const int rows_only = by_feature || centred || layout == FG_SPHERICAL;
     const int64_t work = padded * (rows_only ? 16 : 16 + d * d / 2);
     for (int64_t k = 0; k < k_count && !interrupted(b, work); k++) {
         const real *g = b->responsibilities + k * stride;
@@ -435,16 +434,16 @@ static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums s
         deposit(b, first_slot(b, k), nk);
         if (by_feature || !(vec_sum(nk) > 0))
             continue;
-        if (covariance == FG_SPHERICAL)
+        if (layout == FG_SPHERICAL)
             distance_moments(b, g, padded, k);
         else if (!centred)
             component_moments(b, (const real *)model->shift + k * d, g, are_roots,
                               ((const real *)model->threshold)[k], padded, k,
-                              covariance == FG_FULL ? k : 0);
+                              layout == FG_FULL ? k : 0);
     }
     if (centred)
         centred_sums(b, padded);
-    if (centred && covariance == FG_TIED && sums == FG_MOMENTS)
+    if (centred && layout == FG_TIED && sums == FG_MOMENTS)
         component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
     const int64_t chunk = cached_features(padded);
     for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)

@@ -86,7 +86,7 @@ static void read_rows(source *s, input *in) {
 static void read_input(source *s, input *in) {
     in->data = (fg_data){0};
     in->finite = 1;
-    in->shape.covariance = (fg_covariance)(next(s) % 4);
+    in->shape.layout = (fg_layout)(next(s) % 4);
     in->shape.n_components = 1 + below(s, MOST_COMPONENTS);
     in->shape.n_features = 1 + below(s, MOST_FEATURES);
     in->data.real_type = next(s) % 2 ? FG_FLOAT32 : FG_FLOAT64;
@@ -132,7 +132,7 @@ static int all_finite(const double *x, size_t n) {
 
 static double variance(const fg_shape *shape, const double *covariances, int64_t k, int64_t i) {
     const int64_t d = shape->n_features;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: return covariances[(k * d + i) * d + i];
     case FG_TIED: return covariances[i * d + i];
     case FG_DIAG: return covariances[k * d + i];
@@ -176,15 +176,16 @@ static void fuzz_scores(const input *in, const fg_parameters *p) {
     const size_t n = (size_t)data.n_rows, k = (size_t)in->shape.n_components;
     const size_t size = data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
     const size_t bytes[] = {n * sizeof(int64_t), n * k * size, n * size};
-    for (fg_want want = FG_WANT_LABELS; want <= FG_WANT_LOG_LIKELIHOOD; want++) {
+    for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_LOG_LIKELIHOOD; output++) {
         fg_status status[2];
         for (int i = 0; i < 2; i++)
-            status[i] = fg_score(&in->shape, &data, p, want, i ? 3 : 1, NULL, out[i]);
+            status[i] = fg_score(&in->shape, &data, p, output, i ? 3 : 1, NULL, out[i]);
         REQUIRE(status[0] == (in->finite ? FG_OK : FG_NOT_FINITE), "score");
         REQUIRE(status[0] == status[1], "the status depends on the threads");
-        REQUIRE(!in->finite || memcmp(out[0], out[1], bytes[want]) == 0, "bits, scores");
-        for (size_t i = 0; in->finite && i < (want == FG_WANT_RESPONSIBILITIES ? n * k : n); i++) {
-            if (want == FG_WANT_LABELS) {
+        REQUIRE(!in->finite || memcmp(out[0], out[1], bytes[output]) == 0, "bits, scores");
+        for (size_t i = 0; in->finite && i < (output == FG_OUTPUT_RESPONSIBILITIES ? n * k : n);
+             i++) {
+            if (output == FG_OUTPUT_LABELS) {
                 const int64_t label = ((int64_t *)out[0])[i];
                 REQUIRE(label >= 0 && label < in->shape.n_components, "label");
                 continue;
@@ -192,7 +193,7 @@ static void fuzz_scores(const input *in, const fg_parameters *p) {
             const double value =
                 size == sizeof(float) ? (double)((float *)out[0])[i] : ((double *)out[0])[i];
             REQUIRE(!isnan(value) && value < INFINITY, "score of a finite row");
-            REQUIRE(want == FG_WANT_LOG_LIKELIHOOD || (value >= 0 && value < 1.0001), "share");
+            REQUIRE(output == FG_OUTPUT_LOG_LIKELIHOOD || (value >= 0 && value < 1.0001), "share");
         }
     }
 }
@@ -257,7 +258,7 @@ static void fuzz_batch(const input *in) {
     const int64_t offsets[P + 1] = {0, n / 3, n / 3 + n / 4, n}, order[P] = {2, 0, 1};
     const uint32_t seeds[P] = {1, 2, (uint32_t)in->seed};
     const fg_problems problems = {P, in->shape.n_features, offsets, in->data, 0, NULL};
-    const fg_batch_options options = {.covariance = in->shape.covariance,
+    const fg_batch_options options = {.layout = in->shape.layout,
                                       .fit = in->options,
                                       .candidates = candidates,
                                       .n_candidates = k > 1 ? 2 : 1,
@@ -288,7 +289,7 @@ static void fuzz_batch(const input *in) {
                 "status");
         if (components[0][i] == 0)
             continue;
-        const fg_shape shape = {components[0][i], in->shape.n_features, in->shape.covariance};
+        const fg_shape shape = {components[0][i], in->shape.n_features, in->shape.layout};
         const fg_parameters own = {p.weights + i * room_k, p.means + i * room_d,
                                    p.covariances + i * room_c, p.precisions_cholesky + i * room_c};
         check_mixture(&shape, &own);
@@ -296,9 +297,8 @@ static void fuzz_batch(const input *in) {
     static char out[MOST_ROWS * MOST_COMPONENTS * sizeof(double)];
     fg_monitor monitor = {0};
     int64_t bad;
-    const fg_status scored =
-        fg_score_batch(&problems, order, in->shape.covariance, k, components[0], &p,
-                       (fg_want)(in->seed % 3), 1, &monitor, out, &bad);
+    const fg_status scored = fg_score_batch(&problems, order, in->shape.layout, k, components[0],
+                                            &p, (fg_output)(in->seed % 3), 1, &monitor, out, &bad);
     REQUIRE(scored == FG_OK || (scored == FG_NOT_FINITE && !in->finite), "score batch");
 }
 

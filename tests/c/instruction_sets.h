@@ -9,7 +9,7 @@ static inline int choose_instruction_set(int i) {
 }
 
 #define EACH_INSTRUCTION_SET(i) for (int i = 0; choose_instruction_set(i); i++)
-#define EACH_COVARIANCE(c) for (fg_covariance c = FG_FULL; c <= FG_SPHERICAL; c++)
+#define EACH_LAYOUT(c) for (fg_layout c = FG_FULL; c <= FG_SPHERICAL; c++)
 #define EACH_REAL_TYPE(r) for (fg_real_type r = FG_FLOAT32; r <= FG_FLOAT64; r++)
 
 static inline const char *real_name(fg_real_type r) { return r == FG_FLOAT32 ? "f32" : "f64"; }

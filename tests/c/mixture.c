@@ -13,9 +13,9 @@ size_t size_of(fg_real_type real_type) {
     return real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
 }
 
-const char *covariance_name(fg_covariance covariance) {
+const char *layout_name(fg_layout layout) {
     static const char *const names[] = {"full", "tied", "diag", "spherical"};
-    return names[covariance];
+    return names[layout];
 }
 
 /* ---- memory ---- */
@@ -105,7 +105,7 @@ static void invert_upper(const double *r, int64_t d, double *u) {
 /* Parameters of the shape's own type from r and u. */
 static void pack(const mixture *m) {
     const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
-    const fg_covariance type = m->shape.covariance;
+    const fg_layout type = m->shape.layout;
     double *covariance = m->parameters.covariances, *u = m->parameters.precisions_cholesky;
     for (int64_t k = 0; k < (type == FG_TIED ? 1 : k_count); k++)
         for (int64_t i = 0; i < (type == FG_SPHERICAL ? 1 : d); i++)
@@ -122,7 +122,7 @@ static void pack(const mixture *m) {
 
 mixture mixture_new(fg_shape shape, double spread, uint64_t seed) {
     const int64_t k_count = shape.n_components, d = shape.n_features;
-    const int matrix = shape.covariance == FG_FULL || shape.covariance == FG_TIED;
+    const int matrix = shape.layout == FG_FULL || shape.layout == FG_TIED;
     mixture m = {shape, parameters_new(&shape), reals(k_count * d * d), reals(k_count * d * d)};
     double total = 0;
     for (int64_t k = 0; k < k_count; k++)
@@ -132,14 +132,14 @@ mixture mixture_new(fg_shape shape, double spread, uint64_t seed) {
         for (int64_t i = 0; i < d; i++)
             m.parameters.means[k * d + i] = spread * normal(&seed);
         double *r = m.r + k * d * d;
-        if (k && shape.covariance == FG_TIED)
+        if (k && shape.layout == FG_TIED)
             memcpy(r, m.r, (size_t)(d * d) * sizeof(double));
         else
             for (int64_t i = 0; i < d; i++)
                 for (int64_t j = 0; j < d; j++) {
                     const double beside = matrix ? 0.5 * normal(&seed) / sqrt((double)d) : 0;
                     r[i * d + j] = j < i ? 0 : j > i ? beside : 0.5 + uniform(&seed);
-                    if (shape.covariance == FG_SPHERICAL && i == j)
+                    if (shape.layout == FG_SPHERICAL && i == j)
                         r[i * d + i] = r[0];
                 }
         invert_upper(r, d, m.u + k * d * d);
@@ -210,7 +210,7 @@ static bounded log_density(const mixture *m, int64_t k, bounded constant, const 
                            const double *centre, double u) {
     const int64_t d = m->shape.n_features;
     const double *mean = m->parameters.means + k * d, *factor = m->u + k * d * d;
-    const int tied = m->shape.covariance == FG_TIED;
+    const int tied = m->shape.layout == FG_TIED;
     exact square = 0;
     double magnitude = 0;
     for (int64_t j = 0; j < d; j++) {
@@ -226,7 +226,7 @@ static bounded log_density(const mixture *m, int64_t k, bounded constant, const 
             reach += fabs((x[i] - (tied ? centre[i] : mean[i])) * f);
         }
         /* spherical: an offset below 4 u deviations is left out */
-        reach += tied ? fabs((double)image) : m->shape.covariance == FG_SPHERICAL ? 4 : 0;
+        reach += tied ? fabs((double)image) : m->shape.layout == FG_SPHERICAL ? 4 : 0;
         square += y * y;
         magnitude += fabs((double)y) * reach;
     }
@@ -291,7 +291,7 @@ static void add_term(bounded *sum, double weight, bounded g, exact a, double mag
 sums sum_up(const mixture *m, const samples *s, const expectation *e, const double *shift) {
     const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
     const int64_t n_rows = s->data.n_rows, moments = (int64_t)fg_moment_count(&m->shape);
-    const fg_covariance type = m->shape.covariance;
+    const fg_layout type = m->shape.layout;
     const int about_centre = type == FG_TIED || type == FG_SPHERICAL;
     const double u = roundoff(s->data.real_type);
     /* as many additions as rows at most, and some for the term itself */

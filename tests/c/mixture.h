@@ -43,7 +43,7 @@ typedef struct {
 
 double roundoff(fg_real_type real_type);
 size_t size_of(fg_real_type real_type);
-const char *covariance_name(fg_covariance covariance);
+const char *layout_name(fg_layout layout);
 
 /* Means scatter over about spread deviations. */
 mixture mixture_new(fg_shape shape, double spread, uint64_t seed);

@@ -7,12 +7,12 @@
 
 static uint64_t seed = 1;
 
-static int is_matrix(fg_covariance c) { return c == FG_FULL || c == FG_TIED; }
+static int is_matrix(fg_layout c) { return c == FG_FULL || c == FG_TIED; }
 
 /* Entry (i, j) of component k in any type's layout. */
 static double entry(const fg_shape *shape, const double *x, int64_t k, int64_t i, int64_t j) {
     const int64_t d = shape->n_features;
-    switch (shape->covariance) {
+    switch (shape->layout) {
     case FG_FULL: return x[(k * d + i) * d + j];
     case FG_TIED: return x[i * d + j];
     case FG_DIAG: return i == j ? x[k * d + i] : 0;
@@ -29,11 +29,11 @@ static bounded scatter(const fg_shape *shape, const fg_statistics *s, int64_t k,
     const double *sx = s->sx + k * d;
     const exact product = (exact)sx[i] * sx[j] / s->nk[k];
     exact sum = 0, taken = product;
-    if (shape->covariance == FG_FULL)
+    if (shape->layout == FG_FULL)
         sum = s->sxx[k * packed + at];
-    else if (shape->covariance == FG_TIED) /* the sum over the components, once */
+    else if (shape->layout == FG_TIED) /* the sum over the components, once */
         sum = k ? 0 : s->sxx[at];
-    else if (shape->covariance == FG_DIAG)
+    else if (shape->layout == FG_DIAG)
         sum = s->sxx[k * d + i];
     else {
         sum = s->sxx[k] / (exact)d;
@@ -96,14 +96,14 @@ static void check_maximize(const mixture *m, const samples *s) {
     fg_statistics sum = statistics_new(shape);
     fg_parameters p = parameters_new(shape);
     int64_t component;
-    CONTEXT("maximize %s d=%lld K=%lld", covariance_name(shape->covariance), (long long)d,
+    CONTEXT("maximize %s d=%lld K=%lld", layout_name(shape->layout), (long long)d,
             (long long)k_count);
     CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &sum) == FG_OK, "accumulate");
     CHECK(fg_maximize(shape, &sum, reg_covar, NULL, &p, &component) == FG_OK, "maximize");
     exact total = 0;
     for (int64_t k = 0; k < k_count; k++)
         total += sum.nk[k];
-    const int tied = shape->covariance == FG_TIED;
+    const int tied = shape->layout == FG_TIED;
     for (int64_t k = 0; k < k_count; k++) {
         const exact weight = sum.nk[k] / total;
         CHECK(fabsl(p.weights[k] - weight) <= (double)(k_count + 1) * u * weight, "weight");
@@ -113,7 +113,7 @@ static void check_maximize(const mixture *m, const samples *s) {
             CHECK(fabsl(p.means[k * d + i] - mean) <= u * (3 * fabsl(step) + fabsl(mean)), "mean");
         }
         for (int64_t i = 0; i < d; i++)
-            for (int64_t j = is_matrix(shape->covariance) ? 0 : i; j <= i; j++) {
+            for (int64_t j = is_matrix(shape->layout) ? 0 : i; j <= i; j++) {
                 bounded truth = {0, 0};
                 for (int64_t l = tied ? 0 : k; l <= (tied ? k_count - 1 : k); l++) {
                     const bounded part = scatter(shape, &sum, l, i, j);
@@ -125,7 +125,7 @@ static void check_maximize(const mixture *m, const samples *s) {
                 const exact value = truth.value * share + reg;
                 /* a handful for each term, one for each of the terms' sum */
                 const double roundings = 6 + (double)(tied ? k_count : 0) +
-                                         (double)(shape->covariance == FG_SPHERICAL ? d : 0);
+                                         (double)(shape->layout == FG_SPHERICAL ? d : 0);
                 const double error = u * roundings * (truth.error * (double)share + reg);
                 CHECK(fabsl(entry(shape, p.covariances, k, i, j) - value) <= error,
                       "covariance %lld (%lld, %lld) is %.17g, not %.17Lg +- %.2g", (long long)k,
@@ -144,7 +144,7 @@ static void test_maximize(void) {
     static const int64_t features[] = {1, 2, 3, 5, 9, 17, 40};
     fg_isa_choose(NULL);
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
-        EACH_COVARIANCE(c) {
+        EACH_LAYOUT(c) {
             mixture m = mixture_new((fg_shape){3, features[f], c}, 2, seed++);
             samples s = samples_new(&m, FG_FLOAT64, 300, 0, seed++);
             check_maximize(&m, &s);
@@ -155,7 +155,7 @@ static void test_maximize(void) {
 
 /* The second component of two is not positive definite, or empty. */
 static void test_maximize_degenerate(void) {
-    EACH_COVARIANCE(c) {
+    EACH_LAYOUT(c) {
         const fg_shape shape = {2, 2, c};
         fg_parameters p = parameters_new(&shape);
         double covariances[8] = {0};
@@ -164,7 +164,7 @@ static void test_maximize_degenerate(void) {
         if (c == FG_DIAG || c == FG_SPHERICAL)
             covariances[0] = covariances[1] = covariances[2] = 1;
         int64_t last = (int64_t)fg_covariance_count(&shape) - 1, component = 7;
-        CONTEXT("degenerate %s", covariance_name(c));
+        CONTEXT("degenerate %s", layout_name(c));
         for (int i = 0; i < 3; i++) {
             covariances[last] = (double[]){0, -1, NAN}[i];
             CHECK(fg_precision_cholesky(&shape, covariances, NULL, p.precisions_cholesky,
@@ -216,7 +216,7 @@ static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t fr
 /* Components that overlap, from a start that knows little: the likelihood never falls, and the
  * threads change no bit. */
 static void test_em_rises(void) {
-    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+    EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
         mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);
         samples s = samples_new(&m, real_type, ROWS, 1, 12);
         expectation e = expect(&m, &s);
@@ -227,7 +227,7 @@ static void test_em_rises(void) {
             double bounds[2][PASSES];
             int64_t passes[2];
             fg_parameters p[2] = {parameters_new(&m.shape), parameters_new(&m.shape)};
-            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), covariance_name(c));
+            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), layout_name(c));
             passes[0] = fit(&m, &s, FG_START_DATA, 3, 1, &p[0], bounds[0]);
             CHECK(passes[0] > 5, "only %lld passes", (long long)passes[0]);
             for (int64_t i = 1; i < passes[0]; i++)
@@ -256,7 +256,7 @@ static void test_bounds_of_a_long_fit(void) {
     enum { LONG = 100 };
     const fg_fit_options options = {FG_START_DATA, 1, LONG, 0, 1e-3, 0};
     fg_isa_choose(NULL);
-    EACH_COVARIANCE(c) {
+    EACH_LAYOUT(c) {
         mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);
         samples s = samples_new(&m, FG_FLOAT64, ROWS, 1, 12);
         fg_parameters p = parameters_new(&m.shape), fitted = parameters_new(&m.shape);
@@ -264,7 +264,7 @@ static void test_bounds_of_a_long_fit(void) {
         fg_fit_result result = {.lower_bound = -INFINITY};
         fg_history history = {0};
         int64_t component;
-        CONTEXT("%s", covariance_name(c));
+        CONTEXT("%s", layout_name(c));
         CHECK(fg_start_parameters(&m.shape, &s.data, FG_START_DATA, 3, 1e-3, 1, NULL, &p,
                                   &component) == FG_OK,
               "start");
@@ -294,9 +294,9 @@ static void test_bounds_of_a_long_fit(void) {
 }
 
 /* Well separated: every row's component is beyond doubt. */
-static mixture planted(fg_covariance covariance) {
+static mixture planted(fg_layout layout) {
     static const double means[K * D] = {-20, 0, 15, 18, 17, -16};
-    mixture m = mixture_new((fg_shape){K, D, covariance}, 0, 17);
+    mixture m = mixture_new((fg_shape){K, D, layout}, 0, 17);
     memcpy(m.parameters.means, means, sizeof means);
     return m;
 }
@@ -344,15 +344,15 @@ static void check_recovered(const mixture *m, const fg_parameters *p) {
 }
 
 static void test_em_finds_what_was_planted(void) {
-    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+    EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
         mixture m = planted(c);
         samples s = samples_new(&m, real_type, ROWS, 0, 5);
         fg_parameters p = parameters_new(&m.shape);
         EACH_INSTRUCTION_SET(isa)
         for (fg_start how = FG_START_KMEANS; how <= FG_START_KMEANS_PP; how++) {
             double bounds[PASSES];
-            CONTEXT("%s %s %s from start %d", fg_isa_name(), real_name(real_type),
-                    covariance_name(c), (int)how);
+            CONTEXT("%s %s %s from start %d", fg_isa_name(), real_name(real_type), layout_name(c),
+                    (int)how);
             fit(&m, &s, how, 9, 1, &p, bounds);
             check_recovered(&m, &p);
         }
@@ -389,14 +389,14 @@ static void check_start(const mixture *m, const samples *s, fg_start how, const 
 }
 
 static void test_starts(void) {
-    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+    EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
         mixture m = planted(c);
         samples s = samples_new(&m, real_type, ROWS, 0, 6);
         fg_parameters p[2] = {parameters_new(&m.shape), parameters_new(&m.shape)};
         EACH_INSTRUCTION_SET(isa)
         for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++) {
             int64_t component;
-            CONTEXT("%s %s %s start %d", fg_isa_name(), real_name(real_type), covariance_name(c),
+            CONTEXT("%s %s %s start %d", fg_isa_name(), real_name(real_type), layout_name(c),
                     (int)how);
             for (int threads = 1; threads <= 4; threads++) {
                 fg_parameters *now = &p[threads > 1];

@@ -100,11 +100,11 @@ static void run(const mixture *m, const fg_data *data, int at_end, results *out)
     fg_data plain = *data;
     plain.sample_weight = NULL;
     const size_t bytes[] = {n * sizeof(int64_t), n * k * real, n * real};
-    for (fg_want want = FG_WANT_LABELS; want <= FG_WANT_LOG_LIKELIHOOD; want++) {
-        void *scores = place(&regions[SCORES], bytes[want], at_end);
-        CHECK(fg_score(shape, &plain, &p, want, 1, NULL, scores) == FG_OK, "score");
-        if (want == FG_WANT_RESPONSIBILITIES)
-            memcpy(out->scores, scores, bytes[want]);
+    for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_LOG_LIKELIHOOD; output++) {
+        void *scores = place(&regions[SCORES], bytes[output], at_end);
+        CHECK(fg_score(shape, &plain, &p, output, 1, NULL, scores) == FG_OK, "score");
+        if (output == FG_OUTPUT_RESPONSIBILITIES)
+            memcpy(out->scores, scores, bytes[output]);
     }
 }
 
@@ -120,9 +120,9 @@ static void check_layouts(const mixture *m, const samples *s, int64_t n_rows, in
             const fg_data data =
                 lay_out(s, n_rows, d, strides[i][0], strides[i][1], weighted, at_end);
             CONTEXT("%s %s %s N=%lld d=%lld strides %lld %lld%s", fg_isa_name(),
-                    real_name(s->data.real_type), covariance_name(m->shape.covariance),
-                    (long long)n_rows, (long long)d, (long long)strides[i][0],
-                    (long long)strides[i][1], at_end ? " at the end" : "");
+                    real_name(s->data.real_type), layout_name(m->shape.layout), (long long)n_rows,
+                    (long long)d, (long long)strides[i][0], (long long)strides[i][1],
+                    at_end ? " at the end" : "");
             results *out = i == 0 && !at_end ? &plain : &ours;
             run(m, &data, at_end, out);
             if (out == &ours)
@@ -133,7 +133,7 @@ static void check_layouts(const mixture *m, const samples *s, int64_t n_rows, in
 /* step: of the numbers of rows and of features. */
 static void test_passes(int64_t step) {
     uint64_t seed = 1;
-    EACH_COVARIANCE(c)
+    EACH_LAYOUT(c)
     EACH_REAL_TYPE(real_type)
     for (int64_t d = 1; d <= MOST_FEATURES; d += d > 8 && step > 1 ? 4 : 1) {
         mixture m = mixture_new((fg_shape){K, d, c}, 2, seed++);
@@ -150,7 +150,7 @@ static void test_passes(int64_t step) {
 static void test_fits(int64_t step) {
     static const fg_parameters nothing;
     uint64_t seed = 1000;
-    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) for (int64_t d = 1; d <= MOST_FEATURES; d += 4) {
+    EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) for (int64_t d = 1; d <= MOST_FEATURES; d += 4) {
         mixture m = mixture_new((fg_shape){K, d, c}, 3, seed++);
         samples s = samples_new(&m, real_type, MOST_ROWS, 1, seed++);
         fg_parameters p = parameters_new(&m.shape);
@@ -163,7 +163,7 @@ static void test_fits(int64_t step) {
                 fg_fit_result result = {.lower_bound = -INFINITY};
                 fg_history history = {0};
                 CONTEXT("fit %s %s %s N=%lld d=%lld", fg_isa_name(), real_name(real_type),
-                        covariance_name(c), (long long)n, (long long)d);
+                        layout_name(c), (long long)n, (long long)d);
                 CHECK(fg_fit(&m.shape, &data, &options, &nothing, seed, 1, NULL, &p, &history,
                              &result) == FG_OK,
                       "fit");
@@ -185,11 +185,12 @@ static void test_fits(int64_t step) {
                 int64_t bad;
                 const size_t bytes[] = {(size_t)n * sizeof(int64_t),
                                         (size_t)(n * K) * size_of(real_type)};
-                for (fg_want want = FG_WANT_LABELS; want <= FG_WANT_RESPONSIBILITIES; want++)
-                    CHECK(fg_score_batch(&problems, order, c, K, k, &both, want, 1, &monitor,
-                                         place(&regions[SCORES], bytes[want], at_end),
+                for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_RESPONSIBILITIES;
+                     output++)
+                    CHECK(fg_score_batch(&problems, order, c, K, k, &both, output, 1, &monitor,
+                                         place(&regions[SCORES], bytes[output], at_end),
                                          &bad) == FG_OK,
-                          "score %d", (int)want);
+                          "score %d", (int)output);
                 free(both.weights);
                 free(both.means);
                 free(both.precisions_cholesky);

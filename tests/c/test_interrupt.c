@@ -49,7 +49,7 @@ static void test_every_question(fg_shape shape, int64_t n_rows, int64_t least) {
     samples s = samples_new(&m, FG_FLOAT64, n_rows, 0, 2);
     for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
         user patient = {0, 0};
-        CONTEXT("%s K=%lld d=%lld start %d", covariance_name(shape.covariance),
+        CONTEXT("%s K=%lld d=%lld start %d", layout_name(shape.layout),
                 (long long)shape.n_components, (long long)shape.n_features, (int)start);
         CHECK(fit(&m, &s, start, 0, &patient) == FG_OK, "no fit");
         CHECK(patient.asked >= least, "only %lld questions", (long long)patient.asked);
@@ -76,7 +76,7 @@ static void test_long_work(fg_shape shape, int64_t n_rows, fg_start start, int r
     user patient = {0, 0};
     for (int64_t i = 0; i < n; i++)
         x[i] = (double)(fg_random(1, (uint64_t)i) >> 11) * 0x1p-53;
-    CONTEXT("%s K=%lld d=%lld N=%lld start %d repair %d", covariance_name(shape.covariance),
+    CONTEXT("%s K=%lld d=%lld N=%lld start %d repair %d", layout_name(shape.layout),
             (long long)shape.n_components, (long long)shape.n_features, (long long)n_rows,
             (int)start, repair);
     CHECK(fit(&m, &s, start, repair, &patient) == FG_OK, "no fit");
@@ -100,7 +100,7 @@ static void test_stop_within_a_task(void) {
         impatient.stops_at = patient.asked - 2; /* long after the parameters were prepared */
         memset(labels, 0xff, sizeof labels);
         const fg_status status =
-            fg_score(&shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, &monitor, labels);
+            fg_score(&shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, &monitor, labels);
         CHECK(status == (run ? FG_INTERRUPTED : FG_OK), "status %d", (int)status);
         CHECK((labels[ROWS - 1] == -1) == run, "the last row has label %lld",
               (long long)labels[ROWS - 1]);

@@ -65,7 +65,7 @@ typedef struct {
     fg_data data;
     fg_parameters parameters;
     fg_fit_options options;
-    fg_want want;
+    fg_output output;
     int64_t offsets[PROBLEMS + 1], order[PROBLEMS], candidates[CANDIDATES], n_components[PROBLEMS];
     uint32_t seeds[PROBLEMS];
     double out[ROOM];
@@ -91,7 +91,7 @@ static fg_status call_accumulate(call *c) {
 }
 
 static fg_status call_score(call *c) {
-    return fg_score(&c->shape, &c->data, &c->parameters, c->want, 1, NULL, c->out);
+    return fg_score(&c->shape, &c->data, &c->parameters, c->output, 1, NULL, c->out);
 }
 
 static fg_status call_fit(call *c) {
@@ -118,7 +118,7 @@ static fg_problems problems_of(const call *c) {
 
 static fg_status call_fit_batch(call *c) {
     const fg_problems problems = problems_of(c);
-    const fg_batch_options options = {.covariance = c->shape.covariance,
+    const fg_batch_options options = {.layout = c->shape.layout,
                                       .fit = c->options,
                                       .candidates = c->candidates,
                                       .n_candidates = CANDIDATES,
@@ -157,8 +157,8 @@ static fg_status call_score_batch(call *c) {
     }
     int64_t bad;
     fg_monitor monitor = {0};
-    return fg_score_batch(&problems, c->order, c->shape.covariance, K, c->n_components, &all,
-                          c->want, 1, &monitor, c->out, &bad);
+    return fg_score_batch(&problems, c->order, c->shape.layout, K, c->n_components, &all, c->output,
+                          1, &monitor, c->out, &bad);
 }
 
 static void clear(call *c) {
@@ -176,21 +176,21 @@ static void check_problem(const call *c, const call *whole, int64_t i) {
     CHECK(c->out[2000 + i] == whole->out[2000 + i], "problem %lld's bound", (long long)i);
 }
 
-static long n_failures; /* paths that were taken, over all calls */
-static char about[80];  /* what the calls are given */
-#define ABOUT(...) snprintf(about, sizeof about, __VA_ARGS__)
+static long n_failures;   /* paths that were taken, over all calls */
+static char given_to[80]; /* what the calls are given */
+#define ABOUT(...) snprintf(given_to, sizeof given_to, __VA_ARGS__)
 
 /* Fails every allocation of the call in turn. */
 static void check_call(function f, call *c, const char *name) {
     static call whole;
     clear(c);
     fails_at = 0;
-    CONTEXT("%s, %s", name, about);
+    CONTEXT("%s, %s", name, given_to);
     const fg_status status = f(c);
     CHECK(status == FG_OK, "with memory: %d", (int)status);
     whole = *c;
     for (long n = 1;; n++) {
-        CONTEXT("%s, %s, allocation %ld", name, about, n);
+        CONTEXT("%s, %s, allocation %ld", name, given_to, n);
         clear(c);
         const long live = n_live;
         n_calls = 0;
@@ -223,8 +223,8 @@ static void check_call(function f, call *c, const char *name) {
 
 static void test_every_failure(void) {
     static call c;
-    EACH_COVARIANCE(covariance) EACH_REAL_TYPE(real_type) {
-        mixture m = mixture_new((fg_shape){K, D, covariance}, 4, 21);
+    EACH_LAYOUT(layout) EACH_REAL_TYPE(real_type) {
+        mixture m = mixture_new((fg_shape){K, D, layout}, 4, 21);
         samples s = samples_new(&m, real_type, ROWS, 1, 22);
         c = (call){.shape = m.shape,
                    .data = s.data,
@@ -234,15 +234,15 @@ static void test_every_failure(void) {
                    .candidates = {2, 3},
                    .n_components = {3, 2, 0, 3},
                    .seeds = {1, 2, 3, 4}};
-        for (fg_want want = FG_WANT_LABELS; want <= FG_WANT_LOG_LIKELIHOOD; want++) {
-            ABOUT("%s %s %d", real_name(real_type), covariance_name(covariance), (int)want);
-            c.want = want;
+        for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_LOG_LIKELIHOOD; output++) {
+            ABOUT("%s %s %d", real_name(real_type), layout_name(layout), (int)output);
+            c.output = output;
             c.data.sample_weight = NULL;
             check_call(call_score, &c, "score");
             check_call(call_score_batch, &c, "score_batch");
         }
         for (int weighted = 0; weighted <= 1; weighted++) {
-            ABOUT("%s %s%s", real_name(real_type), covariance_name(covariance),
+            ABOUT("%s %s%s", real_name(real_type), layout_name(layout),
                   weighted ? " weighted" : "");
             c.data.sample_weight = weighted ? s.sample_weight : NULL;
             check_call(call_accumulate, &c, "accumulate");
@@ -265,9 +265,9 @@ static void test_failures_of_repairs(void) {
     static double x[ROWS * D];
     for (int64_t i = 0; i < ROWS * D; i++)
         x[i] = i / D < ROWS - 2 ? 1 : (double)i;
-    EACH_COVARIANCE(covariance) {
-        ABOUT("repair %s", covariance_name(covariance));
-        c = (call){.shape = {K, D, covariance},
+    EACH_LAYOUT(layout) {
+        ABOUT("repair %s", layout_name(layout));
+        c = (call){.shape = {K, D, layout},
                    .data = {x, FG_FLOAT64, ROWS, D, 1, NULL},
                    .options = {FG_START_DATA, 2, 40, 0, 0, 1},
                    .offsets = {0, 100, 200, 202, ROWS},
@@ -306,8 +306,8 @@ static void test_shapes_that_cannot_be_counted(void) {
     };
     const double x[2] = {0, 1};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        EACH_COVARIANCE(covariance) EACH_REAL_TYPE(real_type) {
-            const fg_shape shape = {sizes[i][0], sizes[i][1], covariance};
+        EACH_LAYOUT(layout) EACH_REAL_TYPE(real_type) {
+            const fg_shape shape = {sizes[i][0], sizes[i][1], layout};
             const fg_data data = {x, real_type, INT64_MAX, 0, 0, NULL};
             const fg_parameters none = {NULL, NULL, NULL, NULL};
             fg_parameters out = none;
@@ -316,10 +316,10 @@ static void test_shapes_that_cannot_be_counted(void) {
             fg_fit_result result = {0};
             fg_monitor monitor = {0};
             int64_t bad;
-            CONTEXT("%s %s K=%lld d=%lld", real_name(real_type), covariance_name(covariance),
+            CONTEXT("%s %s K=%lld d=%lld", real_name(real_type), layout_name(layout),
                     (long long)shape.n_components, (long long)shape.n_features);
             CHECK(fg_accumulate(&shape, &data, &none, 1, NULL, &s) == FG_NO_MEMORY, "accumulate");
-            CHECK(fg_score(&shape, &data, &none, FG_WANT_LABELS, 1, NULL, NULL) == FG_NO_MEMORY,
+            CHECK(fg_score(&shape, &data, &none, FG_OUTPUT_LABELS, 1, NULL, NULL) == FG_NO_MEMORY,
                   "score");
             for (int64_t n_init = 1; n_init <= 2; n_init++) {
                 const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, 0, n_init == 1};
@@ -331,15 +331,15 @@ static void test_shapes_that_cannot_be_counted(void) {
                 continue;
             const int64_t offsets[2] = {0, 2}, order = 0;
             const fg_problems problems = {1, shape.n_features, offsets, data, 0, NULL};
-            const fg_batch_options options = {.covariance = covariance,
+            const fg_batch_options options = {.layout = layout,
                                               .fit = {FG_START_KMEANS, 1, 1, 0, 0, 0},
                                               .candidates = &shape.n_components,
                                               .n_candidates = 1,
                                               .order = &order};
             fg_batch_result batch = {.parameters = none};
             CHECK(fg_fit_batch(&problems, &options, 1, &monitor, &batch) == FG_NO_MEMORY, "batch");
-            CHECK(fg_score_batch(&problems, &order, covariance, shape.n_components, &order, &none,
-                                 FG_WANT_LABELS, 1, &monitor, NULL, &bad) == FG_NO_MEMORY,
+            CHECK(fg_score_batch(&problems, &order, layout, shape.n_components, &order, &none,
+                                 FG_OUTPUT_LABELS, 1, &monitor, NULL, &bad) == FG_NO_MEMORY,
                   "score batch");
         }
     CONTEXT("tasks");

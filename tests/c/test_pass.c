@@ -26,19 +26,19 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
     int64_t *labels = allocate((size_t)n_rows * sizeof *labels);
     void *values = allocate(room);
     double *row = allocate(room);
-    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_WANT_LOG_LIKELIHOOD, 1, NULL, values) ==
+    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_OUTPUT_LOG_LIKELIHOOD, 1, NULL, values) ==
               FG_OK,
           "score");
     for (int64_t n = 0; n < n_rows; n++)
         row[n] = at(values, s->data.real_type, n);
     check_all("log-likelihood of row", row, e->row, n_rows);
-    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_WANT_RESPONSIBILITIES, 1, NULL, values) ==
+    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_OUTPUT_RESPONSIBILITIES, 1, NULL, values) ==
               FG_OK,
           "score");
     for (int64_t i = 0; i < n_rows * k_count; i++)
         row[i] = at(values, s->data.real_type, i);
     check_all("responsibility", row, e->responsibility, n_rows * k_count);
-    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_WANT_LABELS, 1, NULL, labels) == FG_OK,
+    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_OUTPUT_LABELS, 1, NULL, labels) == FG_OK,
           "score");
     for (int64_t n = 0; n < n_rows; n++) {
         const bounded *l = e->log_density + n * k_count;
@@ -57,7 +57,7 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
 static void check_shift(const mixture *m, fg_real_type real_type, const double *shift) {
     const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
     const double u = roundoff(real_type);
-    int common = m->shape.covariance == FG_TIED;
+    int common = m->shape.layout == FG_TIED;
     for (int64_t i = 0; i < k_count * d; i++)
         common &= shift[i] == shift[i % d];
     for (int64_t i = 0; i < k_count * d; i++) {
@@ -80,8 +80,8 @@ static void check_pass(const mixture *m, const samples *s) {
     sums truth = {0};
     EACH_INSTRUCTION_SET(isa) {
         CONTEXT("%s %s %s N=%lld d=%lld K=%lld%s", fg_isa_name(), real_name(s->data.real_type),
-                covariance_name(shape->covariance), (long long)n_rows, (long long)d,
-                (long long)k_count, s->sample_weight ? " weighted" : "");
+                layout_name(shape->layout), (long long)n_rows, (long long)d, (long long)k_count,
+                s->sample_weight ? " weighted" : "");
         CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &ours) == FG_OK,
               "accumulate");
         if (isa == 0) {
@@ -106,9 +106,8 @@ static void check_pass(const mixture *m, const samples *s) {
 
 static uint64_t seed = 1;
 
-static void check_size(fg_covariance covariance, int64_t n_rows, int64_t d, int64_t k,
-                       double spread) {
-    mixture m = mixture_new((fg_shape){k, d, covariance}, spread, seed++);
+static void check_size(fg_layout layout, int64_t n_rows, int64_t d, int64_t k, double spread) {
+    mixture m = mixture_new((fg_shape){k, d, layout}, spread, seed++);
     EACH_REAL_TYPE(real_type) {
         samples s = samples_new(&m, real_type, n_rows, seed % 2 == 0, seed);
         seed++;
@@ -127,7 +126,7 @@ static void test_small_sizes(void) {
     size_t turn = 0;
     for (size_t i = 0; i < sizeof features / sizeof *features; i++)
         for (size_t j = 0; j < sizeof components / sizeof *components; j++)
-            EACH_COVARIANCE(c)
+            EACH_LAYOUT(c)
     if (features[i] * components[j] <= 300)
         check_size(c, rows[turn++ % 13], features[i], components[j], 2);
 }
@@ -139,7 +138,7 @@ static void test_many_rows(void) {
     } sizes[] = {{127, 2, 3}, {128, 3, 2},  {129, 5, 4},  {255, 8, 1},  {257, 1, 5},
                  {513, 9, 2}, {1000, 2, 2}, {1000, 7, 3}, {129, 40, 1}, {130, 129, 1}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        EACH_COVARIANCE(c) check_size(c, sizes[i].n, sizes[i].d, sizes[i].k, 2);
+        EACH_LAYOUT(c) check_size(c, sizes[i].n, sizes[i].d, sizes[i].k, 2);
     check_size(FG_FULL, 35000, 1, 2, 2);
 }
 
@@ -152,7 +151,7 @@ static void test_many_components(void) {
 
 /* Far apart tied takes a shift for each component. */
 static void test_components_far_apart(void) {
-    EACH_COVARIANCE(c) {
+    EACH_LAYOUT(c) {
         check_size(c, 40, 3, 3, 5000);
         check_size(c, 40, 17, 2, 5000);
         check_size(c, 20, 33, 2, 5000);
@@ -199,7 +198,7 @@ static void check_layout(const mixture *m, const samples *s, const fg_statistics
 
 /* float samples in double arithmetic are the same as their double copies. */
 static void check_mixed(const mixture *m, const samples *s) {
-    const fg_about means = {NULL, 0};
+    const fg_shift_choice means = {NULL, 0};
     const fg_data as_double = {.x = s->x,
                                .real_type = FG_FLOAT64,
                                .n_rows = s->data.n_rows,
@@ -225,13 +224,13 @@ static void check_mixed(const mixture *m, const samples *s) {
 static void test_layouts_and_threads(void) {
     static const int64_t features[] = {1, 2, 3, 5, 9, 18, 34};
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
-        EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
             const int64_t d = features[f], n_rows = 1100;
             mixture m = mixture_new((fg_shape){3, d, c}, 2, seed++);
             samples s = samples_new(&m, real_type, n_rows, 1, seed++);
             fg_statistics plain = statistics_new(&m.shape), ours = statistics_new(&m.shape);
             EACH_INSTRUCTION_SET(isa) {
-                CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), covariance_name(c),
+                CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), layout_name(c),
                         (long long)d);
                 CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &plain) == FG_OK,
                       "accumulate");
@@ -262,7 +261,7 @@ static void test_layouts_and_threads(void) {
  * lane's rows has to stay in range. And the first of equal components is the label. */
 static void test_equal_components(void) {
     enum { MANY = 600, ALIKE_ROWS = 700 };
-    EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+    EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
         mixture one = mixture_new((fg_shape){1, 1, c}, 2, seed++);
         mixture m = mixture_new((fg_shape){MANY, 1, c}, 2, seed++);
         samples s = samples_new(&one, real_type, ALIKE_ROWS, 0, seed++);
@@ -276,7 +275,7 @@ static void test_equal_components(void) {
             m.parameters.precisions_cholesky[at] = one.parameters.precisions_cholesky[0];
         }
         EACH_INSTRUCTION_SET(isa) {
-            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), covariance_name(c));
+            CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), layout_name(c));
             CHECK(fg_accumulate(&one.shape, &s.data, &one.parameters, 1, NULL, &alone) == FG_OK &&
                       fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) == FG_OK,
                   "accumulate");
@@ -284,7 +283,7 @@ static void test_equal_components(void) {
             const double l = alone.log_likelihood, terms = fabs(l) + ALIKE_ROWS * log(MANY);
             CHECK(fabs(ours.log_likelihood - l) <= ALIKE_ROWS * roundoff(real_type) * terms,
                   "%.17g, not %.17g", ours.log_likelihood, l);
-            CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
+            CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, NULL, labels) ==
                       FG_OK,
                   "score");
             for (int64_t n = 0; n < ALIKE_ROWS; n++)
@@ -313,7 +312,7 @@ static void test_float_sums_are_short(void) {
         squares += x[n] * x[n];
     }
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
-        EACH_COVARIANCE(c) {
+        EACH_LAYOUT(c) {
             if (c == FG_SPHERICAL && f > 0) /* d squares a row are too much */
                 continue;
             const int64_t d = features[f];
@@ -322,7 +321,7 @@ static void test_float_sums_are_short(void) {
             const fg_data data = {x, FG_FLOAT32, MANY_ROWS, 1, 0, NULL}; /* all features alike */
             memset(m.parameters.means, 0, (size_t)d * sizeof(double));
             EACH_INSTRUCTION_SET(isa) {
-                CONTEXT("%s %s d=%lld", fg_isa_name(), covariance_name(c), (long long)d);
+                CONTEXT("%s %s d=%lld", fg_isa_name(), layout_name(c), (long long)d);
                 CHECK(fg_accumulate(&m.shape, &data, &m.parameters, 1, NULL, &ours) == FG_OK,
                       "accumulate");
                 for (int64_t i = 0; i < d; i++)
@@ -361,7 +360,7 @@ static void test_stops(void) {
             fg_monitor monitor = {.poll = stop_at_once};
             CONTEXT("%s %lld tasks", fg_isa_name(), (long long)works[i].n_tasks);
             memset(labels, 0xff, (size_t)n_rows * sizeof *labels);
-            CHECK(fg_score(shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, &monitor, labels) ==
+            CHECK(fg_score(shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, &monitor, labels) ==
                       FG_INTERRUPTED,
                   "not interrupted");
             CHECK(labels[n_rows - 1] == -1, "the last row has label %lld",
@@ -379,7 +378,7 @@ static void test_samples_not_finite(void) {
     static const int64_t features[] = {1, 2, 3, 4, 5, 9, 17, 33};
     static const double bad[] = {NAN, INFINITY, -INFINITY};
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
-        EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
             const int64_t d = features[f], n_rows = 9;
             mixture m = mixture_new((fg_shape){2, d, c}, 2, seed++);
             samples s = samples_new(&m, real_type, n_rows, 0, seed++);
@@ -388,7 +387,7 @@ static void test_samples_not_finite(void) {
             int64_t labels[9], component;
             EACH_INSTRUCTION_SET(isa) for (int64_t i = 0; i < n_rows * d; i++) {
                 CONTEXT("%s %s %s d=%lld sample %lld", fg_isa_name(), real_name(real_type),
-                        covariance_name(c), (long long)d, (long long)i);
+                        layout_name(c), (long long)d, (long long)i);
                 const double value = bad[i % 3], kept = s.x[i];
                 if (real_type == FG_FLOAT32)
                     ((float *)s.memory)[i] = (float)value;
@@ -397,8 +396,8 @@ static void test_samples_not_finite(void) {
                 CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) ==
                           FG_NOT_FINITE,
                       "accumulate took %g", value);
-                CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_WANT_LABELS, 1, NULL, labels) ==
-                          FG_NOT_FINITE,
+                CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, NULL,
+                               labels) == FG_NOT_FINITE,
                       "score took %g", value);
                 for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++)
                     CHECK(fg_start_parameters(&m.shape, &s.data, how, 4, 1e-6, 1, NULL, &start,
@@ -426,8 +425,8 @@ static void check_narrow(const mixture *m, const samples *s, double weight, doub
     const fg_parameters p = {(double[]){1 - weight, weight}, m->parameters.means, NULL, u};
     double values[2 * 20], row[20];
     CHECK(n_rows <= 20, "room");
-    CHECK(fg_score(&m->shape, &s->data, &p, FG_WANT_RESPONSIBILITIES, 1, NULL, values) == FG_OK &&
-              fg_score(&m->shape, &s->data, &p, FG_WANT_LOG_LIKELIHOOD, 1, NULL, row) == FG_OK,
+    CHECK(fg_score(&m->shape, &s->data, &p, FG_OUTPUT_RESPONSIBILITIES, 1, NULL, values) == FG_OK &&
+              fg_score(&m->shape, &s->data, &p, FG_OUTPUT_LOG_LIKELIHOOD, 1, NULL, row) == FG_OK,
           "score");
     for (int64_t n = 0; n < n_rows; n++) {
         const double first = at(values, s->data.real_type, 2 * n),
@@ -435,7 +434,7 @@ static void check_narrow(const mixture *m, const samples *s, double weight, doub
         const double l = at(row, s->data.real_type, n);
         CHECK(!isnan(l) && l < INFINITY, "row %lld has %g", (long long)n, l);
         CHECK(fabs(first + second - (l > -INFINITY)) < 1e-6, "shares %g and %g", first, second);
-        if (m->shape.covariance != FG_TIED && n < n_rows - 1)
+        if (m->shape.layout != FG_TIED && n < n_rows - 1)
             CHECK(first == 1 && second == 0, "row %lld, d=%lld: shares %g and %g", (long long)n,
                   (long long)d, first, second);
     }
@@ -444,7 +443,7 @@ static void check_narrow(const mixture *m, const samples *s, double weight, doub
 static void test_precisions_beyond_float(void) {
     static const int64_t features[] = {1, 2, 8, 9, 17, 33};
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
-        EACH_COVARIANCE(c) EACH_REAL_TYPE(real_type) {
+        EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
             const int64_t d = features[f], n_rows = 19;
             mixture m = mixture_new((fg_shape){2, d, c}, 2, seed++);
             samples s = samples_new(&m, real_type, n_rows, 0, seed++);
@@ -459,7 +458,7 @@ static void test_precisions_beyond_float(void) {
                 for (int64_t i = count / 2; i < count; i++)
                     u[i] = u[i] == 0 ? 0 : 1e150;
             EACH_INSTRUCTION_SET(isa) for (int weight = 0; weight <= 1; weight++) {
-                CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), covariance_name(c),
+                CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), layout_name(c),
                         (long long)d);
                 check_narrow(&m, &s, 0.25 * weight, u);
             }
