@@ -1,16 +1,20 @@
 /* Many independent fits: problems are handed to the threads one by one, and one that is large
- * beside the rest has all the threads inside it. Either way a problem's bits are those of its fit
- * alone. */
+ * beside the rest has all the threads inside it. Either way its result is identical to that of its
+ * fit alone. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "data.h"
-#include "em.h"
+#include "covariance.h"
+#include "history.h"
 #include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
+#include "pass.h"
+#include "random.h"
+#include "rows.h"
+#include "statistics.h"
 
 /* ---- problems ---- */
 
@@ -30,13 +34,13 @@ static fg_data problem_data(const fg_problems *problems, int64_t i) {
 /* ---- sharing out ---- */
 
 typedef struct batch batch;
-typedef fg_status (*problem_work)(batch *b, int64_t problem, int n_threads, fg_monitor *monitor);
+/* context: the threads and the monitor; the rows are the problem's own. */
+typedef fg_status (*problem_work)(const batch *b, int64_t problem, fg_context *context);
 
 struct batch {
     const fg_problems *problems;
     problem_work work;
     const void *job;
-    const int64_t *order;
     int64_t first; /* in order: those before it are done */
     fg_monitor *user;
     fg_monitor caller, others; /* for work on the calling thread, and on the others */
@@ -62,10 +66,10 @@ static void one_problem(int64_t task, int thread, fg_monitor *monitor, void *con
     (void)monitor; /* the batch has its own, which reports too */
     batch *b = context;
     fg_status status = FG_INTERRUPTED;
-    const int64_t problem = b->order[b->first + task];
     fg_monitor others = b->others; /* a monitor's clock is for one thread */
+    fg_context alone = {.n_threads = 1, .monitor = thread == 0 ? &b->caller : &others};
     if (!poll_stopped(b))
-        status = b->work(b, problem, 1, thread == 0 ? &b->caller : &others);
+        status = b->work(b, b->problems->order[b->first + task], &alone);
     if (status == FG_OK)
         atomic_fetch_add_explicit(&b->done, 1, memory_order_relaxed);
     else if (status != FG_INTERRUPTED)
@@ -80,18 +84,22 @@ static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_th
            fg_task_count(shape, n_rows) >= 4 * threads;
 }
 
-static fg_status run_problems(batch *b, const fg_shape *largest, int n_threads) {
+/* The job stands for all problems; context has the user's monitor. */
+static fg_status run_problems(const fg_context *context, batch *b, const fg_shape *largest) {
     const int64_t *offsets = b->problems->offsets, count = b->problems->n_problems;
     int64_t left = offsets[count] - offsets[0];
+    const int n_threads = context->n_threads;
+    b->user = context->monitor;
     b->caller = (fg_monitor){.poll = poll_user, .context = b};
     b->others = (fg_monitor){.poll = poll_stopped, .context = b};
+    fg_context all_threads = {.n_threads = n_threads, .monitor = &b->caller};
     fg_status status = FG_OK;
     for (; b->first < count; b->first++) {
-        const int64_t problem = b->order[b->first],
-                      n_rows = offsets[problem + 1] - offsets[problem];
+        const int64_t problem = b->problems->order[b->first];
+        const int64_t n_rows = offsets[problem + 1] - offsets[problem];
         if (!is_wide(largest, n_rows, left, n_threads))
             break;
-        status = b->work(b, problem, n_threads, &b->caller);
+        status = b->work(b, problem, &all_threads);
         if (status != FG_OK)
             break;
         b->done++;
@@ -105,10 +113,10 @@ static fg_status run_problems(batch *b, const fg_shape *largest, int n_threads) 
 
 /* ---- what became of a problem ---- */
 
-static uint64_t hash_row(const fg_data *data, int64_t row, int64_t d) {
+static uint64_t hash_row(const fg_rows *rows, int64_t row, int64_t d) {
     uint64_t hash = 0;
     for (int64_t j = 0; j < d; j++) {
-        const double value = fg_data_value(data, row, j) + 0.0; /* -0 equals 0 */
+        const double value = fg_rows_value(rows, row, j) + 0.0; /* -0 equals 0 */
         uint64_t bits;
         memcpy(&bits, &value, sizeof bits);
         hash = fg_random(hash ^ bits, 0);
@@ -116,29 +124,30 @@ static uint64_t hash_row(const fg_data *data, int64_t row, int64_t d) {
     return hash;
 }
 
-static int rows_are_equal(const fg_data *data, int64_t a, int64_t b, int64_t d) {
+static int rows_are_equal(const fg_rows *rows, int64_t a, int64_t b, int64_t d) {
     for (int64_t j = 0; j < d; j++)
-        if (!(fg_data_value(data, a, j) == fg_data_value(data, b, j)))
+        if (!(fg_rows_value(rows, a, j) == fg_rows_value(rows, b, j)))
             return 0;
     return 1;
 }
 
 /* Of the rows of positive weight, counted up to a limit; the limit, too, where there is no memory
  * to count in, or the user stops it. */
-static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit, fg_monitor *monitor) {
+static int64_t count_distinct(const fg_context *context, int64_t d, int64_t limit) {
+    const fg_rows *rows = context->rows;
     uint64_t room = 4;
     while (room < 2 * (uint64_t)limit)
         room *= 2;
     int64_t count = 0, *table = calloc(room, sizeof *table); /* row + 1, or 0 */
     if (!table)
         return limit;
-    for (int64_t n = 0; n < data->n_rows && count < limit; n++) {
-        if (fg_parallel_poll_piece(n, d, monitor))
+    for (int64_t n = 0; n < rows->data->n_rows && count < limit; n++) {
+        if (fg_parallel_poll_piece(n, d, context->monitor))
             count = limit;
-        if (data->sample_weight && !(data->sample_weight[n] > 0))
+        if (!fg_rows_counts(rows, n))
             continue;
-        uint64_t at = hash_row(data, n, d) % room;
-        while (table[at] && !rows_are_equal(data, table[at] - 1, n, d))
+        uint64_t at = hash_row(rows, n, d) % room;
+        while (table[at] && !rows_are_equal(rows, table[at] - 1, n, d))
             at = (at + 1) % room;
         count += !table[at];
         table[at] = n + 1;
@@ -147,12 +156,13 @@ static int64_t count_distinct(const fg_data *data, int64_t d, int64_t limit, fg_
     return count;
 }
 
-static int rows_are_finite(const fg_data *data, int64_t d, fg_monitor *monitor) {
+static int rows_are_finite(const fg_context *context, int64_t d) {
+    const fg_rows *rows = context->rows;
     double poison = 0;
-    for (int64_t n = 0; n < data->n_rows; n++) {
+    for (int64_t n = 0; n < rows->data->n_rows; n++) {
         for (int64_t j = 0; j < d; j++)
-            poison += fg_data_value(data, n, j) - fg_data_value(data, n, j);
-        if (fg_parallel_poll_piece(n, d, monitor))
+            poison += fg_rows_value(rows, n, j) - fg_rows_value(rows, n, j);
+        if (fg_parallel_poll_piece(n, d, context->monitor))
             break;
     }
     return poison == 0;
@@ -169,18 +179,17 @@ static int weights_are_good(const fg_data *data) {
 }
 
 /* Names the fault of the data where that is what an outcome comes from. */
-static fg_outcome explain(const fg_data *data, const fg_shape *shape, fg_outcome outcome,
-                          fg_monitor *monitor) {
+static fg_outcome explain(const fg_context *context, const fg_shape *shape, fg_outcome outcome) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    if (outcome == FG_OUT_OF_REACH && !rows_are_finite(data, d, monitor))
+    if (outcome == FG_OUT_OF_REACH && !rows_are_finite(context, d))
         return FG_BAD_ROWS;
     if (outcome == FG_OUT_OF_REACH || outcome == FG_OUT_OF_MEMORY)
         return outcome;
-    if (count_distinct(data, d, 2, monitor) == 1)
+    if (count_distinct(context, d, 2) == 1)
         return FG_CONSTANT;
     if (outcome != FG_LOST_COMPONENT && outcome != FG_COLLAPSED)
         return outcome;
-    return count_distinct(data, d, k_count, monitor) < k_count ? FG_TOO_FEW_DISTINCT : outcome;
+    return count_distinct(context, d, k_count) < k_count ? FG_TOO_FEW_DISTINCT : outcome;
 }
 
 /* ---- fits ---- */
@@ -227,20 +236,20 @@ typedef struct {
     double bic, aic;
 } trial;
 
-static double degrees_of_freedom(const fg_shape *shape) {
-    const double k = (double)shape->n_components, d = (double)shape->n_features;
-    double covariances = k;
-    switch (shape->layout) {
-    case FG_FULL: covariances = k * (d * (d + 1) / 2); break;
-    case FG_TIED: covariances = d * (d + 1) / 2; break;
-    case FG_DIAG: covariances = k * d; break;
-    default: break;
-    }
-    return covariances + k * d + k - 1;
+/* How a fit that ended without a mixture, or with one, came out. */
+static fg_outcome outcome_of(const trial *t, fg_status status, int repaired) {
+    if (status != FG_OK)
+        return status == FG_SINGULAR     ? FG_COLLAPSED
+               : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
+                                         : FG_OUT_OF_MEMORY;
+    for (int64_t k = 0; k < t->shape.n_components; k++)
+        if (!(t->parameters.weights[k] > 0))
+            return FG_LOST_COMPONENT;
+    return repaired ? FG_REPAIRED : t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
 }
 
-static fg_status try_candidate(const fg_batch_options *options, const fg_data *data,
-                               int64_t problem, int n_threads, fg_monitor *monitor, trial *t) {
+static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
+                               fg_context *context, trial *t) {
     const fg_shape *shape = &t->shape;
     const part_sizes n = sizes_of(shape);
     const part_sizes step = {options->weights_each ? n.weights : 0,
@@ -248,14 +257,12 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
                              options->precisions_each ? n.covariances : 0};
     const fg_parameters given = parameters_of(&options->given, &step, problem);
     double log_likelihood = 0, weight_sum = 0;
-    fg_history history = {0};
-    fg_status status = fg_fit(shape, data, &options->fit, &given, options->seeds[problem],
-                              n_threads, monitor, &t->parameters, &history, &t->fit);
-    const int repaired = history.n_repairs > 0;
-    fg_history_free(&history);
+    fg_status status = fg_fit(context, shape, &options->fit, &given, options->seeds[problem],
+                              &t->parameters, &t->fit);
+    const int repaired = t->fit.history.n_repairs > 0;
+    fg_history_free(&t->fit.history);
     if (status == FG_OK)
-        status = fg_log_likelihood(shape, data, &t->parameters, n_threads, monitor, &log_likelihood,
-                                   &weight_sum);
+        status = fg_log_likelihood(context, shape, &t->parameters, &log_likelihood, &weight_sum);
     if (status == FG_INTERRUPTED)
         return status;
     /* with max_iter = 0 that was the first pass over the rows */
@@ -266,25 +273,19 @@ static fg_status try_candidate(const fg_batch_options *options, const fg_data *d
         status = FG_NOT_FINITE;
     t->fitted = status == FG_OK;
     if (t->fitted) {
-        const double penalty = degrees_of_freedom(shape);
+        const double penalty = fg_free_parameters(shape);
         t->bic = penalty * log(weight_sum) - 2 * log_likelihood;
         t->aic = penalty * 2 - 2 * log_likelihood;
-        t->outcome = repaired ? FG_REPAIRED : t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
-        for (size_t k = 0; k < n.weights; k++)
-            t->outcome = t->parameters.weights[k] > 0 ? t->outcome : FG_LOST_COMPONENT;
-    } else
-        t->outcome = status == FG_SINGULAR     ? FG_COLLAPSED
-                     : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
-                                               : FG_OUT_OF_MEMORY;
-    t->outcome = explain(data, shape, t->outcome, monitor);
-    return monitor && monitor->stopped ? FG_INTERRUPTED : FG_OK;
+    }
+    t->outcome = explain(context, shape, outcome_of(t, status, repaired));
+    return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
 }
 
 /* The best candidate that could be fitted; where there is none, the first one. */
-static fg_status try_all(const fit_job *job, const fg_data *data, int64_t problem, int n_threads,
-                         fg_monitor *monitor, double *memory, double *out_criteria,
-                         trial *out_best) {
+static fg_status try_all(const fit_job *job, int64_t problem, fg_context *context, double *memory,
+                         double *out_criteria, trial *out_best) {
     const fg_batch_options *options = job->options;
+    const int64_t n_rows = context->rows->data->n_rows;
     double *spare = memory + fg_parameters_count(&job->largest);
     double least = INFINITY;
     for (int64_t c = 0; c < options->n_candidates; c++) {
@@ -292,8 +293,8 @@ static fg_status try_all(const fit_job *job, const fg_data *data, int64_t proble
         t.shape.n_components = options->candidates[c];
         t.parameters = fg_parameters_in(&t.shape, memory);
         t.fit.lower_bound = -INFINITY;
-        if (data->n_rows >= 2 && data->n_rows >= t.shape.n_components) {
-            const fg_status status = try_candidate(options, data, problem, n_threads, monitor, &t);
+        if (n_rows >= 2 && n_rows >= t.shape.n_components) {
+            const fg_status status = try_candidate(options, problem, context, &t);
             if (status != FG_OK)
                 return status;
             if (t.outcome == FG_OUT_OF_MEMORY) { /* it might have been the best */
@@ -334,7 +335,7 @@ static void write_result(const fit_job *job, int64_t problem, const trial *best,
 }
 
 /* Writes only when all candidates are tried: an interrupt leaves nothing half done. */
-static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monitor *monitor) {
+static fg_status fit_problem(const batch *b, int64_t problem, fg_context *context) {
     const fit_job *job = b->job;
     const fg_data data = problem_data(b->problems, problem);
     const size_t parameters = fg_parameters_count(&job->largest);
@@ -349,8 +350,12 @@ static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monito
         criteria[c] = NAN;
     trial best = {.outcome = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_WEIGHTS};
     fg_status status = FG_OK;
-    if (data.n_rows >= 2 && weights_are_good(&data))
-        status = try_all(job, &data, problem, n_threads, monitor, memory, criteria, &best);
+    if (data.n_rows >= 2 && weights_are_good(&data)) {
+        fg_rows rows;
+        fg_rows_open(&data, &rows);
+        context->rows = &rows;
+        status = try_all(job, problem, context, memory, criteria, &best);
+    }
     if (status == FG_OK)
         write_result(job, problem, &best, criteria);
     fg_release(memory);
@@ -358,38 +363,32 @@ static fg_status fit_problem(batch *b, int64_t problem, int n_threads, fg_monito
 }
 
 static int64_t largest_of(const int64_t *candidates, int64_t n) {
-    int64_t max_components = 1;
+    int64_t largest = 1;
     for (int64_t c = 0; c < n; c++)
-        max_components = candidates[c] > max_components ? candidates[c] : max_components;
-    return max_components;
+        largest = candidates[c] > largest ? candidates[c] : largest;
+    return largest;
 }
 
-fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *options, int n_threads,
-                       fg_monitor *monitor, fg_batch_result *out) {
+fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
+                       const fg_batch_options *options, fg_batch_result *out) {
     const int64_t max_components = largest_of(options->candidates, options->n_candidates);
     const fit_job job = {options, {max_components, problems->n_features, options->layout}, out};
     if (!fg_shape_is_countable(&job.largest))
         return FG_NO_MEMORY;
-    batch b = {.problems = problems,
-               .work = fit_problem,
-               .job = &job,
-               .order = options->order,
-               .user = monitor};
-    return run_problems(&b, &job.largest, n_threads);
+    batch b = {.problems = problems, .work = fit_problem, .job = &job};
+    return run_problems(context, &b, &job.largest);
 }
 
 /* ---- scores ---- */
 
 typedef struct {
+    const fg_score_batch_options *options;
     fg_shape largest;
-    const int64_t *n_components;
-    const fg_parameters *parameters;
-    fg_output output;
     char *out;
     _Atomic int64_t *bad_problem;
 } score_job;
 
-/* Moves rows apart, to rows of most; what is between has no value. */
+/* Moves rows apart, to rows of max_components; what is between has no value. */
 static void pad_rows(char *rows, int64_t n_rows, size_t k_bytes, size_t padded_bytes) {
     for (size_t n = (size_t)n_rows; n-- > 0;) {
         memmove(rows + n * padded_bytes, rows + n * k_bytes, k_bytes);
@@ -397,17 +396,24 @@ static void pad_rows(char *rows, int64_t n_rows, size_t k_bytes, size_t padded_b
     }
 }
 
-static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_monitor *monitor) {
+static void keep_first(_Atomic int64_t *bad_problem, int64_t problem) {
+    int64_t first = atomic_load(bad_problem);
+    while (problem < first && !atomic_compare_exchange_weak(bad_problem, &first, problem))
+        ;
+}
+
+static fg_status score_problem(const batch *b, int64_t problem, fg_context *context) {
     const score_job *job = b->job;
+    const fg_score_batch_options *options = job->options;
     const fg_data data = problem_data(b->problems, problem);
-    const fg_shape shape = {job->n_components[problem], job->largest.n_features,
-                            job->largest.layout};
+    fg_shape shape = job->largest;
+    shape.n_components = options->n_components[problem];
     const part_sizes room = sizes_of(&job->largest);
-    const fg_parameters parameters = parameters_of(job->parameters, &room, problem);
+    const fg_parameters parameters = parameters_of(&options->parameters, &room, problem);
     const size_t real = data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
     const size_t columns =
-        job->output == FG_OUTPUT_RESPONSIBILITIES ? (size_t)job->largest.n_components : 1;
-    const size_t row = job->output == FG_OUTPUT_LABELS ? sizeof(int64_t) : columns * real;
+        options->output == FG_OUTPUT_RESPONSIBILITIES ? (size_t)options->max_components : 1;
+    const size_t row = options->output == FG_OUTPUT_LABELS ? sizeof(int64_t) : columns * real;
     char *out = job->out + (size_t)(b->problems->offsets[problem] - b->problems->offsets[0]) * row;
     if (shape.n_components == 0) { /* all bits set: NaN, and -1 */
         memset(out, 0xff, (size_t)data.n_rows * row);
@@ -415,35 +421,29 @@ static fg_status score_problem(batch *b, int64_t problem, int n_threads, fg_moni
     }
     if (data.n_rows == 0)
         return FG_OK;
-    const fg_status status =
-        fg_score(&shape, &data, &parameters, job->output, n_threads, monitor, out);
+    const fg_rows rows = {&data, 1};
+    context->rows = &rows;
+    const fg_status status = fg_score(context, &shape, &parameters, options->output, out);
     if (status == FG_OK && (size_t)shape.n_components < columns)
         pad_rows(out, data.n_rows, (size_t)shape.n_components * real, row);
     if (status == FG_NOT_FINITE) {
-        int64_t first = atomic_load(job->bad_problem);
-        while (problem < first && !atomic_compare_exchange_weak(job->bad_problem, &first, problem))
-            ;
+        keep_first(job->bad_problem, problem);
         return FG_OK;
     }
     return status;
 }
 
-fg_status fg_score_batch(const fg_problems *problems, const int64_t *order, fg_layout layout,
-                         int64_t max_components, const int64_t *n_components,
-                         const fg_parameters *parameters, fg_output output, int n_threads,
-                         fg_monitor *monitor, void *out, int64_t *out_problem) {
+fg_status fg_score_batch(fg_context *context, const fg_problems *problems,
+                         const fg_score_batch_options *options, void *out, int64_t *out_problem) {
     _Atomic int64_t bad_problem = INT64_MAX;
-    const score_job job = {{max_components, problems->n_features, layout},
-                           n_components,
-                           parameters,
-                           output,
+    const score_job job = {options,
+                           {options->max_components, problems->n_features, options->layout},
                            out,
                            &bad_problem};
     if (!fg_shape_is_countable(&job.largest))
         return FG_NO_MEMORY;
-    batch b = {
-        .problems = problems, .work = score_problem, .job = &job, .order = order, .user = monitor};
-    const fg_status status = run_problems(&b, &job.largest, n_threads);
+    batch b = {.problems = problems, .work = score_problem, .job = &job};
+    const fg_status status = run_problems(context, &b, &job.largest);
     *out_problem = bad_problem;
     return status == FG_OK && bad_problem < INT64_MAX ? FG_NOT_FINITE : status;
 }

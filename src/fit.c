@@ -1,10 +1,11 @@
-/* A whole fit: a start, passes until they converge, and the best of several starts. A start that
- * ends in a singular covariance fails the fit only where all do. */
+/* A whole fit: a start, iterations until they converge, and the best of several starts. A start
+ * that ends in a singular covariance fails the fit only where all do. */
 #include <math.h>
 
 #include "em.h"
 #include "memory.h"
 #include "parameters.h"
+#include "random.h"
 #include "repair.h"
 #include "start.h"
 #include "statistics.h"
@@ -13,83 +14,101 @@
  * should not choose. */
 static const double MARGIN = 1e-6;
 
-/* One start, and its passes. */
-static fg_status fit_once(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
-                          const fg_parameters *given, uint64_t seed, int64_t init,
-                          fg_repairer *repairer, int n_threads, fg_monitor *monitor,
-                          fg_parameters *parameters, fg_history *out_history,
+/* What the starts of one fit share. */
+typedef struct {
+    fg_context *context;
+    const fg_shape *shape;
+    const fg_fit_options *options;
+    const fg_parameters *given;
+    fg_step step;
+    fg_starter starter;    /* unless all parameters are given */
+    fg_repairer *repairer; /* or NULL */
+} fit;
+
+static int all_are_given(const fg_parameters *given) {
+    return given->weights && given->means && given->precisions_cholesky;
+}
+
+/* One start, and its iterations. */
+static fg_status fit_once(fit *f, uint64_t seed, int64_t init, fg_parameters *parameters,
                           fg_fit_result *result) {
-    const int all_given = given->weights && given->means && given->precisions_cholesky;
     fg_status status = FG_OK;
-    if (!all_given)
-        status = fg_start_parameters(shape, data, options->start, fg_random(seed, (uint64_t)init),
-                                     options->reg_covar, n_threads, monitor, parameters,
-                                     &result->component);
-    if (status == FG_SINGULAR && given->precisions_cholesky) /* the start's own are not needed */
+    if (!all_are_given(f->given))
+        status = fg_start_parameters(&f->starter, &f->step, fg_random(seed, (uint64_t)init),
+                                     &f->options->m_step, parameters);
+    if (status == FG_SINGULAR && f->given->precisions_cholesky) /* the start's are not needed */
         status = FG_OK;
-    fg_parameters_copy(shape, given, parameters);
-    if (repairer && (status == FG_OK || status == FG_SINGULAR)) {
-        fg_repairer_restart(shape, repairer);
-        status = fg_repair_parameters(shape, data, repairer, 0, n_threads, monitor, parameters,
-                                      out_history, &result->component);
+    fg_parameters_copy(f->shape, f->given, parameters);
+    if (f->repairer && (status == FG_OK || status == FG_SINGULAR)) {
+        fg_repairer_restart(f->repairer);
+        status = fg_repair_parameters(f->repairer, 0, parameters, &result->history);
     }
-    if (status == FG_OK && options->max_iter > 0)
-        status = fg_em(shape, data, options, init, repairer, n_threads, monitor, parameters,
-                       out_history, result);
+    if (status == FG_OK && f->options->max_iter > 0)
+        status = fg_em(&f->step, f->options, f->repairer, init, parameters, result);
     return status;
 }
 
-fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
-                 const fg_parameters *given, uint64_t seed, int n_threads, fg_monitor *monitor,
-                 fg_parameters *out_parameters, fg_history *out_history,
-                 fg_fit_result *out_result) {
+/* The best of several starts. */
+static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_parameters *out_parameters,
+                         fg_fit_result *out_result) {
     const double before = out_result->lower_bound;
-    double *memory = NULL;
-    if (!fg_shape_is_countable(shape))
-        return FG_NO_MEMORY;
-    fg_parameters trial = *out_parameters;
-    if (options->n_init > 1) {
-        memory = fg_doubles(fg_parameters_count(shape));
-        if (!memory)
-            return FG_NO_MEMORY;
-        trial = fg_parameters_in(shape, memory);
-    }
-    fg_repairer repairer = {NULL, NULL};
+    fg_monitor *monitor = f->context->monitor;
     fg_status status = FG_OK;
-    if (options->repair)
-        status = fg_repairer_open(shape, data, n_threads, monitor, &repairer);
-    fg_fit_result first_failure;
-    int64_t kept = 0, failed = 0;
-    for (int64_t init = 0; status == FG_OK && init < options->n_init; init++) {
+    int64_t kept = 0, failed = 0, first_singular = -1;
+    for (int64_t init = 0; status == FG_OK && init < f->options->n_init; init++) {
         fg_fit_result result = {.lower_bound = before};
-        fg_history history = {0};
         if (monitor && monitor->report &&
             monitor->report(monitor->context, init, 0, before, INFINITY))
             status = FG_INTERRUPTED;
         if (status == FG_OK)
-            status = fit_once(shape, data, options, given, seed, init,
-                              options->repair ? &repairer : NULL, n_threads, monitor, &trial,
-                              &history, &result);
-        const int collapsed = status == FG_SINGULAR; /* which another start need not */
-        if (collapsed) {
-            first_failure = failed++ ? first_failure : result;
+            status = fit_once(f, seed, init, trial, &result);
+        const int is_singular = status == FG_SINGULAR; /* which another start need not be */
+        if (is_singular) {
+            first_singular = failed++ ? first_singular : f->context->singular_component;
             status = FG_OK;
         }
-        if (!collapsed && (kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
+        if (!is_singular && (kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
             kept++;
+            if (trial != out_parameters)
+                fg_parameters_copy(f->shape, trial, out_parameters);
+            fg_history_free(&out_result->history);
             *out_result = result;
-            if (memory)
-                fg_parameters_copy(shape, &trial, out_parameters);
-            fg_history_free(out_history);
-            *out_history = history;
         } else
-            fg_history_free(&history);
+            fg_history_free(&result.history);
     }
     if (status == FG_OK && kept == 0) {
-        *out_result = first_failure;
+        f->context->singular_component = first_singular;
         status = FG_SINGULAR;
     }
+    return status;
+}
+
+fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_options *options,
+                 const fg_parameters *given, uint64_t seed, fg_parameters *out_parameters,
+                 fg_fit_result *out_result) {
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
+    fit f = {.context = context, .shape = shape, .options = options, .given = given};
+    fg_repairer repairer = {0};
+    fg_parameters trial = *out_parameters;
+    double *memory = NULL;
+    fg_status status = fg_step_open(context, shape, &f.step);
+    if (status == FG_OK && options->n_init > 1) {
+        memory = fg_doubles(fg_parameters_count(shape));
+        trial = fg_parameters_in(shape, memory);
+        status = memory ? FG_OK : FG_NO_MEMORY;
+    }
+    if (status == FG_OK && options->repair) {
+        f.repairer = &repairer;
+        status = fg_repairer_open(context, shape, &repairer);
+    }
+    if (status == FG_OK && !all_are_given(given))
+        status = fg_starter_open(context, shape, options->start, &f.starter);
+    if (status == FG_OK)
+        status = fit_all(&f, seed, memory ? &trial : out_parameters, out_parameters, out_result);
+    fg_starter_close(&f.starter);
     fg_repairer_close(&repairer);
+    fg_step_close(&f.step);
     fg_release(memory);
     return status;
 }

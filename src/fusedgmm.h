@@ -1,6 +1,7 @@
 /* The C core's public header: sizes, data, parameters, statistics, status codes.
  *
- * Data flows one way: em -> kernels -> simd, and back by statistics -> parameters.
+ * Data flows one way: fit -> em -> pass -> kernels -> simd, and back by statistics -> parameters ->
+ * covariance.
  * Parameters and statistics are always double; data are float or double. */
 #ifndef FUSEDGMM_H
 #define FUSEDGMM_H
@@ -9,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* How covariances are stored: a matrix each, one matrix for all, variances, one variance each. */
 typedef enum { FG_FULL, FG_TIED, FG_DIAG, FG_SPHERICAL } fg_layout;
 typedef enum { FG_FLOAT32, FG_FLOAT64 } fg_real_type;
 typedef enum { FG_START_KMEANS, FG_START_KMEANS_PP, FG_START_RANDOM, FG_START_DATA } fg_start;
@@ -17,7 +19,7 @@ typedef enum {
     FG_OK = 0,
     FG_NO_MEMORY,
     FG_INTERRUPTED,
-    FG_SINGULAR,   /* a covariance is not positive definite; the component is reported */
+    FG_SINGULAR,   /* a covariance is not positive definite; the context says which */
     FG_NOT_FINITE, /* the data, or the log-likelihood */
 } fg_status;
 
@@ -67,6 +69,23 @@ typedef struct {
     int stopped;
 } fg_monitor;
 
+/* Where the rows are; see rows.h. */
+typedef struct {
+    const fg_data *data;
+    double weight_scale; /* a power of two that makes the largest sample weight about one */
+} fg_rows;
+
+/* Reads the sample weights once. The data stay the caller's. */
+void fg_rows_open(const fg_data *data, fg_rows *out);
+
+/* What the calls below carry with them. */
+typedef struct {
+    const fg_rows *rows; /* NULL where none are read */
+    int n_threads;
+    fg_monitor *monitor;        /* or NULL */
+    int64_t singular_component; /* out, with FG_SINGULAR; -1: the tied covariance */
+} fg_context;
+
 typedef enum { FG_OUTPUT_LABELS, FG_OUTPUT_RESPONSIBILITIES, FG_OUTPUT_LOG_LIKELIHOOD } fg_output;
 
 /* dispatch */
@@ -91,26 +110,32 @@ typedef struct {
 void fg_call_begin(int n_threads, fg_call *out_call);
 void fg_call_end(const fg_call *call);
 
-/* statistics */
+/* covariance */
 size_t fg_moment_count(const fg_shape *shape);     /* doubles in sxx */
 size_t fg_covariance_count(const fg_shape *shape); /* doubles in covariances */
+/* The factors of the parameters' precisions, from their covariances. */
+fg_status fg_precision_cholesky(fg_context *context, const fg_shape *shape,
+                                const fg_parameters *parameters);
 
-/* parameters */
-fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, double reg_covar,
-                      fg_monitor *monitor, fg_parameters *out_parameters, int64_t *out_component);
-fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances,
-                                fg_monitor *monitor, double *out_precisions_cholesky,
-                                int64_t *out_component);
+/* statistics: not for those of a pass that go on being summed */
+/* Takes the sums about another shift. */
+void fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *statistics);
+/* into += from, about a shift where neither loses digits; from is moved there, too. */
+fg_status fg_statistics_merge(const fg_shape *shape, fg_statistics *from, fg_statistics *into);
 
-/* em: one pass, and the loop of passes */
+/* parameters: the M step */
+typedef struct {
+    double reg_covar; /* added to every variance */
+} fg_m_step;
+fg_status fg_maximize(fg_context *context, const fg_shape *shape, const fg_m_step *options,
+                      const fg_statistics *statistics, fg_parameters *out);
+
+/* pass */
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads find no work */
-fg_status fg_accumulate(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                        int n_threads, fg_monitor *monitor, fg_statistics *out_statistics);
-fg_status fg_score(const fg_shape *shape, const fg_data *data, const fg_parameters *parameters,
-                   fg_output output, int n_threads, fg_monitor *monitor, void *out);
-
-/* Number n of the random numbers that follow from a seed (splitmix64). */
-uint64_t fg_random(uint64_t seed, uint64_t n);
+fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                        fg_statistics *out);
+fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                   fg_output output, void *out);
 
 /* fit: a start, passes until they converge, and the best of several */
 
@@ -118,19 +143,20 @@ uint64_t fg_random(uint64_t seed, uint64_t n);
 typedef struct {
     fg_start start;
     int64_t n_init, max_iter;
-    double tol, reg_covar;
-    int repair; /* mend components that collapse or die; otherwise FG_SINGULAR, and weight zero */
+    double tol;
+    fg_m_step m_step;
+    int repair; /* singular covariances and empty components; else FG_SINGULAR, and weight zero */
 } fg_fit_options;
 
-/* A component that was mended: what was done, in which iteration (0: in the start), to which one
- * (-1: the tied covariance), and the row of its new place, or -1. */
+/* A repair: what was done, in which iteration (0: in the start), to which component (-1: the tied
+ * covariance), and the row of its new place, or -1. */
 typedef enum { FG_FLOORED, FG_RESEEDED } fg_repair_kind;
 typedef struct {
     fg_repair_kind kind;
     int64_t iteration, component, row;
 } fg_repair;
 
-/* What happened in a fit: zero it, pass it, free it. */
+/* What happened in a fit. */
 typedef struct {
     double *lower_bounds; /* after each iteration */
     int64_t n_bounds, bounds_room;
@@ -140,20 +166,20 @@ typedef struct {
 
 void fg_history_free(fg_history *history);
 
-/* lower_bound: of the kept start; its value before a fit is that of the given parameters' own last
- * iteration, -infinity where there was none. */
+/* Of the kept start. lower_bound: before a fit, that of the given parameters' own last iteration,
+ * -infinity where there was none. history: zero before a fit, freed by the caller. */
 typedef struct {
     double lower_bound;
     int64_t n_iter;
     int converged;
-    int64_t component; /* with a singular covariance; -1: the tied one */
+    fg_history history;
 } fg_fit_result;
 
 /* given: starting values that replace those of the start, where not NULL; covariances go with
  * precisions_cholesky. */
-fg_status fg_fit(const fg_shape *shape, const fg_data *data, const fg_fit_options *options,
-                 const fg_parameters *given, uint64_t seed, int n_threads, fg_monitor *monitor,
-                 fg_parameters *out_parameters, fg_history *out_history, fg_fit_result *out_result);
+fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_options *options,
+                 const fg_parameters *given, uint64_t seed, fg_parameters *out_parameters,
+                 fg_fit_result *out_result);
 
 /* batch: many fits, their problems shared out among the threads */
 
@@ -164,7 +190,8 @@ typedef struct {
     const int64_t *offsets; /* n_problems + 1 */
     fg_data rows;
     int64_t gap; /* elements between the end of a problem and the next; sample_weight has none */
-    const fg_data *each; /* n_problems, or NULL */
+    const fg_data *each;  /* n_problems, or NULL */
+    const int64_t *order; /* n_problems: in which they are begun, the largest first */
 } fg_problems;
 
 /* How a problem ended. Up to FG_TOO_FEW_DISTINCT there may be a mixture; of those behind, only
@@ -182,7 +209,7 @@ typedef enum {
     FG_OUT_OF_REACH, /* rows so far from every component that their density is zero */
     FG_OUT_OF_MEMORY,
     FG_NOT_RUN,  /* interrupted before */
-    FG_REPAIRED, /* with components that were mended; converged or not */
+    FG_REPAIRED, /* with components that were repaired; converged or not */
 } fg_outcome;
 
 /* Every problem is fitted with each of n_candidates numbers of components; the one with the least
@@ -197,7 +224,6 @@ typedef struct {
     fg_parameters given;
     int weights_each, means_each, precisions_each;
     const uint32_t *seeds; /* n_problems */
-    const int64_t *order;  /* n_problems: largest first */
 } fg_batch_options;
 
 /* Room for the largest candidate K in every problem; what is not written stays as it was. */
@@ -210,15 +236,23 @@ typedef struct {
     uint8_t *converged;              /* n_problems */
 } fg_batch_result;
 
-fg_status fg_fit_batch(const fg_problems *problems, const fg_batch_options *options, int n_threads,
-                       fg_monitor *monitor, fg_batch_result *out);
-/* Scores every row by its own problem's mixture, in the order of the problems: parameters as in
- * fg_batch_result, with room for most components; of those a problem has n_components, 0 where it
- * has no mixture. Responsibilities are written in rows of most. Where there is no value, all bits
- * are set: NaN, and -1. FG_NOT_FINITE comes with the first problem whose rows are not. */
-fg_status fg_score_batch(const fg_problems *problems, const int64_t *order, fg_layout layout,
-                         int64_t max_components, const int64_t *n_components,
-                         const fg_parameters *parameters, fg_output output, int n_threads,
-                         fg_monitor *monitor, void *out, int64_t *out_problem);
+fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
+                       const fg_batch_options *options, fg_batch_result *out);
+
+/* Parameters as in fg_batch_result, with room for max_components; of those a problem has
+ * n_components, 0 where it has no mixture. */
+typedef struct {
+    fg_layout layout;
+    int64_t max_components;
+    const int64_t *n_components;
+    fg_parameters parameters;
+    fg_output output;
+} fg_score_batch_options;
+
+/* Scores every row by its own problem's mixture, in the order of the problems. Responsibilities are
+ * written in rows of max_components. Where there is no value, all bits are set: NaN, and -1.
+ * FG_NOT_FINITE comes with the first problem whose rows are not. */
+fg_status fg_score_batch(fg_context *context, const fg_problems *problems,
+                         const fg_score_batch_options *options, void *out, int64_t *out_problem);
 
 #endif

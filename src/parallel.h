@@ -15,8 +15,12 @@ fg_status fg_parallel_run(int64_t n_tasks, int n_threads, fg_monitor *monitor,
 /* Whether the user wants to stop; asks at most every 20 ms. Once it says so, it always does. */
 int fg_parallel_poll(fg_monitor *monitor);
 
-/* The same before piece i of many, each with so many numbers: of small ones, which cost less than
- * the clock, now and then. No stretch is longer than a piece, or than some 100,000 numbers. */
+/* Whether the user has stopped the work. */
+static inline int fg_stopped(const fg_monitor *monitor) { return monitor && monitor->stopped; }
+
+/* The same as fg_parallel_poll before piece i of many, each with so many numbers: of small ones,
+ * which cost less than the clock, now and then. No stretch is longer than a piece, or than some
+ * 100,000 numbers. */
 static inline int fg_parallel_poll_piece(int64_t i, int64_t numbers, fg_monitor *monitor) {
     return (numbers >= 4096 || i % 64 == 63) && fg_parallel_poll(monitor);
 }

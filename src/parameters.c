@@ -1,10 +1,12 @@
 /* The M step: sums -> weights, means, covariances and the factors of the precisions. */
+#include "parameters.h"
+
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "covariance.h"
 #include "parallel.h"
-#include "parameters.h"
 
 size_t fg_parameters_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
@@ -32,142 +34,95 @@ void fg_parameters_copy(const fg_shape *shape, const fg_parameters *from, fg_par
     copy_part(from->precisions_cholesky, covariances, to->precisions_cholesky);
 }
 
-/* to -= factor from, n numbers in a row: what both halves of the factorisation consist of. */
-static void subtract_multiple(double factor, const double *restrict from, int64_t n,
-                              double *restrict to) {
-    for (int64_t i = 0; i < n; i++)
-        to[i] -= factor * from[i];
-}
+/* ---- the M step ---- */
 
-/* Whether to stop, asked where a row of the factorisation takes a while. */
-static int interrupted(int64_t d, fg_monitor *monitor) {
-    return d >= 128 && fg_parallel_poll(monitor);
-}
+/* One component's part of the sums: delta, the step from its shift to its mean, is sx / nk. */
+typedef struct {
+    double per_nk; /* 1 / nk; 0 where the component is empty */
+    const double *sx, *sxx;
+    double reg_covar;
+} component_sums;
 
-/* Upper U with A^-1 = U U^T: A = R^T R, U = R^-1, both by rows and in place. FG_SINGULAR where A is
- * not positive definite. */
-static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor, double *out) {
+/* sxx / nk - delta delta^T */
+static void update_full(const component_sums *s, int64_t d, double *out) {
+    const double *sxx = s->sxx, *sx = s->sx, per_nk = s->per_nk;
     for (int64_t i = 0; i < d; i++)
-        for (int64_t j = 0; j < d; j++)
-            out[i * d + j] = j < i ? 0 : a[i * d + j];
+        for (int64_t j = 0; j <= i; j++) {
+            const double value = *sxx++ * per_nk - (sx[i] * per_nk) * (sx[j] * per_nk);
+            out[i * d + j] = out[j * d + i] = value + (i == j ? s->reg_covar : 0);
+        }
+}
+
+static void update_diagonal(const component_sums *s, int64_t d, double *out) {
     for (int64_t i = 0; i < d; i++) {
-        double *row = out + i * d;
-        if (!(row[i] > 0) || !isfinite(row[i]))
-            return FG_SINGULAR;
-        if (interrupted(d, monitor))
-            return FG_INTERRUPTED;
-        const double root = sqrt(row[i]);
-        row[i] = root;
-        for (int64_t j = i + 1; j < d; j++)
-            row[j] /= root;
-        for (int64_t j = i + 1; j < d; j++)
-            subtract_multiple(row[j], row + j, d - j, out + j * d + j);
+        const double delta = s->sx[i] * s->per_nk;
+        out[i] = s->sxx[i] * s->per_nk - delta * delta + s->reg_covar;
     }
-    for (int64_t i = d - 1; i >= 0; i--) {
-        double *row = out + i * d;
-        const double scale = 1 / row[i];
-        if (interrupted(d, monitor))
-            return FG_INTERRUPTED;
-        for (int64_t l = d - 1; l > i; l--) { /* from the end: row[l] must still be R's */
-            const double factor = row[l];
-            row[l] = 0;
-            subtract_multiple(factor, out + l * d + l, d - l, row + l);
-        }
-        row[i] = 1;
-        for (int64_t j = i; j < d; j++)
-            row[j] *= scale;
-    }
-    return FG_OK;
 }
 
-fg_status fg_precision_cholesky(const fg_shape *shape, const double *covariances,
-                                fg_monitor *monitor, double *out_precisions_cholesky,
-                                int64_t *out_component) {
-    const int64_t d = shape->n_features;
-    if (shape->layout == FG_FULL || shape->layout == FG_TIED) {
-        const int64_t matrices = shape->layout == FG_FULL ? shape->n_components : 1;
-        fg_status status = FG_OK;
-        for (int64_t k = 0; k < matrices && status == FG_OK; k++) {
-            if (fg_parallel_poll_piece(k, d * d * d, monitor))
-                return FG_INTERRUPTED;
-            status = invert_cholesky(covariances + k * d * d, d, monitor,
-                                     out_precisions_cholesky + k * d * d);
-            if (status == FG_SINGULAR)
-                *out_component = shape->layout == FG_FULL ? k : -1;
-        }
-        return status;
-    }
-    const int64_t per_component = shape->layout == FG_DIAG ? d : 1;
-    for (int64_t i = 0; i < shape->n_components * per_component; i++) {
-        if (i % 4096 == 4095 && fg_parallel_poll(monitor))
-            return FG_INTERRUPTED;
-        if (!(covariances[i] > 0) || !isfinite(covariances[i])) {
-            *out_component = i / per_component;
-            return FG_SINGULAR;
-        }
-        out_precisions_cholesky[i] = 1 / sqrt(covariances[i]);
-    }
-    return FG_OK;
+static void update_spherical(const component_sums *s, int64_t d, double *out) {
+    double square = 0;
+    for (int64_t i = 0; i < d; i++)
+        square += (s->sx[i] * s->per_nk) * (s->sx[i] * s->per_nk);
+    *out = (*s->sxx * s->per_nk - square) / (double)d + s->reg_covar;
 }
 
-fg_status fg_maximize(const fg_shape *shape, const fg_statistics *statistics, double reg_covar,
-                      fg_monitor *monitor, fg_parameters *out, int64_t *out_component) {
-    const int64_t k_count = shape->n_components, d = shape->n_features, packed = d * (d + 1) / 2;
-    const double total = statistics->weight_sum;
-    /* Below a rounding error's share of one row a component holds nothing: its mean stays where it
-     * is, its weight is zero and its covariance reg_covar. */
-    const double nothing = 10 * DBL_EPSILON * total / (double)(statistics->n_rows + 1);
+/* Tied, in three parts: the sums over all components, less nk delta delta^T of each, over nk. */
+static void begin_tied(const double *sxx, int64_t d, double *out) {
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++)
+            out[i * d + j] = *sxx++;
+}
+
+static void update_tied(const component_sums *s, int64_t d, double *out) {
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++)
+            out[i * d + j] -= s->sx[i] * s->per_nk * s->sx[j];
+}
+
+static void end_tied(double nk_sum, double reg_covar, int64_t d, double *out) {
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            const double value = out[i * d + j] / nk_sum;
+            out[i * d + j] = out[j * d + i] = value + (i == j ? reg_covar : 0);
+        }
+}
+
+typedef void (*update)(const component_sums *s, int64_t d, double *out);
+static const update UPDATES[] = {[FG_FULL] = update_full,
+                                 [FG_TIED] = update_tied,
+                                 [FG_DIAG] = update_diagonal,
+                                 [FG_SPHERICAL] = update_spherical};
+
+fg_status fg_maximize(fg_context *context, const fg_shape *shape, const fg_m_step *options,
+                      const fg_statistics *statistics, fg_parameters *out) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const int64_t parts = fg_covariance_parts(shape);
+    const int64_t moments = (int64_t)fg_moment_count(shape) / parts;
+    /* Below a rounding error's share of one row a component is empty: its mean stays where it is,
+     * its weight is zero and its covariance reg_covar. */
+    const double nothing =
+        10 * DBL_EPSILON * statistics->weight_sum / (double)(statistics->n_rows + 1);
     double nk_sum = 0;
     for (int64_t k = 0; k < k_count; k++)
         nk_sum += statistics->nk[k];
-    if (shape->layout == FG_TIED)
-        for (int64_t i = 0; i < d; i++)
-            for (int64_t j = 0; j <= i; j++)
-                out->covariances[i * d + j] = statistics->sxx[i * (i + 1) / 2 + j];
-    const int matrix = shape->layout == FG_FULL || shape->layout == FG_TIED;
+    if (fg_is_shared(shape))
+        begin_tied(statistics->sxx, d, out->covariances);
     for (int64_t k = 0; k < k_count; k++) {
-        if (fg_parallel_poll_piece(k, matrix ? d * d : d, monitor))
+        if (fg_parallel_poll_piece(k, fg_has_matrices(shape) ? d * d : d, context->monitor))
             return FG_INTERRUPTED;
-        const int alive = statistics->nk[k] > nothing;
-        const double nk = statistics->nk[k], share = alive ? 1 / nk : 0;
-        const double *sx = statistics->sx + k * d, *shift = statistics->shift + k * d;
-        out->weights[k] = alive ? nk / nk_sum : 0;
+        const double nk = statistics->nk[k];
+        const int is_empty = !(nk > nothing);
+        const component_sums s = {.per_nk = is_empty ? 0 : 1 / nk,
+                                  .sx = statistics->sx + k * d,
+                                  .sxx = statistics->sxx + (parts > 1 ? k : 0) * moments,
+                                  .reg_covar = options->reg_covar};
+        out->weights[k] = is_empty ? 0 : nk / nk_sum;
         for (int64_t i = 0; i < d; i++)
-            out->means[k * d + i] = shift[i] + sx[i] * share;
-        /* S / nk - delta delta^T, delta = the mean's step from the shift. */
-        if (shape->layout == FG_FULL) {
-            double *covariance = out->covariances + k * d * d;
-            const double *sxx = statistics->sxx + k * packed;
-            for (int64_t i = 0; i < d; i++)
-                for (int64_t j = 0; j <= i; j++) {
-                    const double value = *sxx++ * share - (sx[i] * share) * (sx[j] * share);
-                    covariance[i * d + j] = covariance[j * d + i] =
-                        value + (i == j ? reg_covar : 0);
-                }
-        } else if (shape->layout == FG_TIED) {
-            for (int64_t i = 0; i < d; i++)
-                for (int64_t j = 0; j <= i; j++)
-                    out->covariances[i * d + j] -= sx[i] * share * sx[j];
-        } else if (shape->layout == FG_DIAG) {
-            for (int64_t i = 0; i < d; i++) {
-                const double delta = sx[i] * share;
-                out->covariances[k * d + i] =
-                    statistics->sxx[k * d + i] * share - delta * delta + reg_covar;
-            }
-        } else {
-            double square = 0;
-            for (int64_t i = 0; i < d; i++)
-                square += (sx[i] * share) * (sx[i] * share);
-            out->covariances[k] = (statistics->sxx[k] * share - square) / (double)d + reg_covar;
-        }
+            out->means[k * d + i] = statistics->shift[k * d + i] + s.sx[i] * s.per_nk;
+        UPDATES[shape->layout](&s, d, fg_covariance_part(shape, out, k).covariance);
     }
-    if (shape->layout == FG_TIED)
-        for (int64_t i = 0; i < d; i++)
-            for (int64_t j = 0; j <= i; j++) {
-                const double value = out->covariances[i * d + j] / nk_sum;
-                out->covariances[i * d + j] = out->covariances[j * d + i] =
-                    value + (i == j ? reg_covar : 0);
-            }
-    return fg_precision_cholesky(shape, out->covariances, monitor, out->precisions_cholesky,
-                                 out_component);
+    if (fg_is_shared(shape))
+        end_tied(nk_sum, options->reg_covar, d, out->covariances);
+    return fg_precision_cholesky(context, shape, out);
 }

@@ -1,4 +1,4 @@
-/* The parameters of a mixture: their memory and copies. */
+/* The parameters of a mixture: their memory and copies. The M step is in fusedgmm.h. */
 #ifndef FG_PARAMETERS_H
 #define FG_PARAMETERS_H
 

@@ -1,90 +1,71 @@
-/* Components that collapse or die, mended relative to the data's own scale. See repair.h.
+/* Repairs singular covariances and empty components. See repair.h.
  *
- * A component has collapsed where some feature's variance, given the features before it, falls
- * below a small part of the data's: the squares of the Cholesky factor's diagonal. It gets that
- * part of the data's variances added to its own. A component has died where no row is left to it:
- * it starts again at the row that the mixture explains worst. */
+ * A covariance counts as singular where some feature's variance, given the features before it,
+ * falls below a small part of the data's: the squares of the Cholesky factor's diagonal. It gets
+ * that part of the data's variances added to its own. An empty component has no row left: it starts
+ * again at the row that the mixture explains worst. */
 #include "repair.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "data.h"
+#include "covariance.h"
 #include "history.h"
 #include "parallel.h"
-#include "start.h"
+#include "pass.h"
+#include "rows.h"
 
-/* A deviation of a thousandth of the data's; a dead component may come back three times. */
+/* A standard deviation of a thousandth of the data's; an empty component may come back three
+ * times. */
 static const double LEAST_SHARE = 1e-6;
-enum { RESEEDINGS = 3, CHUNK = 4096 };
+enum { RESEEDINGS = 3 };
 
-fg_status fg_repairer_open(const fg_shape *shape, const fg_data *data, int n_threads,
-                           fg_monitor *monitor, fg_repairer *out) {
+fg_status fg_repairer_open(fg_context *context, const fg_shape *shape, fg_repairer *out) {
     const size_t d = (size_t)shape->n_features, k_count = (size_t)shape->n_components;
-    out->floor = malloc(d * sizeof(double));
-    out->reseedings = calloc(k_count, sizeof(int));
-    if (!out->floor || !out->reseedings)
+    double *least = malloc(d * sizeof(double));
+    *out = (fg_repairer){context, shape, least, calloc(k_count, sizeof(int))};
+    if (!least || !out->reseedings)
         return FG_NO_MEMORY;
-    const fg_status status = fg_variances(data, shape->n_features, n_threads, monitor, out->floor);
+    const fg_status status = fg_variances(context, shape->n_features, least);
     if (status != FG_OK)
         return status;
     double mean = 0, varying = 0;
     for (size_t i = 0; i < d; i++)
-        varying += out->floor[i] > 0;
+        varying += least[i] > 0;
     for (size_t i = 0; i < d && varying > 0; i++)
-        mean += out->floor[i] / varying;
+        mean += least[i] / varying;
     for (size_t i = 0; i < d; i++) /* a constant column is as wide as the others */
-        out->floor[i] = LEAST_SHARE * (out->floor[i] > 0 ? out->floor[i] : mean > 0 ? mean : 1);
+        least[i] = LEAST_SHARE * (least[i] > 0 ? least[i] : mean > 0 ? mean : 1);
     return status;
 }
 
-void fg_repairer_restart(const fg_shape *shape, fg_repairer *repairer) {
-    memset(repairer->reseedings, 0, (size_t)shape->n_components * sizeof(int));
+void fg_repairer_restart(fg_repairer *repairer) {
+    memset(repairer->reseedings, 0, (size_t)repairer->shape->n_components * sizeof(int));
 }
 
 void fg_repairer_close(fg_repairer *repairer) {
-    free(repairer->floor);
+    free(repairer->least_variance);
     free(repairer->reseedings);
 }
 
-/* Of part k of the covariances (tied: the only one), in the layout of its type. */
-typedef struct {
-    double *covariance, *factor;
-    int64_t width, diagonal; /* entries of the diagonal, and elements from one to the next */
-} part;
+/* ---- singular covariances ---- */
 
-static part part_of(const fg_shape *shape, const fg_parameters *p, int64_t k) {
-    const int64_t d = shape->n_features;
-    const int matrix = shape->layout == FG_FULL || shape->layout == FG_TIED;
-    const int64_t width = shape->layout == FG_SPHERICAL ? 1 : d;
-    const int64_t size = matrix ? d * d : width, at = shape->layout == FG_TIED ? 0 : k * size;
-    return (part){p->covariances + at, p->precisions_cholesky + at, width, matrix ? d + 1 : 1};
-}
-
-static double floor_of(const fg_shape *shape, const fg_repairer *repairer, int64_t i) {
-    if (shape->layout != FG_SPHERICAL)
-        return repairer->floor[i];
+static double least_variance(const fg_repairer *r, int64_t i) {
+    if (!fg_is_isotropic(r->shape))
+        return r->least_variance[i];
     double mean = 0;
-    for (int64_t j = 0; j < shape->n_features; j++)
-        mean += repairer->floor[j] / (double)shape->n_features;
+    for (int64_t j = 0; j < r->shape->n_features; j++)
+        mean += r->least_variance[j] / (double)r->shape->n_features;
     return mean;
 }
 
-/* 0: not positive definite, or the user stops it. */
-static int factorise(const fg_shape *shape, const part *p, fg_monitor *monitor) {
-    const fg_shape one = {1, shape->n_features, shape->layout};
-    int64_t component;
-    return fg_precision_cholesky(&one, p->covariance, monitor, p->factor, &component) == FG_OK;
-}
-
-static int has_collapsed(const fg_shape *shape, const fg_repairer *repairer, fg_monitor *monitor,
-                         const part *p) {
-    if (!factorise(shape, p, monitor))
+static int is_singular(const fg_repairer *r, const fg_covariance *part) {
+    if (fg_covariance_factor(r->context, r->shape, part) != FG_OK)
         return 1;
-    for (int64_t i = 0; i < p->width; i++) {
-        const double u = p->factor[i * p->diagonal];
-        if (u * u * floor_of(shape, repairer, i) > 1)
+    for (int64_t i = 0; i < part->n_variances; i++) {
+        const double u = part->factor[i * part->step];
+        if (u * u * least_variance(r, i) > 1)
             return 1;
     }
     return 0;
@@ -97,74 +78,68 @@ static int was_floored(const fg_history *history, int64_t component) {
     return 0;
 }
 
-/* The weighted mean of the living components' covariances, into component k, which is dead. */
-static void pool_covariance(const fg_shape *shape, const fg_parameters *parameters, int64_t k,
-                            fg_monitor *monitor) {
-    const size_t size = fg_covariance_count(shape) / (size_t)shape->n_components;
-    double *to = parameters->covariances + (size_t)k * size, total = 0;
-    memset(to, 0, size * sizeof(double));
-    for (int64_t j = 0; j < shape->n_components; j++) {
-        if (fg_parallel_poll_piece(j, (int64_t)size, monitor))
-            return;
-        if (!(parameters->weights[j] > 0))
-            continue;
-        total += parameters->weights[j];
-        for (size_t i = 0; i < size; i++)
-            to[i] += parameters->weights[j] * parameters->covariances[(size_t)j * size + i];
+/* FG_SINGULAR: it cannot be repaired, for it is infinite or no number. */
+static fg_status floor_covariance(const fg_repairer *r, const fg_covariance *part) {
+    fg_status status = FG_SINGULAR;
+    /* rounding may leave a matrix short of the least variance, by little */
+    for (double times = 1; status != FG_OK && times < 1e6; times *= 2) {
+        for (int64_t i = 0; i < part->n_variances; i++)
+            part->covariance[i * part->step] += times * least_variance(r, i);
+        status = fg_covariance_factor(r->context, r->shape, part);
     }
-    for (size_t i = 0; i < size; i++)
-        to[i] /= total;
+    return status == FG_OK ? FG_OK : FG_SINGULAR;
 }
 
-/* Recorded once for each component: it is mended again in every iteration. FG_SINGULAR: it cannot
- * be mended, for it is infinite or no number. */
-static fg_status mend_collapsed(const fg_shape *shape, const fg_repairer *repairer,
-                                int64_t iteration, fg_monitor *monitor,
-                                const fg_parameters *parameters, fg_history *out_history,
-                                int64_t *out_component) {
-    const int64_t parts = shape->layout == FG_TIED ? 1 : shape->n_components;
+/* Recorded once for each component: it is repaired again in every iteration. */
+static fg_status repair_covariances(const fg_repairer *r, int64_t iteration,
+                                    const fg_parameters *parameters, fg_history *out_history) {
+    const int64_t parts = fg_covariance_parts(r->shape);
     for (int64_t k = 0; k < parts; k++) {
-        if (fg_parallel_poll_piece(k, 0, monitor))
+        if (fg_parallel_poll_piece(k, fg_factor_work(r->shape), r->context->monitor))
             return FG_INTERRUPTED;
-        const part p = part_of(shape, parameters, k);
         if (!(parameters->weights[k] > 0) && parts > 1)
             continue;
-        if (!has_collapsed(shape, repairer, monitor, &p))
+        const fg_covariance part = fg_covariance_part(r->shape, parameters, k);
+        if (!is_singular(r, &part))
             continue;
-        const int64_t component = shape->layout == FG_TIED ? -1 : k;
-        const fg_repair repair = {FG_FLOORED, iteration, component, -1};
-        if (!was_floored(out_history, component) && !fg_history_add_repair(out_history, repair))
+        const fg_repair repair = {FG_FLOORED, iteration, part.component, -1};
+        if (!was_floored(out_history, part.component) &&
+            !fg_history_add_repair(out_history, repair))
             return FG_NO_MEMORY;
-        /* rounding may leave a matrix short of its floor, by little */
-        int mended = 0;
-        for (double times = 1; !mended && times < 1e6; times *= 2) {
-            for (int64_t i = 0; i < p.width; i++)
-                p.covariance[i * p.diagonal] += times * floor_of(shape, repairer, i);
-            mended = factorise(shape, &p, monitor);
-        }
-        if (!mended) {
-            *out_component = component;
-            return FG_SINGULAR;
-        }
+        const fg_status status = floor_covariance(r, &part);
+        if (status != FG_OK)
+            return status;
     }
     return FG_OK;
 }
 
-/* A dead component has no rows to take a width from, and without one no row could be scored. */
-static fg_status widen_dead(const fg_shape *shape, const fg_parameters *parameters,
-                            fg_monitor *monitor, int64_t *out_component) {
-    for (int64_t k = 0; k < shape->n_components && shape->layout != FG_TIED; k++) {
+/* ---- empty components ---- */
+
+/* An empty component has no rows to take a covariance from, and without one no row could be
+ * scored: it gets the weighted mean of the others'. */
+static fg_status pool_for_empty(const fg_repairer *r, const fg_parameters *parameters) {
+    const fg_shape *shape = r->shape;
+    for (int64_t k = 0; k < shape->n_components && !fg_is_shared(shape); k++) {
         if (parameters->weights[k] > 0)
             continue;
-        pool_covariance(shape, parameters, k, monitor);
-        const part p = part_of(shape, parameters, k);
-        if (!factorise(shape, &p, monitor)) {
-            *out_component = k;
-            return FG_SINGULAR;
-        }
+        const fg_covariance part = fg_covariance_part(shape, parameters, k);
+        const double total =
+            fg_pool_covariances(shape, parameters, r->context->monitor, part.covariance);
+        for (int64_t i = 0; i < part.size; i++)
+            part.covariance[i] /= total;
+        const fg_status status = fg_covariance_factor(r->context, shape, &part);
+        if (status != FG_OK)
+            return status;
     }
     return FG_OK;
 }
+
+typedef struct {
+    const fg_rows *rows;
+    const fg_history *history;
+    double least;
+    int64_t row; /* -1: none */
+} worst_row;
 
 static int is_taken(const fg_history *history, int64_t row) {
     for (int64_t i = 0; i < history->n_repairs; i++)
@@ -173,51 +148,29 @@ static int is_taken(const fg_history *history, int64_t row) {
     return 0;
 }
 
-/* The row of least log-likelihood, the first of several; not one that was taken before. -1: none.
- */
-static fg_status worst_row(const fg_shape *shape, const fg_data *data,
-                           const fg_parameters *parameters, int n_threads, fg_monitor *monitor,
-                           const fg_history *history, int64_t *out_row) {
-    const int64_t size = data->real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
-    void *buffer = malloc(CHUNK * sizeof(double));
-    double least = INFINITY;
-    fg_status status = buffer ? FG_OK : FG_NO_MEMORY;
-    *out_row = -1;
-    for (int64_t n = 0; n < data->n_rows && status == FG_OK; n += CHUNK) {
-        fg_data chunk = *data;
-        chunk.x = (const char *)data->x + n * data->row_stride * size;
-        chunk.n_rows = data->n_rows - n < CHUNK ? data->n_rows - n : CHUNK;
-        chunk.sample_weight = NULL;
-        status = fg_score(shape, &chunk, parameters, FG_OUTPUT_LOG_LIKELIHOOD, n_threads, monitor,
-                          buffer);
-        for (int64_t i = 0; i < chunk.n_rows && status == FG_OK; i++) {
-            const double value = data->real_type == FG_FLOAT32 ? (double)((float *)buffer)[i]
-                                                               : ((double *)buffer)[i];
-            const int counts = !data->sample_weight || data->sample_weight[n + i] > 0;
-            if (value < least && counts && !is_taken(history, n + i)) {
-                least = value;
-                *out_row = n + i;
-            }
+/* Keeps the row of least log-likelihood, the first of several; not one that was taken before. */
+static void keep_worst(void *context, int64_t begin, int64_t end, const double *log_likelihood) {
+    worst_row *worst = context;
+    for (int64_t n = begin; n < end; n++)
+        if (log_likelihood[n - begin] < worst->least && fg_rows_counts(worst->rows, n) &&
+            !is_taken(worst->history, n)) {
+            worst->least = log_likelihood[n - begin];
+            worst->row = n;
         }
-    }
-    free(buffer);
-    return status;
 }
 
-static fg_status reseed(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
-                        int64_t iteration, int64_t k, int n_threads, fg_monitor *monitor,
-                        fg_parameters *parameters, fg_history *out_history) {
-    const int64_t d = shape->n_features, k_count = shape->n_components;
-    int64_t row;
-    const fg_status status =
-        worst_row(shape, data, parameters, n_threads, monitor, out_history, &row);
-    if (status != FG_OK || row < 0)
+static fg_status reseed(fg_repairer *r, int64_t iteration, int64_t k, fg_parameters *parameters,
+                        fg_history *out_history) {
+    const int64_t d = r->shape->n_features, k_count = r->shape->n_components;
+    worst_row worst = {r->context->rows, out_history, INFINITY, -1};
+    const fg_status status = fg_pass_visit(r->context, r->shape, parameters, keep_worst, &worst);
+    if (status != FG_OK || worst.row < 0)
         return status;
-    repairer->reseedings[k]++;
-    if (!fg_history_add_repair(out_history, (fg_repair){FG_RESEEDED, iteration, k, row}))
+    r->reseedings[k]++;
+    const fg_repair repair = {FG_RESEEDED, iteration, k, worst.row};
+    if (!fg_history_add_repair(out_history, repair))
         return FG_NO_MEMORY;
-    for (int64_t j = 0; j < d; j++)
-        parameters->means[k * d + j] = fg_data_value(data, row, j);
+    fg_rows_copy(r->context->rows, worst.row, d, parameters->means + k * d);
     const double share = 1 / (double)k_count;
     for (int64_t j = 0; j < k_count; j++)
         parameters->weights[j] *= 1 - share;
@@ -225,19 +178,15 @@ static fg_status reseed(const fg_shape *shape, const fg_data *data, fg_repairer 
     return FG_OK;
 }
 
-fg_status fg_repair_parameters(const fg_shape *shape, const fg_data *data, fg_repairer *repairer,
-                               int64_t iteration, int n_threads, fg_monitor *monitor,
-                               fg_parameters *parameters, fg_history *out_history,
-                               int64_t *out_component) {
-    fg_status status =
-        mend_collapsed(shape, repairer, iteration, monitor, parameters, out_history, out_component);
+fg_status fg_repair_parameters(fg_repairer *r, int64_t iteration, fg_parameters *parameters,
+                               fg_history *out_history) {
+    fg_status status = repair_covariances(r, iteration, parameters, out_history);
     if (status == FG_OK)
-        status = widen_dead(shape, parameters, monitor, out_component);
-    if (monitor && monitor->stopped) /* what was half mended is worthless */
+        status = pool_for_empty(r, parameters);
+    if (fg_stopped(r->context->monitor)) /* what was half repaired is worthless */
         status = FG_INTERRUPTED;
-    for (int64_t k = 0; k < shape->n_components && status == FG_OK; k++)
-        if (!(parameters->weights[k] > 0) && repairer->reseedings[k] < RESEEDINGS)
-            status = reseed(shape, data, repairer, iteration, k, n_threads, monitor, parameters,
-                            out_history);
+    for (int64_t k = 0; k < r->shape->n_components && status == FG_OK; k++)
+        if (!(parameters->weights[k] > 0) && r->reseedings[k] < RESEEDINGS)
+            status = reseed(r, iteration, k, parameters, out_history);
     return status;
 }

@@ -2,13 +2,21 @@
 #ifndef FG_START_H
 #define FG_START_H
 
-#include "fusedgmm.h"
+#include "pass.h"
 
-fg_status fg_start_parameters(const fg_shape *shape, const fg_data *data, fg_start start,
-                              uint64_t seed, double reg_covar, int n_threads, fg_monitor *monitor,
-                              fg_parameters *out_parameters, int64_t *out_component);
-/* Of the data's features, d of them. */
-fg_status fg_variances(const fg_data *data, int64_t d, int n_threads, fg_monitor *monitor,
-                       double *out_variances);
+/* What all starts of one fit share. */
+typedef struct {
+    fg_context *context;
+    fg_start start;
+    double *centre;  /* d: the data's mean */
+    double variance; /* the mean over the features */
+} fg_starter;
+
+fg_status fg_starter_open(fg_context *context, const fg_shape *shape, fg_start start,
+                          fg_starter *out);
+void fg_starter_close(fg_starter *starter);
+/* step: of the fit's shape, to work in. */
+fg_status fg_start_parameters(const fg_starter *starter, fg_step *step, uint64_t seed,
+                              const fg_m_step *options, fg_parameters *out);
 
 #endif

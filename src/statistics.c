@@ -1,27 +1,11 @@
 /* The sums of a pass. See statistics.h. */
 #include "statistics.h"
 
+#include <math.h>
+#include <string.h>
+
+#include "covariance.h"
 #include "memory.h"
-
-size_t fg_moment_count(const fg_shape *shape) {
-    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    switch (shape->layout) {
-    case FG_FULL: return k * (d * (d + 1) / 2);
-    case FG_TIED: return d * (d + 1) / 2;
-    case FG_DIAG: return k * d;
-    default: return k;
-    }
-}
-
-size_t fg_covariance_count(const fg_shape *shape) {
-    const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
-    switch (shape->layout) {
-    case FG_FULL: return k * d * d;
-    case FG_TIED: return d * d;
-    case FG_DIAG: return k * d;
-    default: return k;
-    }
-}
 
 size_t fg_statistics_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
@@ -30,7 +14,7 @@ size_t fg_statistics_count(const fg_shape *shape) {
 
 int fg_shape_is_countable(const fg_shape *shape) {
     const double k = (double)shape->n_components, d = (double)shape->n_features;
-    const double matrices = shape->layout == FG_FULL ? k : shape->layout == FG_TIED;
+    const double matrices = !fg_has_matrices(shape) ? 0 : fg_is_shared(shape) ? 1 : k;
     /* A block has fewer than 600 rows of d + K numbers, a start 32 K rows of d. A matrix is kept
      * three times at most, and in up to 16 lanes. */
     const double numbers = 1024 * (k + 1) * (d + 8) + 32 * matrices * (d + 16) * (d + 16);
@@ -59,8 +43,8 @@ static void add(const double *from, size_t n, double *into) {
         into[i] += from[i];
 }
 
-void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, fg_sums sums,
-                         fg_statistics *into) {
+void fg_statistics_add(const fg_shape *shape, const fg_statistics *from, fg_sums sums,
+                       fg_statistics *into) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
     add(from->nk, k, into->nk);
     add(from->sx, k * d, into->sx);
@@ -69,4 +53,70 @@ void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, fg_su
     into->log_likelihood += from->log_likelihood;
     into->weight_sum += from->weight_sum;
     into->n_rows += from->n_rows;
+}
+
+/* ---- sums about another shift ---- */
+
+/* Adds sign times nk mean mean^T of every component to the second moments, where nk mean is the
+ * component's first moment. Divided by the root of nk before it is squared: of weights near the
+ * ends of the range neither overflows. */
+static void add_squares(const fg_shape *shape, const fg_statistics *s, double sign) {
+    const int64_t d = shape->n_features;
+    const size_t size = fg_moment_count(shape) / (size_t)fg_covariance_parts(shape);
+    for (int64_t k = 0; k < shape->n_components; k++) {
+        if (!(s->nk[k] > 0))
+            continue;
+        const double root = sqrt(s->nk[k]), *sx = s->sx + k * d;
+        double *sxx = s->sxx + (fg_is_shared(shape) ? 0 : (size_t)k * size), square = 0;
+        for (int64_t i = 0; i < d; i++) {
+            const double x = sx[i] / root;
+            if (fg_has_matrices(shape))
+                for (int64_t j = 0; j <= i; j++)
+                    *sxx++ += sign * (x * (sx[j] / root));
+            else if (fg_is_isotropic(shape))
+                square += x * x;
+            else
+                sxx[i] += sign * (x * x);
+        }
+        if (fg_is_isotropic(shape))
+            *sxx += sign * square;
+    }
+}
+
+void fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *s) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    add_squares(shape, s, -1);
+    for (int64_t k = 0; k < k_count; k++)
+        for (int64_t i = k * d; i < (k + 1) * d; i++)
+            s->sx[i] += s->nk[k] * (s->shift[i] - shift[i]);
+    add_squares(shape, s, 1);
+    memcpy(s->shift, shift, (size_t)(k_count * d) * sizeof(double));
+}
+
+/* out = the means of both together, where neither side's moments are large. As an offset from the
+ * first shift: sums of raw values would lose the digits that merging needs. */
+static void merged_means(const fg_shape *shape, const fg_statistics *a, const fg_statistics *b,
+                         double *out) {
+    const int64_t d = shape->n_features;
+    for (int64_t k = 0; k < shape->n_components; k++)
+        for (int64_t i = k * d; i < (k + 1) * d; i++) {
+            const double n = a->nk[k] + b->nk[k];
+            const double offset = a->sx[i] + b->sx[i] + b->nk[k] * (b->shift[i] - a->shift[i]);
+            out[i] = a->shift[i] + (n > 0 ? offset / n : 0);
+        }
+}
+
+fg_status fg_statistics_merge(const fg_shape *shape, fg_statistics *from, fg_statistics *into) {
+    const size_t means = (size_t)(shape->n_components * shape->n_features);
+    if (memcmp(from->shift, into->shift, means * sizeof(double)) != 0) {
+        double *shift = fg_doubles(means);
+        if (!shift)
+            return FG_NO_MEMORY;
+        merged_means(shape, into, from, shift);
+        fg_statistics_move(shape, shift, into);
+        fg_statistics_move(shape, shift, from);
+        fg_release(shift);
+    }
+    fg_statistics_add(shape, from, FG_MOMENTS, into);
+    return FG_OK;
 }

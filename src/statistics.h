@@ -1,4 +1,4 @@
-/* The sums of a pass: their sizes, memory and merge. */
+/* The sums of a pass: their sizes, memory, merge and shift. */
 #ifndef FG_STATISTICS_H
 #define FG_STATISTICS_H
 
@@ -13,7 +13,7 @@ fg_statistics fg_statistics_in(const fg_shape *shape, double *memory);
 void fg_statistics_reset(const fg_shape *shape, fg_sums sums, fg_monitor *monitor,
                          fg_statistics *statistics);
 /* Adds sums about the same shift. */
-void fg_statistics_merge(const fg_shape *shape, const fg_statistics *from, fg_sums sums,
-                         fg_statistics *into);
+void fg_statistics_add(const fg_shape *shape, const fg_statistics *from, fg_sums sums,
+                       fg_statistics *into);
 
 #endif

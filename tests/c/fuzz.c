@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "fusedgmm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
@@ -116,7 +117,7 @@ static void read_input(source *s, input *in) {
                                    .n_init = 1 + next(s) % 2,
                                    .max_iter = next(s) % 6,
                                    .tol = next(s) % 2 ? 1e-3 : 0,
-                                   .reg_covar = regular[next(s) % 4],
+                                   .m_step.reg_covar = regular[next(s) % 4],
                                    .repair = next(s) % 2};
     in->seed = next(s);
 }
@@ -179,7 +180,7 @@ static void fuzz_scores(const input *in, const fg_parameters *p) {
     for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_LOG_LIKELIHOOD; output++) {
         fg_status status[2];
         for (int i = 0; i < 2; i++)
-            status[i] = fg_score(&in->shape, &data, p, output, i ? 3 : 1, NULL, out[i]);
+            status[i] = fg_score(ON(&data, i ? 3 : 1, NULL), &in->shape, p, output, out[i]);
         REQUIRE(status[0] == (in->finite ? FG_OK : FG_NOT_FINITE), "score");
         REQUIRE(status[0] == status[1], "the status depends on the threads");
         REQUIRE(!in->finite || memcmp(out[0], out[1], bytes[output]) == 0, "bits, scores");
@@ -209,7 +210,7 @@ static void fuzz_sums(const input *in, const fg_parameters *p) {
         double *m = memory[i];
         memset(m, 0, bytes);
         s[i] = (fg_statistics){m, m + k, m + k + kd, m + k + 2 * kd, 0, 0, 0};
-        status[i] = fg_accumulate(&in->shape, &in->data, p, i ? 3 : 1, NULL, &s[i]);
+        status[i] = fg_accumulate(ON(&in->data, i ? 3 : 1, NULL), &in->shape, p, &s[i]);
     }
     REQUIRE(status[0] == status[1], "the status depends on the threads");
     REQUIRE(memcmp(memory[0], memory[1], bytes) == 0, "bits, sums");
@@ -227,14 +228,13 @@ static int fuzz_fit(const input *in, fg_parameters *out) {
     fg_parameters p[2];
     fg_fit_result result[2];
     for (int i = 0; i < 2; i++) {
-        fg_history history = {0};
         p[i] = parameters_in(&in->shape, memory[i], 1);
         result[i] = (fg_fit_result){.lower_bound = -INFINITY};
-        status[i] = fg_fit(&in->shape, &in->data, &in->options, &nothing, in->seed, i ? 3 : 1, NULL,
-                           &p[i], &history, &result[i]);
-        for (int64_t j = 0; j < history.n_bounds && status[i] == FG_OK; j++)
-            REQUIRE(isfinite(history.lower_bounds[j]), "a bound is not finite");
-        fg_history_free(&history);
+        status[i] = fg_fit(ON(&in->data, i ? 3 : 1, NULL), &in->shape, &in->options, &nothing,
+                           in->seed, &p[i], &result[i]);
+        for (int64_t j = 0; j < result[i].history.n_bounds && status[i] == FG_OK; j++)
+            REQUIRE(isfinite(result[i].history.lower_bounds[j]), "a bound is not finite");
+        fg_history_free(&result[i].history);
     }
     REQUIRE(status[0] == status[1], "the status depends on the threads");
     REQUIRE(status[0] != FG_OK ||
@@ -257,13 +257,12 @@ static void fuzz_batch(const input *in) {
     const int64_t k = in->shape.n_components, n = in->data.n_rows, candidates[2] = {k, 1};
     const int64_t offsets[P + 1] = {0, n / 3, n / 3 + n / 4, n}, order[P] = {2, 0, 1};
     const uint32_t seeds[P] = {1, 2, (uint32_t)in->seed};
-    const fg_problems problems = {P, in->shape.n_features, offsets, in->data, 0, NULL};
+    const fg_problems problems = {P, in->shape.n_features, offsets, in->data, 0, NULL, order};
     const fg_batch_options options = {.layout = in->shape.layout,
                                       .fit = in->options,
                                       .candidates = candidates,
                                       .n_candidates = k > 1 ? 2 : 1,
-                                      .seeds = seeds,
-                                      .order = order};
+                                      .seeds = seeds};
     double values[2][P], criteria[2][2 * P], bic[P], aic[P];
     int64_t n_iter[P] = {0}, components[2][P] = {{0}};
     int8_t status[2][P];
@@ -276,7 +275,8 @@ static void fuzz_batch(const input *in) {
         fg_batch_result out = {p,      values[i],     bic,       aic,      criteria[i],
                                n_iter, components[i], status[i], converged};
         fg_monitor monitor = {0};
-        REQUIRE(fg_fit_batch(&problems, &options, i ? 3 : 1, &monitor, &out) == FG_OK, "batch");
+        REQUIRE(fg_fit_batch(ON(NULL, i ? 3 : 1, &monitor), &problems, &options, &out) == FG_OK,
+                "batch");
     }
     REQUIRE(memcmp(status[0], status[1], sizeof status[0]) == 0, "statuses, batch");
     REQUIRE(memcmp(memory[0], memory[1], parameters_bytes(&in->shape, P)) == 0, "bits, batch");
@@ -297,8 +297,9 @@ static void fuzz_batch(const input *in) {
     static char out[MOST_ROWS * MOST_COMPONENTS * sizeof(double)];
     fg_monitor monitor = {0};
     int64_t bad;
-    const fg_status scored = fg_score_batch(&problems, order, in->shape.layout, k, components[0],
-                                            &p, (fg_output)(in->seed % 3), 1, &monitor, out, &bad);
+    const fg_score_batch_options scores = {in->shape.layout, k, components[0], p,
+                                           (fg_output)(in->seed % 3)};
+    const fg_status scored = fg_score_batch(ON(NULL, 1, &monitor), &problems, &scores, out, &bad);
     REQUIRE(scored == FG_OK || (scored == FG_NOT_FINITE && !in->finite), "score batch");
 }
 

@@ -1,9 +1,9 @@
 /* The M step against its formulas; whole fits that find what was planted; starts; dispatch. */
+#include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
 #include "memory.h"
 #include "mixture.h"
-#include "start.h"
 
 static uint64_t seed = 1;
 
@@ -95,11 +95,11 @@ static void check_maximize(const mixture *m, const samples *s) {
     const double u = 0x1p-53, reg_covar = 0.01;
     fg_statistics sum = statistics_new(shape);
     fg_parameters p = parameters_new(shape);
-    int64_t component;
     CONTEXT("maximize %s d=%lld K=%lld", layout_name(shape->layout), (long long)d,
             (long long)k_count);
-    CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &sum) == FG_OK, "accumulate");
-    CHECK(fg_maximize(shape, &sum, reg_covar, NULL, &p, &component) == FG_OK, "maximize");
+    CHECK(fg_accumulate(ON(&s->data, 1, NULL), shape, &m->parameters, &sum) == FG_OK, "accumulate");
+    CHECK(fg_maximize(ON(NULL, 1, NULL), shape, &(fg_m_step){reg_covar}, &sum, &p) == FG_OK,
+          "maximize");
     exact total = 0;
     for (int64_t k = 0; k < k_count; k++)
         total += sum.nk[k];
@@ -163,14 +163,17 @@ static void test_maximize_degenerate(void) {
             covariances[i] = i % 4 == 0 || i % 4 == 3; /* full, tied: unit matrices */
         if (c == FG_DIAG || c == FG_SPHERICAL)
             covariances[0] = covariances[1] = covariances[2] = 1;
-        int64_t last = (int64_t)fg_covariance_count(&shape) - 1, component = 7;
+        const int64_t last = (int64_t)fg_covariance_count(&shape) - 1;
         CONTEXT("degenerate %s", layout_name(c));
         for (int i = 0; i < 3; i++) {
             covariances[last] = (double[]){0, -1, NAN}[i];
-            CHECK(fg_precision_cholesky(&shape, covariances, NULL, p.precisions_cholesky,
-                                        &component) == FG_SINGULAR &&
-                      component == (c == FG_TIED ? -1 : 1),
-                  "component %lld", (long long)component);
+            fg_context *context = ON(NULL, 1, NULL);
+            const fg_parameters own = {.covariances = covariances,
+                                       .precisions_cholesky = p.precisions_cholesky};
+            context->singular_component = 7;
+            CHECK(fg_precision_cholesky(context, &shape, &own) == FG_SINGULAR &&
+                      context->singular_component == (c == FG_TIED ? -1 : 1),
+                  "component %lld", (long long)context->singular_component);
         }
         fg_statistics s = statistics_new(&shape);
         s.weight_sum = s.nk[0] = 10;
@@ -182,7 +185,8 @@ static void test_maximize_degenerate(void) {
         }
         for (size_t i = 0; i < fg_moment_count(&shape); i++)
             s.sxx[i] = i == 1 && is_matrix(c) ? 0 : 10;
-        CHECK(fg_maximize(&shape, &s, 0.5, NULL, &p, &component) == FG_OK, "maximize");
+        CHECK(fg_maximize(ON(NULL, 1, NULL), &shape, &(fg_m_step){0.5}, &s, &p) == FG_OK,
+              "maximize");
         CHECK(p.weights[0] == 1 && p.weights[1] == 0, "weights");
         CHECK(p.means[2] == 5 && p.means[3] == 6, "an empty component keeps its mean");
         CHECK(c == FG_TIED || entry(&shape, p.covariances, 1, 1, 1) == 0.5, "reg_covar");
@@ -198,18 +202,17 @@ enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
 /* bounds: PASSES of them; returns how many there are. */
 static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
                    fg_parameters *p, double *out_bounds) {
-    const fg_fit_options options = {how, 1, PASSES, 1e-9, 0, 0};
+    const fg_fit_options options = {how, 1, PASSES, 1e-9, {0}, 0};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_fit_result result = {.lower_bound = -INFINITY};
-    fg_history history = {0};
     const fg_status status =
-        fg_fit(&m->shape, &s->data, &options, &nothing, from, threads, NULL, p, &history, &result);
+        fg_fit(ON(&s->data, threads, NULL), &m->shape, &options, &nothing, from, p, &result);
     CHECK(status == FG_OK, "the fit ends with %d", (int)status);
-    CHECK(result.n_iter == history.n_bounds && history.n_bounds <= PASSES,
-          "%lld bounds, %lld passes", (long long)history.n_bounds, (long long)result.n_iter);
-    for (int64_t i = 0; i < history.n_bounds; i++)
-        out_bounds[i] = history.lower_bounds[i];
-    fg_history_free(&history);
+    CHECK(result.n_iter == result.history.n_bounds && result.history.n_bounds <= PASSES,
+          "%lld bounds, %lld passes", (long long)result.history.n_bounds, (long long)result.n_iter);
+    for (int64_t i = 0; i < result.history.n_bounds; i++)
+        out_bounds[i] = result.history.lower_bounds[i];
+    fg_history_free(&result.history);
     return result.n_iter;
 }
 
@@ -254,7 +257,7 @@ static void test_em_rises(void) {
  * steps made one by one. */
 static void test_bounds_of_a_long_fit(void) {
     enum { LONG = 100 };
-    const fg_fit_options options = {FG_START_DATA, 1, LONG, 0, 1e-3, 0};
+    const fg_fit_options options = {FG_START_DATA, 1, LONG, 0, {1e-3}, 0};
     fg_isa_choose(NULL);
     EACH_LAYOUT(c) {
         mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);
@@ -262,29 +265,27 @@ static void test_bounds_of_a_long_fit(void) {
         fg_parameters p = parameters_new(&m.shape), fitted = parameters_new(&m.shape);
         fg_statistics sum = statistics_new(&m.shape);
         fg_fit_result result = {.lower_bound = -INFINITY};
-        fg_history history = {0};
-        int64_t component;
         CONTEXT("%s", layout_name(c));
-        CHECK(fg_start_parameters(&m.shape, &s.data, FG_START_DATA, 3, 1e-3, 1, NULL, &p,
-                                  &component) == FG_OK,
+        CHECK(start_once(ON(&s.data, 1, NULL), &m.shape, FG_START_DATA, 3, 1e-3, &p) == FG_OK,
               "start");
-        CHECK(fg_fit(&m.shape, &s.data, &options, &p, 0, 1, NULL, &fitted, &history, &result) ==
-                  FG_OK,
+        CHECK(fg_fit(ON(&s.data, 1, NULL), &m.shape, &options, &p, 0, &fitted, &result) == FG_OK,
               "fit");
-        CHECK(history.n_bounds == LONG && result.n_iter == LONG && !result.converged, "%lld bounds",
-              (long long)history.n_bounds);
-        CHECK(history.bounds_room >= history.n_bounds, "room for %lld",
-              (long long)history.bounds_room);
-        for (int64_t i = 0; i < history.n_bounds; i++) {
-            CHECK(fg_accumulate(&m.shape, &s.data, &p, 1, NULL, &sum) == FG_OK &&
-                      fg_maximize(&m.shape, &sum, 1e-3, NULL, &p, &component) == FG_OK,
+        CHECK(result.history.n_bounds == LONG && result.n_iter == LONG && !result.converged,
+              "%lld bounds", (long long)result.history.n_bounds);
+        CHECK(result.history.bounds_room >= result.history.n_bounds, "room for %lld",
+              (long long)result.history.bounds_room);
+        for (int64_t i = 0; i < result.history.n_bounds; i++) {
+            CHECK(fg_accumulate(ON(&s.data, 1, NULL), &m.shape, &p, &sum) == FG_OK &&
+                      fg_maximize(ON(NULL, 1, NULL), &m.shape, &(fg_m_step){1e-3}, &sum, &p) ==
+                          FG_OK,
                   "step");
             const double bound = sum.log_likelihood / sum.weight_sum;
-            CHECK(fabs(history.lower_bounds[i] - bound) <= 1e-10 * fabs(bound),
-                  "bound %lld is %.17g, not %.17g", (long long)i, history.lower_bounds[i], bound);
+            CHECK(fabs(result.history.lower_bounds[i] - bound) <= 1e-10 * fabs(bound),
+                  "bound %lld is %.17g, not %.17g", (long long)i, result.history.lower_bounds[i],
+                  bound);
         }
-        CHECK(result.lower_bound == history.lower_bounds[LONG - 1], "the last bound");
-        fg_history_free(&history);
+        CHECK(result.lower_bound == result.history.lower_bounds[LONG - 1], "the last bound");
+        fg_history_free(&result.history);
         statistics_free(&sum);
         parameters_free(&fitted);
         parameters_free(&p);
@@ -395,20 +396,17 @@ static void test_starts(void) {
         fg_parameters p[2] = {parameters_new(&m.shape), parameters_new(&m.shape)};
         EACH_INSTRUCTION_SET(isa)
         for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++) {
-            int64_t component;
             CONTEXT("%s %s %s start %d", fg_isa_name(), real_name(real_type), layout_name(c),
                     (int)how);
             for (int threads = 1; threads <= 4; threads++) {
                 fg_parameters *now = &p[threads > 1];
-                CHECK(fg_start_parameters(&m.shape, &s.data, how, 4, 1e-6, threads, NULL, now,
-                                          &component) == FG_OK,
+                CHECK(start_once(ON(&s.data, threads, NULL), &m.shape, how, 4, 1e-6, now) == FG_OK,
                       "start");
                 CHECK(memcmp(p[0].means, now->means, K * D * sizeof(double)) == 0,
                       "%d threads change the bits", threads);
             }
             check_start(&m, &s, how, &p[0]);
-            CHECK(fg_start_parameters(&m.shape, &s.data, how, 5, 1e-6, 1, NULL, &p[1],
-                                      &component) == FG_OK,
+            CHECK(start_once(ON(&s.data, 1, NULL), &m.shape, how, 5, 1e-6, &p[1]) == FG_OK,
                   "start");
             CHECK(how == FG_START_KMEANS ||
                       memcmp(p[0].means, p[1].means, K * D * sizeof(double)) != 0,

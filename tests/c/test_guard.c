@@ -2,6 +2,7 @@
  * byte read or written outside them is a crash. Every instruction set, covariance and real type;
  * numbers of rows and features round the widths of vectors; strides of either sign. And the same
  * bits wherever the arrays lie. */
+#include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
 #include "memory.h"
@@ -92,7 +93,7 @@ static void run(const mixture *m, const fg_data *data, int at_end, results *out)
                        .sx = place(&regions[SX], kd * sizeof(double), at_end),
                        .sxx = place(&regions[SXX], moments * sizeof(double), at_end)};
     memset(out, 0, sizeof *out);
-    CHECK(fg_accumulate(shape, data, &p, 1, NULL, &s) == FG_OK, "accumulate");
+    CHECK(fg_accumulate(ON(data, 1, NULL), shape, &p, &s) == FG_OK, "accumulate");
     memcpy(out->sums, s.nk, k * sizeof(double));
     memcpy(out->sums + k, s.sx, kd * sizeof(double));
     memcpy(out->sums + k + kd, s.sxx, moments * sizeof(double));
@@ -102,7 +103,7 @@ static void run(const mixture *m, const fg_data *data, int at_end, results *out)
     const size_t bytes[] = {n * sizeof(int64_t), n * k * real, n * real};
     for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_LOG_LIKELIHOOD; output++) {
         void *scores = place(&regions[SCORES], bytes[output], at_end);
-        CHECK(fg_score(shape, &plain, &p, output, 1, NULL, scores) == FG_OK, "score");
+        CHECK(fg_score(ON(&plain, 1, NULL), shape, &p, output, scores) == FG_OK, "score");
         if (output == FG_OUTPUT_RESPONSIBILITIES)
             memcpy(out->scores, scores, bytes[output]);
     }
@@ -159,17 +160,16 @@ static void test_fits(int64_t step) {
             for (int at_end = 0; at_end <= 1; at_end++) {
                 const fg_start start = (fg_start)(n % 4);
                 const fg_data data = lay_out(&s, n, d, d, 1, n % 2, at_end);
-                const fg_fit_options options = {start, 1 + n % 2, 3, 0, 0.1, n % 3 == 0};
+                const fg_fit_options options = {start, 1 + n % 2, 3, 0, {0.1}, n % 3 == 0};
                 fg_fit_result result = {.lower_bound = -INFINITY};
-                fg_history history = {0};
                 CONTEXT("fit %s %s %s N=%lld d=%lld", fg_isa_name(), real_name(real_type),
                         layout_name(c), (long long)n, (long long)d);
-                CHECK(fg_fit(&m.shape, &data, &options, &nothing, seed, 1, NULL, &p, &history,
-                             &result) == FG_OK,
+                CHECK(fg_fit(ON(&data, 1, NULL), &m.shape, &options, &nothing, seed, &p, &result) ==
+                          FG_OK,
                       "fit");
-                fg_history_free(&history);
+                fg_history_free(&result.history);
                 const int64_t offsets[3] = {0, n / 2, n}, order[2] = {1, 0}, k[2] = {K, K - 1};
-                const fg_problems problems = {2, d, offsets, data, 0, NULL};
+                const fg_problems problems = {2, d, offsets, data, 0, NULL, order};
                 fg_monitor monitor = {0};
                 const size_t covariances = fg_covariance_count(&m.shape);
                 const size_t kd = (size_t)(K * d);
@@ -186,11 +186,13 @@ static void test_fits(int64_t step) {
                 const size_t bytes[] = {(size_t)n * sizeof(int64_t),
                                         (size_t)(n * K) * size_of(real_type)};
                 for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_RESPONSIBILITIES;
-                     output++)
-                    CHECK(fg_score_batch(&problems, order, c, K, k, &both, output, 1, &monitor,
+                     output++) {
+                    const fg_score_batch_options scores = {c, K, k, both, output};
+                    CHECK(fg_score_batch(ON(NULL, 1, &monitor), &problems, &scores,
                                          place(&regions[SCORES], bytes[output], at_end),
                                          &bad) == FG_OK,
                           "score %d", (int)output);
+                }
                 free(both.weights);
                 free(both.means);
                 free(both.precisions_cholesky);

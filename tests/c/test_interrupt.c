@@ -6,9 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
 #include "mixture.h"
+#include "random.h"
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
 
@@ -29,15 +31,14 @@ static int ask(void *context) {
 }
 
 static fg_status fit(const mixture *m, const samples *s, fg_start start, int repair, user *u) {
-    const fg_fit_options options = {start, 1, 2, 0, 1e-3, repair};
+    const fg_fit_options options = {start, 1, 2, 0, {1e-3}, repair};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters parameters = parameters_new(&m->shape);
     fg_monitor monitor = {.poll = ask, .context = u};
-    fg_history history = {0};
     fg_fit_result result = {0};
-    const fg_status status = fg_fit(&m->shape, &s->data, &options, &nothing, 1, 1, &monitor,
-                                    &parameters, &history, &result);
-    fg_history_free(&history);
+    const fg_status status =
+        fg_fit(ON(&s->data, 1, &monitor), &m->shape, &options, &nothing, 1, &parameters, &result);
+    fg_history_free(&result.history);
     parameters_free(&parameters);
     return status;
 }
@@ -100,7 +101,7 @@ static void test_stop_within_a_task(void) {
         impatient.stops_at = patient.asked - 2; /* long after the parameters were prepared */
         memset(labels, 0xff, sizeof labels);
         const fg_status status =
-            fg_score(&shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, &monitor, labels);
+            fg_score(ON(&s.data, 1, &monitor), &shape, &m.parameters, FG_OUTPUT_LABELS, labels);
         CHECK(status == (run ? FG_INTERRUPTED : FG_OK), "status %d", (int)status);
         CHECK((labels[ROWS - 1] == -1) == run, "the last row has label %lld",
               (long long)labels[ROWS - 1]);

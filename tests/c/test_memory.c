@@ -2,6 +2,7 @@
  * does as before when it is asked again. And sizes whose bytes cannot be counted.
  *
  * Linked with --wrap for malloc, calloc, realloc, aligned_alloc and free. */
+#include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
 #include "memory.h"
@@ -85,35 +86,35 @@ static fg_parameters parameters_at(const fg_shape *shape, int64_t count, double 
 static fg_status call_accumulate(call *c) {
     const size_t kd = K * D;
     fg_statistics s = {c->out, c->out + K, c->out + K + kd, c->out + K + 2 * kd, 0, 0, 0};
-    const fg_status status = fg_accumulate(&c->shape, &c->data, &c->parameters, 1, NULL, &s);
+    const fg_status status = fg_accumulate(ON(&c->data, 1, NULL), &c->shape, &c->parameters, &s);
     c->out[ROOM - 1] = s.log_likelihood;
     return status;
 }
 
 static fg_status call_score(call *c) {
-    return fg_score(&c->shape, &c->data, &c->parameters, c->output, 1, NULL, c->out);
+    return fg_score(ON(&c->data, 1, NULL), &c->shape, &c->parameters, c->output, c->out);
 }
 
 static fg_status call_fit(call *c) {
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters out = parameters_at(&c->shape, 1, c->out);
     fg_fit_result result = {.lower_bound = -INFINITY};
-    fg_history history = {0};
     const fg_status status =
-        fg_fit(&c->shape, &c->data, &c->options, &nothing, 3, 1, NULL, &out, &history, &result);
+        fg_fit(ON(&c->data, 1, NULL), &c->shape, &c->options, &nothing, 3, &out, &result);
     if (status == FG_OK) {
-        CHECK(history.n_bounds == result.n_iter, "%lld bounds", (long long)history.n_bounds);
-        for (int64_t i = 0; i < history.n_bounds; i++)
-            c->out[1000 + i] = history.lower_bounds[i];
-        for (int64_t i = 0; i < history.n_repairs; i++)
-            c->out[2000 + i] = (double)history.repairs[i].row;
+        CHECK(result.history.n_bounds == result.n_iter, "%lld bounds",
+              (long long)result.history.n_bounds);
+        for (int64_t i = 0; i < result.history.n_bounds; i++)
+            c->out[1000 + i] = result.history.lower_bounds[i];
+        for (int64_t i = 0; i < result.history.n_repairs; i++)
+            c->out[2000 + i] = (double)result.history.repairs[i].row;
     }
-    fg_history_free(&history);
+    fg_history_free(&result.history);
     return status;
 }
 
 static fg_problems problems_of(const call *c) {
-    return (fg_problems){PROBLEMS, D, c->offsets, c->data, 0, NULL};
+    return (fg_problems){PROBLEMS, D, c->offsets, c->data, 0, NULL, c->order};
 }
 
 static fg_status call_fit_batch(call *c) {
@@ -122,8 +123,7 @@ static fg_status call_fit_batch(call *c) {
                                       .fit = c->options,
                                       .candidates = c->candidates,
                                       .n_candidates = CANDIDATES,
-                                      .seeds = c->seeds,
-                                      .order = c->order};
+                                      .seeds = c->seeds};
     double *at = c->out + 2000;
     int64_t n_iter[PROBLEMS] = {0}, n_components[PROBLEMS] = {0};
     uint8_t converged[PROBLEMS] = {0};
@@ -137,7 +137,7 @@ static fg_status call_fit_batch(call *c) {
                            .status = c->status,
                            .converged = converged};
     fg_monitor monitor = {0};
-    const fg_status status = fg_fit_batch(&problems, &options, 1, &monitor, &out);
+    const fg_status status = fg_fit_batch(ON(NULL, 1, &monitor), &problems, &options, &out);
     c->n_problems_lost = 0;
     for (int64_t i = 0; i < PROBLEMS; i++)
         c->n_problems_lost += c->status[i] == FG_OUT_OF_MEMORY;
@@ -157,8 +157,8 @@ static fg_status call_score_batch(call *c) {
     }
     int64_t bad;
     fg_monitor monitor = {0};
-    return fg_score_batch(&problems, c->order, c->shape.layout, K, c->n_components, &all, c->output,
-                          1, &monitor, c->out, &bad);
+    const fg_score_batch_options options = {c->shape.layout, K, c->n_components, all, c->output};
+    return fg_score_batch(ON(NULL, 1, &monitor), &problems, &options, c->out, &bad);
 }
 
 static void clear(call *c) {
@@ -249,7 +249,7 @@ static void test_every_failure(void) {
             for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
                 const int repair = start == FG_START_KMEANS_PP;
                 c.options =
-                    (fg_fit_options){start, 1 + (start == FG_START_DATA), 6, 0, 1e-6, repair};
+                    (fg_fit_options){start, 1 + (start == FG_START_DATA), 6, 0, {1e-6}, repair};
                 check_call(call_fit, &c, "fit");
                 check_call(call_fit_batch, &c, "fit_batch");
             }
@@ -269,7 +269,7 @@ static void test_failures_of_repairs(void) {
         ABOUT("repair %s", layout_name(layout));
         c = (call){.shape = {K, D, layout},
                    .data = {x, FG_FLOAT64, ROWS, D, 1, NULL},
-                   .options = {FG_START_DATA, 2, 40, 0, 0, 1},
+                   .options = {FG_START_DATA, 2, 40, 0, {0}, 1},
                    .offsets = {0, 100, 200, 202, ROWS},
                    .order = {3, 0, 1, 2},
                    .candidates = {2, 3},
@@ -312,34 +312,37 @@ static void test_shapes_that_cannot_be_counted(void) {
             const fg_parameters none = {NULL, NULL, NULL, NULL};
             fg_parameters out = none;
             fg_statistics s = {0};
-            fg_history history = {0};
             fg_fit_result result = {0};
             fg_monitor monitor = {0};
             int64_t bad;
             CONTEXT("%s %s K=%lld d=%lld", real_name(real_type), layout_name(layout),
                     (long long)shape.n_components, (long long)shape.n_features);
-            CHECK(fg_accumulate(&shape, &data, &none, 1, NULL, &s) == FG_NO_MEMORY, "accumulate");
-            CHECK(fg_score(&shape, &data, &none, FG_OUTPUT_LABELS, 1, NULL, NULL) == FG_NO_MEMORY,
+            CHECK(fg_accumulate(ON(&data, 1, NULL), &shape, &none, &s) == FG_NO_MEMORY,
+                  "accumulate");
+            CHECK(fg_score(ON(&data, 1, NULL), &shape, &none, FG_OUTPUT_LABELS, NULL) ==
+                      FG_NO_MEMORY,
                   "score");
             for (int64_t n_init = 1; n_init <= 2; n_init++) {
-                const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, 0, n_init == 1};
-                CHECK(fg_fit(&shape, &data, &options, &none, 0, 1, NULL, &out, &history, &result) ==
+                const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, {0}, n_init == 1};
+                CHECK(fg_fit(ON(&data, 1, NULL), &shape, &options, &none, 0, &out, &result) ==
                           FG_NO_MEMORY,
                       "fit");
             }
             if (shape.n_components < 1) /* a batch has one at least */
                 continue;
             const int64_t offsets[2] = {0, 2}, order = 0;
-            const fg_problems problems = {1, shape.n_features, offsets, data, 0, NULL};
+            const fg_problems problems = {1, shape.n_features, offsets, data, 0, NULL, &order};
             const fg_batch_options options = {.layout = layout,
-                                              .fit = {FG_START_KMEANS, 1, 1, 0, 0, 0},
+                                              .fit = {FG_START_KMEANS, 1, 1, 0, {0}, 0},
                                               .candidates = &shape.n_components,
-                                              .n_candidates = 1,
-                                              .order = &order};
+                                              .n_candidates = 1};
             fg_batch_result batch = {.parameters = none};
-            CHECK(fg_fit_batch(&problems, &options, 1, &monitor, &batch) == FG_NO_MEMORY, "batch");
-            CHECK(fg_score_batch(&problems, &order, layout, shape.n_components, &order, &none,
-                                 FG_OUTPUT_LABELS, 1, &monitor, NULL, &bad) == FG_NO_MEMORY,
+            CHECK(fg_fit_batch(ON(NULL, 1, &monitor), &problems, &options, &batch) == FG_NO_MEMORY,
+                  "batch");
+            const fg_score_batch_options scores = {layout, shape.n_components, &order, none,
+                                                   FG_OUTPUT_LABELS};
+            CHECK(fg_score_batch(ON(NULL, 1, &monitor), &problems, &scores, NULL, &bad) ==
+                      FG_NO_MEMORY,
                   "score batch");
         }
     CONTEXT("tasks");
@@ -363,18 +366,17 @@ static void test_rows_without_end(void) {
         int polls = 0;
         fg_monitor monitor = {.poll = stop_soon, .context = &polls};
         CONTEXT("%lld rows", (long long)rows[i]);
-        CHECK(fg_accumulate(&m.shape, &data, &m.parameters, 1, &monitor, &s) == FG_INTERRUPTED,
+        CHECK(fg_accumulate(ON(&data, 1, &monitor), &m.shape, &m.parameters, &s) == FG_INTERRUPTED,
               "not stopped");
         for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
-            const fg_fit_options options = {start, 1, 1, 0, 1, 0};
+            const fg_fit_options options = {start, 1, 1, 0, {1}, 0};
             const fg_parameters nothing = {NULL, NULL, NULL, NULL};
-            fg_history history = {0};
             fg_fit_result result = {0};
             polls = 0;
-            CHECK(fg_fit(&m.shape, &data, &options, &nothing, 0, 1, &monitor, &m.parameters,
-                         &history, &result) == FG_INTERRUPTED,
+            CHECK(fg_fit(ON(&data, 1, &monitor), &m.shape, &options, &nothing, 0, &m.parameters,
+                         &result) == FG_INTERRUPTED,
                   "not stopped");
-            fg_history_free(&history);
+            fg_history_free(&result.history);
         }
     }
     statistics_free(&s);
@@ -391,7 +393,7 @@ static void test_more_rows_than_an_int_counts(void) {
     const fg_parameters p = {&weight, &mean, &one, &one};
     fg_statistics s = {sums, sums + 1, sums + 2, sums + 3, 0, 0, 0};
     CONTEXT("2^31 + 5 rows");
-    CHECK(fg_accumulate(&shape, &data, &p, 1, NULL, &s) == FG_OK, "accumulate");
+    CHECK(fg_accumulate(ON(&data, 1, NULL), &shape, &p, &s) == FG_OK, "accumulate");
     CHECK(s.n_rows == n_rows, "%lld rows", (long long)s.n_rows);
     CHECK(s.weight_sum == (double)n_rows && s.nk[0] == (double)n_rows, "nk %.17g", s.nk[0]);
     CHECK(s.sx[0] == (double)n_rows && s.sxx[0] == (double)n_rows, "sx %.17g", s.sx[0]);

@@ -1,11 +1,11 @@
 /* One pass over the rows: its sums and its scores against the plain formulas, for every usable
  * instruction set; any layout, any number of threads: the same bits. */
+#include "calls.h"
 #include "check.h"
-#include "em.h"
 #include "instruction_sets.h"
 #include "memory.h"
 #include "mixture.h"
-#include "start.h"
+#include "random.h"
 
 static void check_all(const char *what, const double *ours, const bounded *truth, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -26,19 +26,20 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
     int64_t *labels = allocate((size_t)n_rows * sizeof *labels);
     void *values = allocate(room);
     double *row = allocate(room);
-    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_OUTPUT_LOG_LIKELIHOOD, 1, NULL, values) ==
-              FG_OK,
+    CHECK(fg_score(ON(&data, 1, NULL), &m->shape, &m->parameters, FG_OUTPUT_LOG_LIKELIHOOD,
+                   values) == FG_OK,
           "score");
     for (int64_t n = 0; n < n_rows; n++)
         row[n] = at(values, s->data.real_type, n);
     check_all("log-likelihood of row", row, e->row, n_rows);
-    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_OUTPUT_RESPONSIBILITIES, 1, NULL, values) ==
-              FG_OK,
+    CHECK(fg_score(ON(&data, 1, NULL), &m->shape, &m->parameters, FG_OUTPUT_RESPONSIBILITIES,
+                   values) == FG_OK,
           "score");
     for (int64_t i = 0; i < n_rows * k_count; i++)
         row[i] = at(values, s->data.real_type, i);
     check_all("responsibility", row, e->responsibility, n_rows * k_count);
-    CHECK(fg_score(&m->shape, &data, &m->parameters, FG_OUTPUT_LABELS, 1, NULL, labels) == FG_OK,
+    CHECK(fg_score(ON(&data, 1, NULL), &m->shape, &m->parameters, FG_OUTPUT_LABELS, labels) ==
+              FG_OK,
           "score");
     for (int64_t n = 0; n < n_rows; n++) {
         const bounded *l = e->log_density + n * k_count;
@@ -82,7 +83,7 @@ static void check_pass(const mixture *m, const samples *s) {
         CONTEXT("%s %s %s N=%lld d=%lld K=%lld%s", fg_isa_name(), real_name(s->data.real_type),
                 layout_name(shape->layout), (long long)n_rows, (long long)d, (long long)k_count,
                 s->sample_weight ? " weighted" : "");
-        CHECK(fg_accumulate(shape, &s->data, &m->parameters, 1, NULL, &ours) == FG_OK,
+        CHECK(fg_accumulate(ON(&s->data, 1, NULL), shape, &m->parameters, &ours) == FG_OK,
               "accumulate");
         if (isa == 0) {
             memcpy(shift, ours.shift, (size_t)(k_count * d) * sizeof(double));
@@ -190,7 +191,8 @@ static void check_layout(const mixture *m, const samples *s, const fg_statistics
     data.row_stride = row_stride;
     data.feature_stride = feature_stride;
     fg_statistics ours = statistics_new(&m->shape);
-    CHECK(fg_accumulate(&m->shape, &data, &m->parameters, 1, NULL, &ours) == FG_OK, "accumulate");
+    CHECK(fg_accumulate(ON(&data, 1, NULL), &m->shape, &m->parameters, &ours) == FG_OK,
+          "accumulate");
     check_same(&m->shape, &ours, plain, name);
     statistics_free(&ours);
     guarded_free(memory, bytes);
@@ -210,7 +212,7 @@ static void check_mixed(const mixture *m, const samples *s) {
     for (int i = 0; i < 2; i++) {
         fg_pass pass;
         ours[i] = statistics_new(&m->shape);
-        CHECK(fg_pass_open(&m->shape, either[i], FG_FLOAT64, 1, NULL, &pass) == FG_OK &&
+        CHECK(fg_pass_open(ON(either[i], 1, NULL), &m->shape, FG_FLOAT64, &pass) == FG_OK &&
                   fg_pass_run(&pass, &m->parameters, FG_SOFT, &means, 0, FG_MOMENTS, &ours[i]) ==
                       FG_OK,
               "pass");
@@ -232,7 +234,7 @@ static void test_layouts_and_threads(void) {
             EACH_INSTRUCTION_SET(isa) {
                 CONTEXT("%s %s %s d=%lld", fg_isa_name(), real_name(real_type), layout_name(c),
                         (long long)d);
-                CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &plain) == FG_OK,
+                CHECK(fg_accumulate(ON(&s.data, 1, NULL), &m.shape, &m.parameters, &plain) == FG_OK,
                       "accumulate");
                 check_layout(&m, &s, &plain, d + 3, 1, "rows apart");
                 check_layout(&m, &s, &plain, 2 * d, 2, "features apart");
@@ -242,8 +244,8 @@ static void test_layouts_and_threads(void) {
                 if (real_type == FG_FLOAT32)
                     check_mixed(&m, &s);
                 for (int threads = 2; threads <= 4; threads++) {
-                    CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, threads, NULL, &ours) ==
-                              FG_OK,
+                    CHECK(fg_accumulate(ON(&s.data, threads, NULL), &m.shape, &m.parameters,
+                                        &ours) == FG_OK,
                           "accumulate");
                     check_same(&m.shape, &ours, &plain, "threads");
                 }
@@ -276,15 +278,16 @@ static void test_equal_components(void) {
         }
         EACH_INSTRUCTION_SET(isa) {
             CONTEXT("%s %s %s", fg_isa_name(), real_name(real_type), layout_name(c));
-            CHECK(fg_accumulate(&one.shape, &s.data, &one.parameters, 1, NULL, &alone) == FG_OK &&
-                      fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) == FG_OK,
+            CHECK(fg_accumulate(ON(&s.data, 1, NULL), &one.shape, &one.parameters, &alone) ==
+                          FG_OK &&
+                      fg_accumulate(ON(&s.data, 1, NULL), &m.shape, &m.parameters, &ours) == FG_OK,
                   "accumulate");
             /* so many terms, each of a row's log-density and a weight's logarithm */
             const double l = alone.log_likelihood, terms = fabs(l) + ALIKE_ROWS * log(MANY);
             CHECK(fabs(ours.log_likelihood - l) <= ALIKE_ROWS * roundoff(real_type) * terms,
                   "%.17g, not %.17g", ours.log_likelihood, l);
-            CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, NULL, labels) ==
-                      FG_OK,
+            CHECK(fg_score(ON(&s.data, 1, NULL), &m.shape, &m.parameters, FG_OUTPUT_LABELS,
+                           labels) == FG_OK,
                   "score");
             for (int64_t n = 0; n < ALIKE_ROWS; n++)
                 CHECK(labels[n] == 0, "label %lld", (long long)labels[n]);
@@ -322,7 +325,7 @@ static void test_float_sums_are_short(void) {
             memset(m.parameters.means, 0, (size_t)d * sizeof(double));
             EACH_INSTRUCTION_SET(isa) {
                 CONTEXT("%s %s d=%lld", fg_isa_name(), layout_name(c), (long long)d);
-                CHECK(fg_accumulate(&m.shape, &data, &m.parameters, 1, NULL, &ours) == FG_OK,
+                CHECK(fg_accumulate(ON(&data, 1, NULL), &m.shape, &m.parameters, &ours) == FG_OK,
                       "accumulate");
                 for (int64_t i = 0; i < d; i++)
                     CHECK(ours.sx[i] == sum, "sum %.17g, not %.17g", ours.sx[i], sum);
@@ -360,8 +363,8 @@ static void test_stops(void) {
             fg_monitor monitor = {.poll = stop_at_once};
             CONTEXT("%s %lld tasks", fg_isa_name(), (long long)works[i].n_tasks);
             memset(labels, 0xff, (size_t)n_rows * sizeof *labels);
-            CHECK(fg_score(shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, &monitor, labels) ==
-                      FG_INTERRUPTED,
+            CHECK(fg_score(ON(&s.data, 1, &monitor), shape, &m.parameters, FG_OUTPUT_LABELS,
+                           labels) == FG_INTERRUPTED,
                   "not interrupted");
             CHECK(labels[n_rows - 1] == -1, "the last row has label %lld",
                   (long long)labels[n_rows - 1]);
@@ -384,7 +387,7 @@ static void test_samples_not_finite(void) {
             samples s = samples_new(&m, real_type, n_rows, 0, seed++);
             fg_statistics ours = statistics_new(&m.shape);
             fg_parameters start = parameters_new(&m.shape);
-            int64_t labels[9], component;
+            int64_t labels[9];
             EACH_INSTRUCTION_SET(isa) for (int64_t i = 0; i < n_rows * d; i++) {
                 CONTEXT("%s %s %s d=%lld sample %lld", fg_isa_name(), real_name(real_type),
                         layout_name(c), (long long)d, (long long)i);
@@ -393,15 +396,15 @@ static void test_samples_not_finite(void) {
                     ((float *)s.memory)[i] = (float)value;
                 else
                     ((double *)s.memory)[i] = value;
-                CHECK(fg_accumulate(&m.shape, &s.data, &m.parameters, 1, NULL, &ours) ==
+                CHECK(fg_accumulate(ON(&s.data, 1, NULL), &m.shape, &m.parameters, &ours) ==
                           FG_NOT_FINITE,
                       "accumulate took %g", value);
-                CHECK(fg_score(&m.shape, &s.data, &m.parameters, FG_OUTPUT_LABELS, 1, NULL,
+                CHECK(fg_score(ON(&s.data, 1, NULL), &m.shape, &m.parameters, FG_OUTPUT_LABELS,
                                labels) == FG_NOT_FINITE,
                       "score took %g", value);
                 for (fg_start how = FG_START_KMEANS; how <= FG_START_DATA; how++)
-                    CHECK(fg_start_parameters(&m.shape, &s.data, how, 4, 1e-6, 1, NULL, &start,
-                                              &component) == FG_NOT_FINITE,
+                    CHECK(start_once(ON(&s.data, 1, NULL), &m.shape, how, 4, 1e-6, &start) ==
+                              FG_NOT_FINITE,
                           "start %d took %g", (int)how, value);
                 if (real_type == FG_FLOAT32)
                     ((float *)s.memory)[i] = (float)kept;
@@ -425,8 +428,10 @@ static void check_narrow(const mixture *m, const samples *s, double weight, doub
     const fg_parameters p = {(double[]){1 - weight, weight}, m->parameters.means, NULL, u};
     double values[2 * 20], row[20];
     CHECK(n_rows <= 20, "room");
-    CHECK(fg_score(&m->shape, &s->data, &p, FG_OUTPUT_RESPONSIBILITIES, 1, NULL, values) == FG_OK &&
-              fg_score(&m->shape, &s->data, &p, FG_OUTPUT_LOG_LIKELIHOOD, 1, NULL, row) == FG_OK,
+    CHECK(fg_score(ON(&s->data, 1, NULL), &m->shape, &p, FG_OUTPUT_RESPONSIBILITIES, values) ==
+                  FG_OK &&
+              fg_score(ON(&s->data, 1, NULL), &m->shape, &p, FG_OUTPUT_LOG_LIKELIHOOD, row) ==
+                  FG_OK,
           "score");
     for (int64_t n = 0; n < n_rows; n++) {
         const double first = at(values, s->data.real_type, 2 * n),

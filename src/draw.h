@@ -1,0 +1,13 @@
+/* Sums of weights, and draws in proportion to them. */
+#ifndef FG_DRAW_H
+#define FG_DRAW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* sum x_i; where weights are given, sum weights_i x_i. */
+double fg_sum(const double *weights, const double *x, int64_t n);
+/* Index i with probability score[i] / total. */
+int64_t fg_draw(const double *score, int64_t n, double total, uint64_t *state);
+
+#endif

@@ -1,0 +1,235 @@
+/* k-means, to start EM from. See kmeans.h.
+ *
+ * Lloyd's iteration is the pass with hard assignments. Its seeds come from greedy k-means++ (Arthur
+ * & Vassilvitskii 2007) on a sample of the rows: EM only needs a rough start. */
+#include "kmeans.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "covariance.h"
+#include "draw.h"
+#include "memory.h"
+#include "parallel.h"
+#include "pass.h"
+#include "rows.h"
+#include "statistics.h"
+
+enum {
+    LEAST_SAMPLE = 512,
+    SAMPLE_ROWS = 2048,
+    SAMPLE_ROWS_PER_COMPONENT = 32,
+    LLOYD_PASSES = 100,
+    TRIES = 3
+};
+/* Where Lloyd stops, in parts of the data's variance: scikit-learn's rule for KMeans; on a sample,
+ * and on all rows after it, where fits measured no worse for stopping sooner. */
+static const double TOL = 1e-4, SAMPLE_TOL = 1e-3, AFTER_SAMPLE_TOL = 1e-2;
+
+/* ---- a sample and its seeds ---- */
+
+typedef struct {
+    int64_t m, d;
+    double *rows, *weights; /* transposed, [feature][row] */
+    double *work;           /* 4 m */
+    fg_monitor *monitor;
+} sample;
+
+/* out = the squared distances of all rows to one of them, or nearest where that is less; returns
+ * their weighted sum. */
+static double try_seed(const sample *s, int64_t seed, const double *nearest, double *out) {
+    memset(out, 0, (size_t)s->m * sizeof(double));
+    for (int64_t j = 0; j < s->d && !fg_parallel_poll_piece(j, s->m, s->monitor); j++) {
+        const double *x = s->rows + j * s->m, at = x[seed];
+        for (int64_t i = 0; i < s->m; i++)
+            out[i] += (x[i] - at) * (x[i] - at);
+    }
+    for (int64_t i = 0; nearest && i < s->m; i++)
+        out[i] = nearest[i] < out[i] ? nearest[i] : out[i];
+    return fg_sum(s->weights, out, s->m);
+}
+
+static void swap(double **a, double **b) {
+    double *was = *a;
+    *a = *b;
+    *b = was;
+}
+
+/* Greedy k-means++: of 2 + log K candidates, the one that lowers the inertia most. */
+static fg_status seed_means(const sample *s, int64_t k_count, uint64_t *state, double *out_means) {
+    const int64_t m = s->m, d = s->d;
+    double *score = s->work, *nearest = score + m, *trial = nearest + m, *best_trial = trial + m;
+    memcpy(score, s->weights, (size_t)m * sizeof(double));
+    double total = fg_sum(NULL, score, m);
+    const int candidates = 2 + (int)log((double)k_count);
+    for (int64_t k = 0; k < k_count; k++) {
+        double best_total = INFINITY;
+        int64_t best = 0;
+        for (int c = 0; c < (k ? candidates : 1); c++) {
+            const int64_t candidate = fg_draw(score, m, total, state);
+            const double now = try_seed(s, candidate, k ? nearest : NULL, trial);
+            if (now < best_total || c == 0) {
+                best_total = now;
+                best = candidate;
+                swap(&best_trial, &trial);
+            }
+        }
+        for (int64_t j = 0; j < d; j++)
+            out_means[k * d + j] = s->rows[j * m + best];
+        swap(&nearest, &best_trial);
+        for (int64_t i = 0; i < m; i++)
+            score[i] = s->weights[i] * nearest[i];
+        total = fg_sum(NULL, score, m);
+        if (!(total > 0)) { /* every distinct row is taken: draw among all */
+            memcpy(score, s->weights, (size_t)m * sizeof(double));
+            total = fg_sum(NULL, score, m);
+        }
+        if (fg_parallel_poll(s->monitor))
+            return FG_INTERRUPTED;
+    }
+    return FG_OK;
+}
+
+/* sum w |x - nearest mean|^2 */
+static double inertia(const sample *s, const double *means, int64_t k_count) {
+    const int64_t m = s->m, d = s->d;
+    double *least = s->work, *distance = least + m;
+    for (int64_t k = 0; k < k_count && !fg_parallel_poll_piece(k, m * d, s->monitor); k++) {
+        memset(distance, 0, (size_t)m * sizeof(double));
+        for (int64_t j = 0; j < d && !fg_parallel_poll_piece(j, m, s->monitor); j++) {
+            const double *x = s->rows + j * m, mean = means[k * d + j];
+            for (int64_t i = 0; i < m; i++)
+                distance[i] += (x[i] - mean) * (x[i] - mean);
+        }
+        for (int64_t i = 0; i < m; i++)
+            least[i] = k && least[i] < distance[i] ? least[i] : distance[i];
+    }
+    return fg_sum(s->weights, least, m);
+}
+
+/* ---- Lloyd ---- */
+
+/* A pass with all components alike, and what it works in. */
+typedef struct {
+    fg_shape shape; /* spherical */
+    fg_pass pass;
+    fg_statistics statistics;
+    fg_parameters spheres; /* means: whichever are being moved */
+    double variance, *memory;
+} lloyd;
+
+static fg_status lloyd_open(fg_context *context, const fg_shape *shape, double variance,
+                            lloyd *out) {
+    const size_t k = (size_t)shape->n_components;
+    *out = (lloyd){.shape = {shape->n_components, shape->n_features, FG_SPHERICAL},
+                   .variance = variance};
+    const size_t sums = fg_statistics_count(&out->shape);
+    double *m = out->memory = fg_doubles(sums + 2 * k);
+    if (!m)
+        return FG_NO_MEMORY;
+    out->statistics = fg_statistics_in(&out->shape, m);
+    out->spheres = (fg_parameters){.weights = m + sums, .precisions_cholesky = m + sums + k};
+    fg_set_spheres(&out->shape, sqrt(variance), context->monitor, &out->spheres);
+    return fg_pass_open(context, &out->shape, context->rows->data->real_type, &out->pass);
+}
+
+static void lloyd_close(lloyd *l) {
+    fg_pass_close(&l->pass);
+    fg_release(l->memory);
+}
+
+/* Iterates until the means move by less than tol of the data's variance. */
+static fg_status lloyd_run(lloyd *l, double tol, double *means) {
+    const int64_t k_count = l->shape.n_components, d = l->shape.n_features;
+    const fg_shift_choice at_means = {NULL, 0};
+    const fg_statistics *s = &l->statistics;
+    fg_status status = FG_OK;
+    double moved = INFINITY;
+    l->spheres.means = means;
+    for (int i = 0; i < LLOYD_PASSES && moved > tol * l->variance && status == FG_OK; i++) {
+        status = fg_pass_run(&l->pass, &l->spheres, FG_NEAREST, &at_means, 0, FG_FIRST_MOMENTS,
+                             &l->statistics);
+        moved = 0;
+        for (int64_t k = 0; k < k_count && status == FG_OK; k++)
+            for (int64_t j = 0; j < d && s->nk[k] > 0; j++) {
+                const int64_t at = k * d + j;
+                const double step = s->shift[at] + s->sx[at] / s->nk[k] - means[at];
+                moved += step * step;
+                means[at] += step;
+            }
+    }
+    return status;
+}
+
+/* ---- both ---- */
+
+/* Clusters the sample, where k-means is cheap: the best of some tries. spare: K x d. */
+static fg_status cluster_sample(lloyd *l, const sample *s, int tries, uint64_t *state,
+                                double *spare, double *out_means) {
+    const int64_t k_count = l->shape.n_components;
+    double least = INFINITY;
+    for (int i = 0; i < tries; i++) {
+        double *means = i ? spare : out_means;
+        fg_status status = seed_means(s, k_count, state, means);
+        if (status == FG_OK)
+            status = lloyd_run(l, SAMPLE_TOL, means);
+        if (status != FG_OK)
+            return status;
+        const double now = tries > 1 ? inertia(s, means, k_count) : 0;
+        if (fg_parallel_poll(s->monitor))
+            return FG_INTERRUPTED;
+        if (i && now < least)
+            memcpy(out_means, means, (size_t)(k_count * s->d) * sizeof(double));
+        least = now < least ? now : least;
+    }
+    return FG_OK;
+}
+
+static int64_t choose_sample_rows(const fg_shape *shape, int64_t n_rows) {
+    const int64_t least = shape->n_components * SAMPLE_ROWS_PER_COMPONENT;
+    int64_t m = n_rows / 4 < SAMPLE_ROWS ? n_rows / 4 : SAMPLE_ROWS;
+    m = m < LEAST_SAMPLE ? LEAST_SAMPLE : m;
+    m = m < least ? least : m;
+    return m < n_rows ? m : n_rows;
+}
+
+/* Lloyd's iterations over rows that are not the sample's own, or no more rows than these. */
+static fg_status cluster_rows(fg_context *context, const fg_shape *shape, double variance,
+                              double tol, double *means) {
+    lloyd l;
+    fg_status status = lloyd_open(context, shape, variance, &l);
+    if (status == FG_OK)
+        status = lloyd_run(&l, tol, means);
+    lloyd_close(&l);
+    return status;
+}
+
+fg_status fg_kmeans(fg_context *context, const fg_shape *shape, int with_lloyd, double variance,
+                    uint64_t *state, double *out_means) {
+    const int64_t k_count = shape->n_components, d = shape->n_features;
+    const int64_t n_rows = context->rows->data->n_rows, m = choose_sample_rows(shape, n_rows);
+    double *memory = fg_doubles((size_t)(m * (d + 5) + k_count * d));
+    if (!memory)
+        return FG_NO_MEMORY;
+    const sample s = {m, d, memory, memory + m * d, memory + m * (d + 1), context->monitor};
+    fg_status status =
+        fg_rows_sample(context->rows, d, m, state, context->monitor, s.rows, s.weights);
+    if (status == FG_OK && with_lloyd && m < n_rows) {
+        const fg_data data = {s.rows, FG_FLOAT64, m, 1, m, s.weights};
+        fg_rows rows;
+        fg_rows_open(&data, &rows);
+        fg_context alone = {.rows = &rows, .n_threads = 1, .monitor = context->monitor};
+        const int tries = n_rows >= 8 * m ? TRIES : 1;
+        lloyd l;
+        status = lloyd_open(&alone, shape, variance, &l);
+        if (status == FG_OK)
+            status = cluster_sample(&l, &s, tries, state, s.work + 4 * m, out_means);
+        lloyd_close(&l);
+    } else if (status == FG_OK)
+        status = seed_means(&s, k_count, state, out_means);
+    fg_release(memory);
+    if (status == FG_OK && with_lloyd)
+        status =
+            cluster_rows(context, shape, variance, m < n_rows ? AFTER_SAMPLE_TOL : TOL, out_means);
+    return status;
+}

@@ -1,0 +1,451 @@
+/* One pass over the rows, and the step of EM. See pass.h.
+ *
+ * Rows are cut into tasks by their number alone, and the tasks' sums merge in index order: results
+ * are identical for any number of threads. */
+#include "pass.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "covariance.h"
+#include "memory.h"
+#include "parallel.h"
+#include "parameters.h"
+#include "rows.h"
+#include "statistics.h"
+
+#define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
+
+static const fg_shift_choice AT_MEANS = {NULL, 0};
+
+/* ---- tasks ---- */
+
+/* Rows per task. Handing over its sums costs a task about as much as fifty rows: a thousand rows
+ * pay for it, as long as they leave tasks enough to share out and are done within the time that a
+ * user waits for an interrupt. */
+static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
+    const double d = (double)shape->n_features, k = (double)shape->n_components;
+    const int own_matrices = fg_has_matrices(shape) && !fg_is_shared(shape);
+    const double per_row = own_matrices ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
+    double rows = fmin(fmax(16e6 / per_row, 1024), 16384);
+    rows = fmin(rows, fmax((double)n_rows / 16, 512));
+    rows = fmin(rows, fmax(1e9 / per_row, 128));
+    return (int64_t)rows / 128 * 128;
+}
+
+int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
+    const int64_t rows = choose_task_rows(shape, n_rows);
+    return n_rows / rows + (n_rows % rows != 0);
+}
+
+fg_status fg_pass_open(fg_context *context, const fg_shape *shape, fg_real_type arithmetic,
+                       fg_pass *out) {
+    const int64_t n_rows = context->rows->data->n_rows;
+    fg_pass p = {.context = context, .shape = shape, .arithmetic = arithmetic, .sums_scale = 1};
+    p.kernels = fg_kernels_for(arithmetic);
+    p.task_rows = choose_task_rows(shape, n_rows);
+    p.n_tasks = fg_task_count(shape, n_rows);
+    p.n_threads =
+        context->n_threads < p.n_tasks ? context->n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
+    p.model_bytes = ALIGNED(p.kernels->model_bytes(shape));
+    p.scratch_bytes = ALIGNED(p.kernels->scratch_bytes(shape));
+    p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
+                     ALIGNED(sizeof(fg_statistics));
+    if (p.thread_bytes <= (SIZE_MAX / 2 - p.model_bytes) / (size_t)p.n_threads)
+        p.memory = fg_cache_lines(p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
+    *out = p;
+    return p.memory ? FG_OK : FG_NO_MEMORY;
+}
+
+void fg_pass_close(fg_pass *pass) { fg_release(pass->memory); }
+
+static void *thread_memory(const fg_pass *pass, int thread) {
+    return (char *)pass->memory + pass->model_bytes + (size_t)thread * pass->thread_bytes;
+}
+
+static fg_statistics *thread_statistics(const fg_pass *pass, int thread) {
+    return (fg_statistics *)((char *)thread_memory(pass, thread) + pass->scratch_bytes);
+}
+
+/* The memory of a thread's sums, behind their struct. */
+static double *thread_sums(const fg_pass *pass, int thread) {
+    return (double *)((char *)thread_statistics(pass, thread) + ALIGNED(sizeof(fg_statistics)));
+}
+
+static int64_t task_end(const fg_pass *pass, int64_t task) {
+    const int64_t begin = task * pass->task_rows, left = pass->context->rows->data->n_rows - begin;
+    return begin + (left < pass->task_rows ? left : pass->task_rows);
+}
+
+/* ---- sums ---- */
+
+typedef struct {
+    const fg_pass *pass;
+    uint64_t seed;
+    fg_sums sums;
+    fg_statistics *total;
+} sums_job;
+
+static void accumulate_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
+    const sums_job *j = context;
+    const fg_pass *p = j->pass;
+    fg_statistics *partial = thread_statistics(p, thread);
+    *partial = fg_statistics_in(p->shape, thread_sums(p, thread));
+    partial->shift = j->total->shift;
+    fg_statistics_reset(p->shape, j->sums, monitor, partial);
+    p->kernels->accumulate(&p->model, p->context->rows->data, task * p->task_rows,
+                           task_end(p, task), j->seed, j->sums, thread_memory(p, thread), monitor,
+                           partial);
+}
+
+static void merge_task(int64_t task, int thread, void *context) {
+    (void)task;
+    const sums_job *j = context;
+    fg_statistics_add(j->pass->shape, thread_statistics(j->pass, thread), j->sums, j->total);
+}
+
+fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                      const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
+                      fg_statistics *out) {
+    fg_context *context = pass->context;
+    pass->kernels->prepare(pass->shape, parameters, assignment, choice, pass->memory,
+                           context->monitor, out->shift, &pass->model);
+    pass->model.weight_scale = context->rows->weight_scale;
+    pass->model.sums_scale = pass->sums_scale;
+    fg_statistics_reset(pass->shape, sums, context->monitor, out);
+    sums_job job = {pass, seed, sums, out};
+    return fg_parallel_run(pass->n_tasks, pass->n_threads, context->monitor, accumulate_task,
+                           merge_task, &job);
+}
+
+/* ---- scores ---- */
+
+typedef struct {
+    const fg_pass *pass;
+    fg_output output;
+    void *out;      /* one value or row for each row of the data, or */
+    double *values; /* for each thread, one value for each row of a task: */
+    fg_visit visit;
+    void *visitor;
+    atomic_int bad;
+} score_job;
+
+static void score_part(score_job *j, const fg_data *data, int64_t begin, int64_t end, void *scratch,
+                       fg_monitor *monitor, void *out) {
+    const fg_pass *p = j->pass;
+    if (p->kernels->score(&p->model, data, begin, end, j->output, scratch, monitor, out))
+        atomic_store_explicit(&j->bad, 1, memory_order_relaxed);
+}
+
+static void score_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
+    score_job *j = context;
+    const fg_pass *p = j->pass;
+    score_part(j, p->context->rows->data, task * p->task_rows, task_end(p, task),
+               thread_memory(p, thread), monitor, j->out);
+}
+
+/* Scores are written by the row's number in the data: the task's rows are data of their own. */
+static void score_for_visit(int64_t task, int thread, fg_monitor *monitor, void *context) {
+    score_job *j = context;
+    const fg_pass *p = j->pass;
+    fg_data part = *p->context->rows->data;
+    const int64_t size = part.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+    part.x = (const char *)part.x + task * p->task_rows * part.row_stride * size;
+    part.n_rows = task_end(p, task) - task * p->task_rows;
+    double *values = j->values + (size_t)thread * (size_t)p->task_rows;
+    score_part(j, &part, 0, part.n_rows, thread_memory(p, thread), monitor, values);
+    for (int64_t n = part.n_rows; size == sizeof(float) && n-- > 0;) { /* widened in place */
+        float value;
+        memcpy(&value, (const char *)values + n * size, sizeof value);
+        values[n] = (double)value;
+    }
+}
+
+static void visit_task(int64_t task, int thread, void *context) {
+    const score_job *j = context;
+    j->visit(j->visitor, task * j->pass->task_rows, task_end(j->pass, task),
+             j->values + (size_t)thread * (size_t)j->pass->task_rows);
+}
+
+static fg_status run_scores(fg_pass *pass, const fg_parameters *parameters, score_job *job) {
+    fg_monitor *monitor = pass->context->monitor;
+    fg_statistics unused = fg_statistics_in(pass->shape, thread_sums(pass, 0));
+    pass->kernels->prepare(pass->shape, parameters, FG_SOFT, &AT_MEANS, pass->memory, monitor,
+                           unused.shift, &pass->model);
+    const fg_status status = fg_parallel_run(pass->n_tasks, pass->n_threads, monitor,
+                                             job->visit ? score_for_visit : score_task,
+                                             job->visit ? visit_task : NULL, job);
+    return status == FG_OK && job->bad ? FG_NOT_FINITE : status;
+}
+
+fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                   fg_output output, void *out) {
+    fg_pass pass;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
+    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
+    score_job job = {.pass = &pass, .output = output, .out = out};
+    if (status == FG_OK)
+        status = run_scores(&pass, parameters, &job);
+    fg_pass_close(&pass);
+    return status;
+}
+
+fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                        fg_visit visit, void *visitor) {
+    fg_pass pass;
+    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
+    double *values = fg_doubles((size_t)pass.n_threads * (size_t)pass.task_rows);
+    score_job job = {.pass = &pass,
+                     .output = FG_OUTPUT_LOG_LIKELIHOOD,
+                     .values = values,
+                     .visit = visit,
+                     .visitor = visitor};
+    if (!values)
+        status = FG_NO_MEMORY;
+    if (status == FG_OK)
+        status = run_scores(&pass, parameters, &job);
+    fg_pass_close(&pass);
+    fg_release(values);
+    return status;
+}
+
+/* ---- the shift: the points that the sums are taken about ---- */
+
+/* Second moments about a point lose about eps (distance / deviation)^2 to cancellation. These
+ * are the squares that still leave nine digits in double, four in float. */
+static double bearable(fg_real_type arithmetic) { return arithmetic == FG_FLOAT32 ? 300 : 1e6; }
+
+/* Whether the components lie so close to the mixture's mean that sums about it keep the digits of
+ * the means and of a scatter. out_shift, where given, is that mean K times. */
+static int are_close_together(const fg_pass *pass, const fg_parameters *p, double *out_shift) {
+    const fg_shape *shape = pass->shape;
+    const int64_t d = shape->n_features, k_count = shape->n_components;
+    int close = 1;
+    for (int64_t i = 0; i < d; i++) {
+        double centre = 0, between = 0;
+        for (int64_t k = 0; k < k_count; k++)
+            centre += p->weights[k] * p->means[k * d + i];
+        for (int64_t k = 0; k < k_count; k++) {
+            const double step = p->means[k * d + i] - centre;
+            between += p->weights[k] * step * step;
+            if (out_shift)
+                out_shift[k * d + i] = centre;
+        }
+        close &= between <= bearable(pass->arithmetic) * fg_variance(shape, p->covariances, 0, i);
+    }
+    return close;
+}
+
+/* Whether some mean moved so far from its shift that its covariance lost digits. */
+static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_parameters *next) {
+    const fg_shape *shape = pass->shape;
+    const int64_t d = shape->n_features;
+    for (int64_t k = 0; k < shape->n_components; k++)
+        for (int64_t i = 0; i < d && next->weights[k] > 0; i++) {
+            const double step = s->sx[k * d + i] / s->nk[k];
+            const double variance = fg_variance(shape, next->covariances, k, i);
+            if (!(step * step <= bearable(pass->arithmetic) * variance))
+                return 1;
+        }
+    return 0;
+}
+
+/* Chooses the shift of an iteration of EM, and which sums it needs. Tied: the data's scatter is
+ * needed once; the second pass has it about the data's own mean, where the first M step put the
+ * mixture's mean, whatever the start. Spherical: about the mixture's mean, where that keeps the
+ * digits. All others: about the means. */
+static fg_sums choose_shift(fg_step *step, const fg_parameters *parameters, int64_t iteration,
+                            fg_shift_choice *out) {
+    const fg_shape *shape = step->pass.shape;
+    *out = AT_MEANS;
+    if (fg_is_shared(shape)) {
+        const int scatter = iteration <= 2 || !step->has_scatter;
+        if (are_close_together(&step->pass, parameters, scatter ? step->shift : NULL))
+            *out = (fg_shift_choice){step->shift, 1};
+        return scatter || !out->common ? FG_MOMENTS : FG_FIRST_MOMENTS;
+    }
+    if (fg_is_isotropic(shape) && !are_close_together(&step->pass, parameters, NULL)) {
+        const size_t means = (size_t)(shape->n_components * shape->n_features);
+        memcpy(step->shift, parameters->means, means * sizeof(double));
+        *out = (fg_shift_choice){step->shift, 0};
+    }
+    return FG_MOMENTS;
+}
+
+/* ---- steps ---- */
+
+fg_status fg_step_open(fg_context *context, const fg_shape *shape, fg_step *out) {
+    const size_t means = (size_t)(shape->n_components * shape->n_features);
+    const size_t sums = fg_statistics_count(shape), parameters = fg_parameters_count(shape);
+    double *m = fg_doubles(sums + parameters + means);
+    *out = (fg_step){.memory = m};
+    if (!m)
+        return FG_NO_MEMORY;
+    out->statistics = fg_statistics_in(shape, m);
+    out->next = fg_parameters_in(shape, m + sums);
+    out->shift = m + sums + parameters;
+    return fg_pass_open(context, shape, context->rows->data->real_type, &out->pass);
+}
+
+void fg_step_close(fg_step *step) {
+    fg_pass_close(&step->pass);
+    fg_release(step->memory);
+}
+
+/* What a step does: the pass's own arguments, and its M step's. */
+typedef struct {
+    const fg_parameters *parameters;
+    fg_assignment assignment;
+    uint64_t seed;
+    fg_shift_choice choice;
+    fg_sums sums;
+    const fg_m_step *m_step;
+} step_plan;
+
+/* choice and sums say in the end which they were. */
+static fg_status run_plan(fg_step *step, fg_pass *pass, step_plan *plan) {
+    const fg_shape *shape = pass->shape;
+    fg_statistics *s = &step->statistics;
+    fg_status status = fg_pass_run(pass, plan->parameters, plan->assignment, &plan->choice,
+                                   plan->seed, plan->sums, s);
+    if (status == FG_OK && !isfinite(s->log_likelihood))
+        status = FG_NOT_FINITE;
+    if (status != FG_OK)
+        return status;
+    status = fg_maximize(pass->context, shape, plan->m_step, s, &step->next);
+    if (status == FG_INTERRUPTED)
+        return status;
+    const int lossy = plan->choice.common
+                          ? status == FG_SINGULAR || !are_close_together(pass, &step->next, NULL)
+                          : moved_far(pass, s, &step->next);
+    if (!lossy)
+        return status;
+    const double log_likelihood = s->log_likelihood; /* densities are sharper about the means */
+    const size_t means = (size_t)(shape->n_components * shape->n_features);
+    memcpy(step->shift, step->next.means, means * sizeof(double));
+    plan->choice = (fg_shift_choice){step->shift, 0};
+    plan->sums = FG_MOMENTS;
+    status = fg_pass_run(pass, plan->parameters, plan->assignment, &plan->choice, plan->seed,
+                         plan->sums, s);
+    s->log_likelihood = log_likelihood;
+    return status == FG_OK ? fg_maximize(pass->context, shape, plan->m_step, s, &step->next)
+                           : status;
+}
+
+static fg_status run_step(fg_step *step, step_plan *plan) {
+    fg_status status = run_plan(step, &step->pass, plan);
+    if (status != FG_SINGULAR || step->pass.arithmetic == FG_FLOAT64)
+        return status;
+    fg_pass wide;
+    plan->choice = AT_MEANS;
+    plan->sums = FG_MOMENTS;
+    status = fg_pass_open(step->pass.context, step->pass.shape, FG_FLOAT64, &wide);
+    if (status == FG_OK)
+        status = run_plan(step, &wide, plan);
+    fg_pass_close(&wide);
+    return status;
+}
+
+fg_status fg_step_assign(fg_step *step, const fg_parameters *parameters, fg_assignment assignment,
+                         uint64_t seed, const fg_m_step *options) {
+    step_plan plan = {parameters, assignment, seed, AT_MEANS, FG_MOMENTS, options};
+    step->has_scatter = 0;
+    return run_step(step, &plan);
+}
+
+fg_status fg_step_em(fg_step *step, const fg_parameters *parameters, int64_t iteration,
+                     const fg_m_step *options) {
+    step_plan plan = {.parameters = parameters, .assignment = FG_SOFT, .m_step = options};
+    plan.sums = choose_shift(step, parameters, iteration, &plan.choice);
+    const fg_status status = run_step(step, &plan);
+    step->has_scatter = plan.choice.common;
+    return status;
+}
+
+/* ---- what a single pass tells ---- */
+
+/* One step as a single component, about the first row. No scale is wanted of the factors. */
+static fg_status step_as_one(fg_context *context, const fg_shape *one, fg_step *out) {
+    const fg_m_step options = {.reg_covar = 0};
+    double *memory = fg_doubles(fg_parameters_count(one));
+    fg_status status = fg_step_open(context, one, out);
+    if (!memory)
+        status = FG_NO_MEMORY;
+    if (status == FG_OK) {
+        fg_parameters p = fg_parameters_in(one, memory);
+        fg_rows_copy(context->rows, 0, one->n_features, p.means);
+        fg_set_spheres(one, 1, context->monitor, &p);
+        status = fg_step_assign(out, &p, FG_NEAREST, 0, &options);
+    }
+    fg_release(memory);
+    return status;
+}
+
+fg_status fg_mean_and_variance(fg_context *context, int64_t n_features, double *out_mean,
+                               double *out_variance) {
+    const fg_shape one = {1, n_features, FG_SPHERICAL};
+    fg_step step;
+    const fg_status status = step_as_one(context, &one, &step);
+    if (status == FG_OK || status == FG_SINGULAR) {
+        memcpy(out_mean, step.next.means, (size_t)n_features * sizeof(double));
+        /* Only a scale is wanted: constant data are not an error yet. */
+        *out_variance = status == FG_OK ? step.next.covariances[0] : 1;
+    }
+    fg_step_close(&step);
+    return status == FG_SINGULAR ? FG_OK : status;
+}
+
+fg_status fg_variances(fg_context *context, int64_t n_features, double *out_variances) {
+    const fg_shape one = {1, n_features, FG_DIAG};
+    fg_step step;
+    const fg_status status = step_as_one(context, &one, &step);
+    if (status == FG_OK || status == FG_SINGULAR) /* a constant column is no error */
+        memcpy(out_variances, step.next.covariances, (size_t)n_features * sizeof(double));
+    fg_step_close(&step);
+    return status == FG_SINGULAR ? FG_OK : status;
+}
+
+fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                        fg_statistics *out) {
+    fg_pass pass;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
+    double *shift = fg_doubles((size_t)(shape->n_components * shape->n_features));
+    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
+    if (!shift)
+        status = FG_NO_MEMORY;
+    if (status == FG_OK) {
+        fg_shift_choice choice = AT_MEANS;
+        if (fg_is_shared(shape) && are_close_together(&pass, parameters, shift))
+            choice = (fg_shift_choice){shift, 1};
+        pass.sums_scale = 1 / context->rows->weight_scale;
+        status = fg_pass_run(&pass, parameters, FG_SOFT, &choice, 0, FG_MOMENTS, out);
+    }
+    if (status == FG_OK && !isfinite(out->log_likelihood))
+        status = FG_NOT_FINITE;
+    fg_pass_close(&pass);
+    fg_release(shift);
+    return status;
+}
+
+fg_status fg_log_likelihood(fg_context *context, const fg_shape *shape,
+                            const fg_parameters *parameters, double *out_total,
+                            double *out_weight_sum) {
+    fg_pass pass;
+    double *memory = fg_doubles(fg_statistics_count(shape));
+    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
+    if (!memory)
+        status = FG_NO_MEMORY;
+    if (status == FG_OK) {
+        fg_statistics s = fg_statistics_in(shape, memory);
+        pass.sums_scale = 1 / context->rows->weight_scale;
+        status = fg_pass_run(&pass, parameters, FG_SOFT, &AT_MEANS, 0, FG_LIKELIHOOD, &s);
+        *out_total = s.log_likelihood;
+        *out_weight_sum = s.weight_sum;
+    }
+    fg_pass_close(&pass);
+    fg_release(memory);
+    return status;
+}
