@@ -8,10 +8,10 @@ import sys
 import warnings
 
 import numpy as np
-from conftest import COVARIANCE_TYPES, of_type
 
 from fusedgmm import GaussianMixture, fit_batch, reference
 from fusedgmm.parameters import precisions_of
+from helpers import COVARIANCE_TYPES, of_type
 
 
 def problem(seed):

@@ -32,7 +32,6 @@ from collections import Counter
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
-from conftest import COVARIANCE_TYPES, RTOL, mixture_data, of_type
 
 from fusedgmm import (
     BayesianGaussianMixture,
@@ -43,6 +42,7 @@ from fusedgmm import (
     reference,
     threads,
 )
+from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
 N_CASES = 150  # different calls; the rest of the run repeats them
 N_THREADS = 4
@@ -170,7 +170,7 @@ class Case:
             condition = (covariances.max(axis=1) / covariances.min(axis=1)).max()
         else:
             condition = 1.0
-        rtol = RTOL[self.dtype] * max(1.0, math.sqrt(condition) / 30)
+        rtol = tolerance("core, reference", self.dtype) * max(1.0, math.sqrt(condition) / 30)
         for name, a, b in zip(("weights", "means", "covariances", "bounds"), found, right):  # noqa: B905
             a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
             if not np.allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max()):

@@ -7,6 +7,7 @@ import pytest
 
 from fusedgmm import GaussianMixture
 from fusedgmm._validation import as_floating
+from helpers import FITTED, assert_close, tolerance
 
 # Small integers: every dtype below holds them, so every dtype must give the same fit.
 ROWS = np.random.default_rng(0).integers(0, 9, size=(120, 3)) + np.repeat([[0], [30]], 60, axis=0)
@@ -21,21 +22,16 @@ def fitted(X):
     return GaussianMixture(2, random_state=0).fit(X)
 
 
-def same_fit(a, b, rtol=0.0):
-    for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
-        x, y = getattr(a, name), getattr(b, name)
-        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * np.abs(y).max(), err_msg=name)
-
-
 @pytest.mark.parametrize("name", DTYPES)
 def test_every_real_dtype(name):
     X = ROWS.astype(name)
     model = fitted(X)
     single = X.dtype.kind == "f" and X.dtype.itemsize <= 4
     result = np.float32 if single else np.float64
-    same_fit(model, fitted(ROWS.astype(result)))
-    same_fit(model, fitted(ROWS.astype(np.float64)), rtol=1e-5 if single else 0.0)
-    for attribute in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+    assert_close(model, fitted(ROWS.astype(result)))
+    rtol = tolerance("float64, closely", np.float32) if single else 0.0
+    assert_close(model, fitted(ROWS.astype(np.float64)), rtol)
+    for attribute in FITTED:
         assert getattr(model, attribute).dtype == result, attribute
     assert model.predict_proba(X).dtype == model.score_samples(X).dtype == result
     assert model.predict(X).dtype == np.int64
@@ -43,7 +39,7 @@ def test_every_real_dtype(name):
 
 def test_bool():
     X = ROWS % 2 == 0
-    same_fit(fitted(X), fitted(X.astype(np.float64)))
+    assert_close(fitted(X), fitted(X.astype(np.float64)))
 
 
 def layouts(X):
@@ -80,7 +76,7 @@ def test_every_layout(layout, dtype):
     given = layouts(X)[layout]
     expected = fitted(X.astype(np.float64) if layout == "list" else X)
     model = fitted(given)
-    same_fit(model, expected)
+    assert_close(model, expected)
     np.testing.assert_array_equal(model.predict_proba(given), expected.predict_proba(given))
 
 
@@ -88,7 +84,7 @@ def test_every_layout(layout, dtype):
 def test_memmap(tmp_path, mode):
     ROWS.astype(np.float64).tofile(tmp_path / "rows")
     X = np.memmap(tmp_path / "rows", np.float64, mode, shape=ROWS.shape)
-    same_fit(fitted(X), fitted(ROWS.astype(np.float64)))
+    assert_close(fitted(X), fitted(ROWS.astype(np.float64)))
 
 
 def test_one_row_or_column_may_carry_any_stride():
@@ -99,7 +95,7 @@ def test_one_row_or_column_may_carry_any_stride():
         model.score_samples(wide[3:4, ::3]), model.score_samples(ROWS[5:6].astype(np.float64))
     )
     column = ROWS[:, 0].astype(np.float64)
-    same_fit(fitted(np.stack([column, column], 1)[:, :1]), fitted(column[:, None]))
+    assert_close(fitted(np.stack([column, column], 1)[:, :1]), fitted(column[:, None]))
 
 
 def test_float64_and_float32_are_not_copied():
@@ -112,9 +108,9 @@ def test_data_frame():
     pandas = pytest.importorskip("pandas")
     expected = fitted(ROWS.astype(np.float64))
     frame = pandas.DataFrame(ROWS, columns=["a", "b", "c"])
-    same_fit(fitted(frame), expected)
-    same_fit(fitted(frame.astype("Int64")), expected)
-    same_fit(fitted(frame.astype({"a": np.float64, "b": object})), expected)
+    assert_close(fitted(frame), expected)
+    assert_close(fitted(frame.astype("Int64")), expected)
+    assert_close(fitted(frame.astype({"a": np.float64, "b": object})), expected)
 
 
 REFUSED = {

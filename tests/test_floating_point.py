@@ -1,22 +1,18 @@
 """The floating-point environment: left as it was, and without a say in the bits of a fit."""
 
 import platform
-import subprocess
 import sys
 from textwrap import dedent
 
 import numpy as np
 import pytest
 
-from fusedgmm import BayesianGaussianMixture, GaussianMixture, accumulate, fit_batch, threads
+from fusedgmm import BayesianGaussianMixture, GaussianMixture, accumulate, fit_batch
 from fusedgmm.parameters import MixtureParameters
+from helpers import run_python
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-
-
-@pytest.fixture(autouse=True)
-def four_cpus(monkeypatch):
-    monkeypatch.setattr(threads, "available_cpus", lambda: 4)
+pytestmark = pytest.mark.usefixtures("four_cpus")
 
 
 def rows(n, d, dtype=np.float64):
@@ -130,10 +126,7 @@ def results(n_threads):
 
 
 def run(script):
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + dedent(script)], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_python(PRELUDE + dedent(script), timeout=60)
 
 
 def test_subnormals_survive_the_import_and_the_fits():

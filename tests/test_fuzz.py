@@ -6,15 +6,15 @@ import os
 import re
 import warnings
 
-import differential
 import numpy as np
-from conftest import COVARIANCE_TYPES, of_type
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+import differential
 import fusedgmm
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, MixtureParameters, fit_batch
 from fusedgmm.batch_result import BatchStatus
+from helpers import COVARIANCE_TYPES, INITS, of_type, tolerance
 
 THOROUGH = int(os.environ.get("FUSEDGMM_FUZZ", "0"))
 fuzz = settings(
@@ -165,13 +165,14 @@ def check_model(model, X, covariance_type):
     out_of_reach = np.isneginf(values)  # of weight zero, or the prior keeps the mixture away
     assert np.isfinite(values[~out_of_reach]).all()
     sums = np.where(out_of_reach, 0, 1)
-    np.testing.assert_allclose(proba.sum(axis=1, dtype=np.float64), sums, atol=1e-5)
+    atol = tolerance("sum of probabilities")
+    np.testing.assert_allclose(proba.sum(axis=1, dtype=np.float64), sums, atol=atol)
 
 
 options = st.fixed_dictionaries(
     {
         "covariance_type": st.sampled_from(COVARIANCE_TYPES),
-        "init_params": st.sampled_from(["kmeans", "k-means++", "random", "random_from_data"]),
+        "init_params": st.sampled_from(INITS),
         "reg_covar": st.sampled_from([1e-6, 1e-6, 0.0, 1.0]),
         "max_iter": st.sampled_from([0, 1, 3, 20]),
         "n_init": st.sampled_from([1, 1, 2]),
@@ -281,7 +282,7 @@ def test_any_rows_give_sums_or_a_reason(X, k, weight, covariance_type, reg_covar
     if isinstance(stats, Exception):
         return
     total = len(X) if weight is None else weight.sum()
-    np.testing.assert_allclose(stats.nk.sum(), total, rtol=1e-5)
+    np.testing.assert_allclose(stats.nk.sum(), total, rtol=tolerance("sum of probabilities"))
     assert np.isfinite(stats.log_likelihood) and stats.n_samples == len(X)
     merged = outcome(lambda: (stats + stats).maximize(reg_covar))
     if not isinstance(merged, Exception):

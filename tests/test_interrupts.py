@@ -7,6 +7,8 @@ from textwrap import dedent
 
 import pytest
 
+from helpers import run_python
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 SCRIPT = """
@@ -67,14 +69,7 @@ for after in {times}:
 
 def run(setup, times=(0.1, 0.4), **environment):
     code = SCRIPT.replace("{setup}", dedent(setup).strip()).replace("{times}", str(times))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_python(code, env=os.environ | environment, timeout=90)
 
 
 MIXTURE = """

@@ -1,7 +1,8 @@
 """What a fit and a prediction need besides the data: never N x K, never N x d."""
 
 import pytest
-from conftest import measure_memory
+
+from helpers import measure_memory
 
 SCRIPT = """
 import warnings

@@ -6,11 +6,12 @@ Every script runs in a process of its own with a time limit: a hang is a failure
 import importlib.metadata
 import multiprocessing
 import os
-import subprocess
 import sys
 from textwrap import dedent
 
 import pytest
+
+from helpers import run_python
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, limits of Linux")
@@ -64,15 +65,7 @@ def run(script, *, timeout=60, **environment):
     """Run a script behind the prelude; what it prints."""
     # KMP_...: what an import of scikit-learn sets
     clean = {n: v for n, v in os.environ.items() if not n.startswith(("OMP_NUM_", "KMP_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + dedent(script)],
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_python(PRELUDE + dedent(script), env=clean | environment, timeout=timeout)
 
 
 @posix

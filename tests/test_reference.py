@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import reference as ref
+from helpers import tolerance
 
 TYPES = ref.COVARIANCE_TYPES
 
@@ -38,7 +39,9 @@ def test_density_is_scipys(covariance_type):
     )
     full = as_full(c, covariance_type, *means.shape)
     theirs = [stats.multivariate_normal(m, s).logpdf(X) for m, s in zip(means, full, strict=True)]
-    np.testing.assert_allclose(ours, np.transpose(theirs), rtol=1e-10)
+    np.testing.assert_allclose(
+        ours, np.transpose(theirs), rtol=tolerance("reference, SciPy's density")
+    )
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
@@ -68,14 +71,17 @@ def test_one_step_is_sklearns(covariance_type):
         theirs.fit(X)
     w, m, s, bounds, converged = ref.fit(X, weights, means, c, covariance_type, 0, 1e-6, 1)
     assert not converged
-    np.testing.assert_allclose(w, theirs.weights_, rtol=1e-9)
-    np.testing.assert_allclose(m, theirs.means_, rtol=1e-9)
-    np.testing.assert_allclose(s, theirs.covariances_, rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(bounds[-1], theirs.lower_bound_, rtol=1e-12)
+    rtol = tolerance("fit, scikit-learn")
+    np.testing.assert_allclose(w, theirs.weights_, rtol=rtol)
+    np.testing.assert_allclose(m, theirs.means_, rtol=rtol)
+    rtol = tolerance("bounds, scikit-learn")
+    np.testing.assert_allclose(bounds[-1], theirs.lower_bound_, rtol=rtol)
+    rtol = tolerance("reference, scikit-learn's covariances")
+    np.testing.assert_allclose(s, theirs.covariances_, rtol=rtol, atol=1e-10)
     np.testing.assert_allclose(
         ref.precision_cholesky(s, covariance_type),
         theirs.precisions_cholesky_,
-        rtol=1e-8,
+        rtol=rtol,
         atol=1e-10,
     )
 
@@ -91,9 +97,10 @@ def test_one_component_is_mean_and_covariance(covariance_type):
         "diag": np.diag(C)[None],
         "spherical": [np.trace(C) / len(C)],
     }[covariance_type]
+    rtol = tolerance("sums")
     np.testing.assert_allclose(w, [1.0])
-    np.testing.assert_allclose(m, X.mean(axis=0)[None], rtol=1e-12)
-    np.testing.assert_allclose(s, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(m, X.mean(axis=0)[None], rtol=rtol)
+    np.testing.assert_allclose(s, expected, rtol=rtol, atol=1e-14)
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
@@ -113,7 +120,7 @@ def test_weights_are_repeated_rows(covariance_type):
     a = ref.fit(X, *start, sample_weight=times)
     b = ref.fit(np.repeat(X, times, axis=0), *start)
     for left, right in zip(a[:4], b[:4], strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(left, right, rtol=tolerance("same fit"), atol=1e-12)
 
 
 @pytest.mark.parametrize("covariance_type", TYPES)
@@ -135,7 +142,8 @@ def test_statistics_give_the_m_step(covariance_type):
         "diag": lambda: (s["sxx"] - np.diagonal(outer, axis1=1, axis2=2), s["nk"][:, None]),
         "spherical": lambda: (s["sxx"] - np.trace(outer, axis1=1, axis2=2), s["nk"] * d),
     }[covariance_type]()
-    np.testing.assert_allclose(scatter / n, cov, rtol=1e-8, atol=1e-10)
+    rtol = tolerance("reference, two formulas")
+    np.testing.assert_allclose(scatter / n, cov, rtol=rtol, atol=1e-10)
 
 
 def test_far_rows_and_bad_covariances():

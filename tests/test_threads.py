@@ -2,7 +2,6 @@
 many threads of Python at once."""
 
 import os
-import subprocess
 import sys
 import sysconfig
 import threading
@@ -21,6 +20,7 @@ from fusedgmm import (
     fit_batch,
     threads,
 )
+from helpers import run_python
 
 # not asked of what is tested here: where it said one, nothing would be
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -31,11 +31,7 @@ def resolved_in_a_child(before="", **environment):
     """What resolve() says in a fresh process, after the statements `before`."""
     clean = {n: v for n, v in os.environ.items() if n != "OMP_NUM_THREADS"}
     code = f"{before}\nfrom fusedgmm import threads\nprint(threads.resolve())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return int(run_python(code, env=clean | environment))
 
 
 @pytest.fixture
@@ -320,7 +316,4 @@ def test_the_lock_of_free_threaded_python_stays_off():
     # in a fresh process: here another module, or this one, may have switched it on
     clean = {n: v for n, v in os.environ.items() if n != "PYTHON_GIL"}
     code = "import sys, fusedgmm; assert not sys._is_gil_enabled()"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env=clean, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(code, "-W", "error", env=clean)

@@ -1,8 +1,8 @@
 """The estimator where scikit-learn is not installed."""
 
-import subprocess
-import sys
 from textwrap import dedent
+
+from helpers import run_python
 
 BLOCK = """
     import importlib.abc
@@ -34,10 +34,7 @@ BLOCK = """
 
 
 def run(code):
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(BLOCK) + dedent(code)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(dedent(BLOCK) + dedent(code))
 
 
 def test_fit_and_use():

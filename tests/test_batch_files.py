@@ -1,0 +1,146 @@
+"""Saved batches: loaded as they were, and refused when they are damaged or something else."""
+
+import numpy as np
+import pytest
+
+from fusedgmm import BatchResult, fit_batch
+from helpers.batches import GOOD, TWO, assert_same, assert_same_model, cube, interleaved
+
+
+@pytest.mark.parametrize("labels", [None, "strings", "objects", "ints", "dates"])
+def test_save_and_load(tmp_path, covariance_type, dtype, labels):
+    X = cube(dtype=dtype)
+    names = {
+        "strings": np.array(list("gfedcba")),
+        "objects": np.array(list("gfedcba"), dtype=object),
+        "ints": np.arange(7),
+        "dates": np.array("2020-01-01", "M8[D]") + np.arange(7),
+    }
+    options = dict(covariance_type=covariance_type, tol=np.float32(1e-2), n_init=np.int64(2))
+    how = {}
+    if labels:
+        X, groups = interleaved(X, names[labels])
+        how = dict(groups=groups)
+    result = fit_batch(X, [1, 2, 3], random_state=0, **options, **how)
+    result.save(tmp_path / "batch.npz")
+    loaded = BatchResult.load(tmp_path / "batch.npz")
+    assert_same(result, loaded)
+    assert loaded.candidates == (1, 2, 3) and loaded.dtype == dtype
+    assert loaded.criterion == "bic"
+    assert loaded.template.get_params() == result.template.get_params()
+    assert_same_model(loaded[3], result[3])
+    np.testing.assert_array_equal(loaded.predict(X, **how), result.predict(X, **how))
+    with np.load(tmp_path / "batch.npz", allow_pickle=False) as archive:
+        assert all(archive[name].dtype.kind != "O" for name in archive.files)
+    assert [p.name for p in tmp_path.iterdir()] == ["batch.npz"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    result = fit_batch(GOOD, 2, random_state=0)
+    path = tmp_path / "batch.npz"
+    result.save(path)
+    before = path.read_bytes()
+
+    def fail(where, **arrays):
+        with open(where, "wb") as file:
+            file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        result.save(path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy 1 has none")
+def test_labels_of_numpys_string_dtype_are_saved_as_strings(tmp_path):
+    labels = np.array(["b", "a", "a", "b"], dtype=np.dtypes.StringDType())
+    result = fit_batch(TWO, 1, groups=labels)
+    result.save(tmp_path / "batch.npz")
+    loaded = BatchResult.load(tmp_path / "batch.npz")
+    assert loaded.labels.tolist() == ["a", "b"]
+    assert loaded.predict(TWO, groups=labels).tolist() == [0] * 4
+
+
+def test_what_cannot_be_saved(tmp_path):
+    groups = np.empty(4, dtype=object)
+    groups[:] = [(0, 1), (0, 1), (2, 3), (2, 4)]
+    result = fit_batch(TWO, 1, groups=groups)
+    with pytest.raises(TypeError, match="make them strings"):
+        result.save(tmp_path / "batch.npz")
+    with pytest.raises(ValueError, match="must end in .npz"):
+        fit_batch(GOOD, 1).save(tmp_path / "batch.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_and_other_files_are_refused(tmp_path):
+    path = tmp_path / "batch.npz"
+    fit_batch(GOOD, 2, random_state=0).save(path)
+    whole = path.read_bytes()
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="not a whole file of fusedgmm.BatchResult"):
+            BatchResult.load(path)
+    path.write_bytes(whole.replace(b"means", b"meens"))
+    with pytest.raises(ValueError, match="not a whole BatchResult"):
+        BatchResult.load(path)
+    path.write_text("sepal,petal\n1,2\n")
+    with pytest.raises(ValueError, match="not a whole file"):
+        BatchResult.load(path)
+    for content in (np.arange(3), np.array([{}], dtype=object)):
+        with open(path, "wb") as file:
+            np.save(file, content, allow_pickle=True)
+        with pytest.raises(ValueError, match="not a whole file"):
+            BatchResult.load(path)
+    np.savez(path, weights=np.ones(3))
+    with pytest.raises(ValueError, match="not a whole file"):
+        BatchResult.load(path)
+    with pytest.raises(FileNotFoundError):
+        BatchResult.load(tmp_path / "none.npz")
+
+
+def of_int32(name):
+    return {name: lambda a: a.astype(np.int32)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_components": lambda a: a + 5},
+        {"n_components": lambda a: -a},
+        of_int32("n_components"),
+        of_int32("weights"),
+        {"means": lambda a: a[:, :1]},
+        {"means": lambda a: a[:, :, 0]},
+        {"weights": lambda a: a[0, 0]},
+        {"covariances": lambda a: a[:2]},
+        {"status": lambda a: a + 50},
+        {"status": lambda a: a[0]},
+        {"bic": None},
+        {"seeds": None},
+        {"extra": lambda a: np.ones(3)},
+        {"header": lambda a: np.array(str(a).replace('"candidates": [1, 2]', '"candidates": [9]'))},
+        {"header": lambda a: np.array(str(a).replace('"candidates": [1, 2]', '"candidates": "x"'))},
+        {"header": lambda a: np.array(str(a).replace("float64", "int64"))},
+        {"header": lambda a: np.array(str(a).replace("BatchResult", "Forest"))},
+        {"header": lambda a: np.array(str(a).replace('"format": 1', '"format": 2'))},
+        {"header": lambda a: np.array(str(a).replace('"full"', '"round"'))},
+        {"header": lambda a: np.array(str(a).replace('"tol"', '"toll"'))},
+        {"header": lambda a: np.array(str(a)[:-3])},
+    ],
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(tmp_path, change):
+    path = tmp_path / "batch.npz"
+    fit_batch(GOOD, [1, 2], random_state=0).save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    before = str(arrays["header"])
+    for name, edit in change.items():
+        if edit is None:
+            del arrays[name]
+        else:
+            arrays[name] = edit(arrays.get(name))
+    assert name != "header" or str(arrays["header"]) != before
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"batch\.npz: "):
+        BatchResult.load(path)

@@ -1,0 +1,187 @@
+"""patch_sklearn: programs that import scikit-learn's mixtures get fusedgmm's."""
+
+import pickle
+import subprocess
+import sys
+import types
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+import fusedgmm
+from fusedgmm import GaussianMixture
+from helpers import assert_same_answers, assert_same_state, mixture_data, quiet_fit
+from helpers.beside_sklearn import THEIRS, clone, sklearn
+
+X = mixture_data(400, 3, 3)[0]
+
+
+@pytest.fixture
+def patched():
+    """The names that the patch replaced; they are restored at the end."""
+    yield fusedgmm.patch_sklearn()
+    fusedgmm.unpatch_sklearn()
+
+
+def namespaces():
+    modules = ("sklearn.mixture", "sklearn.mixture._gaussian_mixture")
+    modules += ("sklearn.mixture._bayesian_mixture",)
+    return {name: dict(vars(sys.modules[name])) for name in modules}
+
+
+def test_the_patch_says_what_it_replaced_and_is_undone_exactly():
+    before = namespaces()
+    replaced = fusedgmm.patch_sklearn()
+    try:
+        assert "sklearn.mixture.GaussianMixture" in replaced
+        assert "sklearn.mixture.BayesianGaussianMixture" in replaced
+        changed = [
+            f"{module}.{name}"
+            for module, names in namespaces().items()
+            for name, value in names.items()
+            if before[module][name] is not value
+        ]
+        assert sorted(changed) == sorted(replaced)
+        assert fusedgmm.patch_sklearn() == []  # they are replaced already
+    finally:
+        fusedgmm.unpatch_sklearn()
+    after = namespaces()
+    for module, names in before.items():
+        assert names.keys() == after[module].keys()
+        assert all(after[module][name] is value for name, value in names.items())
+    fusedgmm.unpatch_sklearn()  # nothing is left to do
+
+
+def test_patched_models_are_ours_and_scikit_learns(kind, patched):
+    cls, theirs = getattr(sklearn.mixture, kind.__name__), THEIRS[kind]
+    assert cls is not theirs and cls.__name__ == kind.__name__
+    options = dict(n_components=2, random_state=0)
+    model = quiet_fit(cls(**options), X)
+    assert_same_state(model, quiet_fit(kind(**options), X))
+    assert isinstance(model, kind) and isinstance(model, theirs) and isinstance(model, cls)
+    assert isinstance(theirs(), cls) and issubclass(theirs, cls)  # made before the patch
+    other = THEIRS[next(other for other in THEIRS if other is not kind)]
+    assert not isinstance(other(), cls) and not isinstance(model, other)
+    assert not isinstance(3, cls) and not issubclass(int, cls)
+    assert clone(model).get_params() == model.get_params()
+    assert repr(model) == repr(kind(**options))
+    assert_same_answers(model, kind.from_sklearn(model), X)
+    assert type(model.to_sklearn()) is theirs
+
+
+def test_a_patched_model_outlives_the_patch(kind):
+    fusedgmm.patch_sklearn()
+    try:
+        model = quiet_fit(
+            getattr(sklearn.mixture, kind.__name__)(n_components=2, random_state=0), X
+        )
+        text = pickle.dumps(model)
+        assert type(pickle.loads(text)) is type(model)
+    finally:
+        fusedgmm.unpatch_sklearn()
+    copy = pickle.loads(text)
+    assert_same_state(copy, model)
+    assert isinstance(copy, THEIRS[kind])
+    np.testing.assert_array_equal(copy.predict(X), model.predict(X))
+    assert quiet_fit(copy, X).n_iter_ == model.n_iter_
+
+
+def test_subclasses_of_patched_classes(kind, patched):
+    class Louder(getattr(sklearn.mixture, kind.__name__)):
+        def fit(self, X, y=None):
+            self.heard = len(X)
+            return super().fit(X)
+
+    model = quiet_fit(Louder(n_components=2, random_state=0), X)
+    assert model.heard == len(X) and not isinstance(THEIRS[kind](), Louder)
+    assert_same_state(model, quiet_fit(kind(n_components=2, random_state=0), X))
+    assert clone(model).get_params() == model.get_params()
+
+    class Inner(getattr(sklearn.mixture, kind.__name__)):
+        steps = 0
+
+        def _m_step(self, *args, **kwargs):
+            self.steps += 1
+            return super()._m_step(*args, **kwargs)
+
+    inner = quiet_fit(Inner(n_components=2, random_state=0), X)
+    assert inner.steps == inner.n_iter_ > 0  # scikit-learn's own fit, which calls it
+    assert_same_state(inner, quiet_fit(THEIRS[kind](n_components=2, random_state=0), X))
+
+
+def test_modules_that_imported_the_names_earlier_are_patched_when_asked(monkeypatch):
+    theirs = THEIRS[GaussianMixture]
+    users = [types.ModuleType(f"a_user_{i}") for i in range(2)]
+    for user in users:
+        user.Mixture = theirs
+        monkeypatch.setitem(sys.modules, user.__name__, user)
+    try:
+        fusedgmm.patch_sklearn()
+        assert users[0].Mixture is theirs
+        replaced = fusedgmm.patch_sklearn(everywhere=True)
+        assert {"a_user_0.Mixture", "a_user_1.Mixture"} <= set(replaced)
+        assert not [name for name in replaced if name.startswith("fusedgmm.")]
+        assert users[0].Mixture is sklearn.mixture.GaussianMixture is not theirs
+        users[1].Mixture = None  # somebody else's change is not ours to undo
+    finally:
+        fusedgmm.unpatch_sklearn()
+    assert users[0].Mixture is theirs and users[1].Mixture is None
+    assert THEIRS[GaussianMixture] is theirs is sklearn.mixture.GaussianMixture
+
+
+def test_a_script_runs_under_the_patch_as_it_would_without(tmp_path):
+    (tmp_path / "beside.py").write_text("from sklearn.mixture import GaussianMixture\n")
+    (tmp_path / "script.py").write_text(
+        dedent("""
+        import pickle, sys
+        from beside import GaussianMixture
+        import fusedgmm
+
+        class Mine(GaussianMixture):
+            pass
+
+        if __name__ == "__main__":
+            print(sys.argv, issubclass(Mine, fusedgmm.GaussianMixture), __file__)
+            assert type(pickle.loads(pickle.dumps(Mine(2)))) is Mine
+            sys.exit(int(sys.argv[2]))
+        """)
+    )
+    script = str(tmp_path / "script.py")
+    command = [sys.executable, "-m", "fusedgmm.patch", script, "--exit", "3"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == f"{[script, '--exit', '3']} True {script}\n"
+    said = done.stderr.splitlines()
+    assert "fusedgmm in place of sklearn.mixture.GaussianMixture" in said
+    assert "fusedgmm in place of sklearn.mixture.BayesianGaussianMixture" in said
+
+
+def test_an_error_of_a_script_under_the_patch_is_its_own(tmp_path, monkeypatch):
+    from fusedgmm import patch
+
+    script = str(tmp_path / "script.py")
+    (tmp_path / "script.py").write_text("import sys\nraise KeyError(sys.argv, sys.path[0])\n")
+    monkeypatch.setattr(sys, "argv", ["patch", script, "more"])
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    try:
+        with pytest.raises(KeyError) as caught:
+            patch.main()
+    finally:
+        fusedgmm.unpatch_sklearn()
+    # with python -P no script finds what lies beside it
+    first = "" if sys.flags.safe_path else str(tmp_path)
+    assert caught.value.args == ([script, "more"], first)
+    last = caught.traceback[-1]
+    assert (str(last.path), last.lineno) == (script, 1)  # counted from 0
+
+
+def test_the_patch_says_how_to_use_it(capsys, monkeypatch):
+    from fusedgmm import _patch, patch
+
+    for args in ([], ["-h"], ["--help"]):
+        monkeypatch.setattr(sys, "argv", ["patch", *args])
+        with pytest.raises(SystemExit, match="usage: python -m fusedgmm.patch script.py args"):
+            patch.main()
+    with pytest.raises(AttributeError, match="no attribute 'sklearn_Nothing'"):
+        _ = _patch.sklearn_Nothing

@@ -1,0 +1,158 @@
+"""Empty components: left where they were, or re-seeded where repair is asked for."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from fusedgmm import GaussianMixture
+from helpers import FITTED
+from helpers.repairs import CLOUD, assert_sound, started
+
+FAR = [[0.0, 0.0], [500.0, 500.0], [-900.0, 3.0]]
+
+
+def test_a_dead_component_starts_again_where_the_data_are_worst_explained(covariance_type):
+    X = CLOUD.copy()
+    X[123] = [6.0, -6.0]
+    model = started(covariance_type, [[0.0, 0.0], [500.0, 500.0]])
+    with pytest.warns(UserWarning, match="component 1 re-seeded at row 123 in iteration 1"):
+        model.fit(X)
+    assert model.degeneracies_[0] == (1, 1, 123)
+    assert (model.weights_ > 0).all()
+    assert_sound(model, X)
+
+
+def test_without_repair_a_dead_component_stays_where_it_was(covariance_type):
+    """Neither at the origin nor anywhere else, however far the data are from it."""
+    X = CLOUD + 1000
+    model = started(covariance_type, [[1000.0, 1000.0], [1900.0, 1.0]], degenerate="raise")
+    with pytest.warns(UserWarning, match=r"component\(s\) 1 of the mixture have weight 0"):
+        model.fit(X)
+    np.testing.assert_array_equal(model.means_[1], [1900.0, 1.0])
+    assert model.weights_.tolist() == [1, 0]
+    assert np.isfinite(model.covariances_).all() and model.degeneracies_ == []
+
+
+def test_the_same_row_is_not_taken_twice(covariance_type):
+    model = started(covariance_type, FAR)
+    with pytest.warns(UserWarning, match="re-seeded"):
+        model.fit(CLOUD)
+    rows = [d.row for d in model.degeneracies_ if d.row >= 0]
+    assert len(rows) >= 2 and len(set(rows)) == len(rows)
+    assert_sound(model, CLOUD)
+
+
+def test_rows_of_weight_zero_are_no_new_place(covariance_type):
+    X = CLOUD.copy()
+    X[[7, 9]] = [[40.0, 40.0], [-50.0, 3.0]]
+    weight = np.ones(len(X))
+    weight[[7, 9]] = 0
+    model = started(covariance_type, FAR)
+    with pytest.warns(UserWarning, match="re-seeded"):
+        model.fit(X, sample_weight=weight)
+    assert not {7, 9} & {d.row for d in model.degeneracies_}
+    assert (np.abs(model.means_) < 5).all()
+
+
+def test_the_worst_row_is_found_beyond_the_first_chunk(dtype):
+    X = np.random.default_rng(5).normal(size=(10_000, 2)).astype(dtype)
+    X[9_000] = 7
+    model = started("diag", [[0.0, 0.0], [500.0, 500.0]], max_iter=3, tol=1e9)
+    with pytest.warns(UserWarning, match="row 9000"):
+        model.fit(X)
+
+
+def test_repair_explains_the_data_better_than_the_loss(covariance_type):
+    X = np.vstack([CLOUD, CLOUD + 20])
+    means = [[10.0, 10.0], [5000.0, 5000.0]]
+    lost = started(covariance_type, means, degenerate="raise", tol=1e-3)
+    with pytest.warns(UserWarning, match="weight 0"):
+        lost.fit(X)
+    repaired = started(covariance_type, means, tol=1e-3)
+    with pytest.warns(UserWarning, match="re-seeded"):
+        repaired.fit(X)
+    chosen = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    if covariance_type == "tied":  # one covariance spans both clusters, and EM cannot leave it
+        assert repaired.score(X) > lost.score(X) - 2e-3
+        return
+    assert repaired.score(X) > lost.score(X) + 0.5
+    assert repaired.score(X) > chosen.score(X) - 1e-2  # as good as a fit that lost nothing
+
+
+def test_the_likelihood_falls_at_a_repair_only(covariance_type):
+    model = started(covariance_type, FAR, tol=0, max_iter=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.fit(CLOUD)
+    repairs = {d.iteration for d in model.degeneracies_ if d.row >= 0}
+    floored = [d for d in model.degeneracies_ if d.row < 0]
+    falls = np.flatnonzero(np.diff(model.lower_bounds_) < -1e-9) + 1  # iteration i led to i + 1
+    if not floored:  # the floor is no maximum of the likelihood
+        assert set(falls) <= repairs
+    assert model.lower_bounds_[-1] > model.lower_bounds_[0]
+
+
+def test_more_components_than_rows_to_give_them(covariance_type):
+    """Some die again and again; three new places each, and it ends."""
+    X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [5.0, 5.0], [9.0, 1.0], [2.0, 2.0]])
+    means = [[0.0, 0.0], *([float(10**k), -float(10**k)] for k in range(2, 7))]
+    model = started(covariance_type, means, reg_covar=0, max_iter=200)
+    with pytest.warns(UserWarning, match="repaired"):
+        model.fit(X)
+    assert np.isfinite(model.lower_bounds_).all()
+    for name in FITTED:
+        assert np.isfinite(getattr(model, name)).all(), name
+    seeds = [d.component for d in model.degeneracies_ if d.row >= 0]
+    assert max(seeds.count(k) for k in set(seeds)) <= 3
+
+
+def test_two_that_die_at_once_do_not_share_a_place():
+    """The second finds the first one's place worst explained still: the others are nearer."""
+    X = np.r_[np.tile([-1.0, 1.0], 10), 10.0][:, None]
+    model = GaussianMixture(
+        3, covariance_type="spherical", weights_init=[1, 0, 0], means_init=[[0], [500], [900]],
+        covariances_init=np.ones(3), max_iter=0, degenerate="repair", n_threads=1,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="re-seeded"):
+        model.fit(X)
+    assert [(d.component, d.row) for d in model.degeneracies_] == [(1, 20), (2, 0)]
+
+
+def test_a_component_comes_back_three_times(covariance_type):
+    """To rows so light that it dies there at once: then it stays dead."""
+    far = 100.0 * np.random.default_rng(2).normal(size=(8, 2)) + 1000
+    X, weight = np.vstack([CLOUD, far]), np.r_[np.ones(200), np.full(8, 1e-20)]
+    model = started(covariance_type, [[0.0, 0.0], [-900.0, 3.0]], tol=0, max_iter=8)
+    with pytest.warns(UserWarning) as caught:
+        model.fit(X, sample_weight=weight)
+    assert any("component(s) 1 of the mixture have weight 0" in str(w.message) for w in caught)
+    assert [(d.iteration, d.component) for d in model.degeneracies_] == [(1, 1), (2, 1), (3, 1)]
+    assert all(d.row >= 200 for d in model.degeneracies_)
+
+
+def test_a_fit_does_not_end_at_a_new_place(covariance_type):
+    """However little the bound has changed, it does not know the new place yet."""
+    X = np.vstack([CLOUD, CLOUD + 20])
+    options = dict(warm_start=True, tol=1e9, max_iter=20)
+    model = started(covariance_type, [[0.0, 0.0], [20.0, 20.0]], **options).fit(X)
+    model.means_[1] = [9e5, -9e5]
+    with pytest.warns(UserWarning, match="component 1 re-seeded at row .* in iteration 1"):
+        model.fit(X)
+    assert model.converged_ and model.n_iter_ == 2
+
+
+def test_a_new_place_has_an_equal_share_and_the_pooled_width():
+    """The first of the rows that are explained worst, where several are."""
+    X = CLOUD.copy()
+    X[[60, 90]] = [30.0, 30.0]
+    wide = np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 7.0]])
+    model = GaussianMixture(
+        3, covariance_type="diag", weights_init=[0.6, 0.4, 0.0], means_init=np.zeros((3, 2)),
+        covariances_init=wide, max_iter=0, degenerate="repair", n_threads=1,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="component 2 re-seeded at row 60 in iteration 0"):
+        model.fit(X)
+    np.testing.assert_allclose(model.weights_, [0.4, 0.8 / 3, 1 / 3])
+    np.testing.assert_array_equal(model.means_[2], X[60])
+    np.testing.assert_allclose(model.covariances_[2], 0.6 * wide[0] + 0.4 * wide[1])
