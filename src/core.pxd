@@ -115,7 +115,6 @@ cdef extern from "fusedgmm.h" nogil:
                             fg_monitor *, fg_statistics *)
     fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_output, int,
                        fg_monitor *, void *)
-    uint64_t fg_random(uint64_t, uint64_t)
     fg_status fg_fit(const fg_shape *, const fg_data *, const fg_fit_options *,
                      const fg_parameters *, uint64_t, int, fg_monitor *, fg_parameters *,
                      fg_history *, fg_fit_result *)
@@ -125,3 +124,6 @@ cdef extern from "fusedgmm.h" nogil:
     fg_status fg_score_batch(const fg_problems *, const int64_t *, fg_layout, int64_t,
                              const int64_t *, const fg_parameters *, fg_output, int, fg_monitor *,
                              void *, int64_t *)
+
+cdef extern from "random.h" nogil:
+    uint64_t fg_random(uint64_t, uint64_t)

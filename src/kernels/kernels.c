@@ -10,13 +10,14 @@
 
 #include "memory.h"
 #include "parallel.h"
+#include "random.h"
 #include "simd/vector.h"
 
-#include "kernels/block.h"
-#include "kernels/density.h"
-#include "kernels/model.h"
-#include "kernels/responsibilities.h"
-#include "kernels/sums.h"
+#include "kernels/block_tpl.h"
+#include "kernels/density_tpl.h"
+#include "kernels/model_tpl.h"
+#include "kernels/responsibilities_tpl.h"
+#include "kernels/sums_tpl.h"
 
 static size_t scratch_bytes(const fg_shape *shape) {
     block unused;

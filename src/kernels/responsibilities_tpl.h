@@ -149,17 +149,14 @@ static void choose_nearest(block *b, int64_t padded) {
     }
 }
 
-/* Counter-based (splitmix64's finaliser), so that a row's draw depends on its number alone. */
+/* A row's draw depends on its index and on the seed alone. */
 static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
     for (int64_t n = 0; n < padded && !interrupted(b, 16 * k_count); n++) {
         real sum = 0;
         for (int64_t k = 0; k < k_count; k++) {
             const uint64_t number = (uint64_t)(begin + n) * (uint64_t)k_count + (uint64_t)k;
-            uint64_t z = seed + (number + 1) * 0x9e3779b97f4a7c15u;
-            z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-            z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-            const real u = (real)(((z ^ (z >> 31)) >> 40) + 1) * (real)0x1p-24;
+            const real u = (real)((fg_random(seed, number) >> 40) + 1) * (real)0x1p-24;
             b->responsibilities[k * stride + n] = u;
             sum += u;
         }
