@@ -7,7 +7,6 @@
 #define GROUP_ROWS (FG_GROUP * FG_LANES)
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
 static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
 
 #define ROUND_UP(n, m) (((n) + (m) - 1) / (m) * (m))
@@ -155,11 +154,13 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
 INLINE void load_narrow(const int d, const real *restrict x, int64_t rows, int64_t stride,
                         int64_t to_stride, real *restrict to) {
     if (stride == d) /* known to the compiler, which then takes vectors apart */
-        UNROLL for (int i = 0; i < d; i++) for (int64_t n = 0; n < rows; n++)
-            to[i * to_stride + n] = x[n * d + i];
+        FG_EACH(i, d)
+            for (int64_t n = 0; n < rows; n++)
+                to[i * to_stride + n] = x[n * d + i];
     else
         for (int64_t n = 0; n < rows; n++)
-            UNROLL for (int i = 0; i < d; i++) to[i * to_stride + n] = x[n * stride + i];
+            FG_EACH(i, d)
+                to[i * to_stride + n] = x[n * stride + i];
 }
 
 /* Squares of lanes by lanes, transposed in registers. */
@@ -173,14 +174,16 @@ static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, in
             real *to = out + i * to_stride + n;
             vec square[FG_LANES];
             if (width == FG_LANES) {
-                UNROLL for (int r = 0; r < FG_LANES; r++) square[r] = vec_load(from + r * stride);
+                FG_EACH(r, FG_LANES)
+                    square[r] = vec_load(from + r * stride);
             } else {
-                UNROLL for (int r = 0; r < FG_LANES; r++) square[r] =
-                    vec_load_part(from + r * stride, width);
+                FG_EACH(r, FG_LANES)
+                    square[r] = vec_load_part(from + r * stride, width);
             }
             vec_transpose(square);
-            UNROLL for (int c = 0; c < FG_LANES; c++) if (c < width)
-                vec_store(to + c * to_stride, square[c]);
+            FG_EACH(c, FG_LANES)
+                if (c < width)
+                    vec_store(to + c * to_stride, square[c]);
         }
     for (; n < rows; n++)
         for (int64_t i = 0; i < d; i++)
@@ -247,7 +250,7 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
     vec poison[2] = {vec_set(0), vec_set(0)};
     for (int64_t i = 0; i < d && !fg_parallel_poll_piece(i, padded, b->monitor); i++)
         for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
-            UNROLL for (int v = 0; v < 2; v++) {
+            FG_EACH(v, 2) {
                 const vec sample = vec_load(b->samples + i * to_stride + n + v * FG_LANES);
                 poison[v] = vec_add(poison[v], vec_sub(sample, sample));
             }

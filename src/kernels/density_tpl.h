@@ -14,24 +14,28 @@ INLINE void density_small(const int d, const fg_model *model, block *b, int64_t 
         real *out = b->responsibilities + k * stride;
         for (int64_t n = 0; n < padded; n += PAIR * FG_LANES) {
             vec t[SMALL_FEATURES][PAIR], distance[PAIR];
-            UNROLL for (int v = 0; v < PAIR; v++) distance[v] = vec_set(0);
-            UNROLL for (int i = 0; i < d; i++) {
+            FG_EACH(v, PAIR)
+                distance[v] = vec_set(0);
+            FG_EACH(i, d) {
                 const vec s = vec_set(shift[i]);
-                UNROLL for (int v = 0; v < PAIR; v++) t[i][v] =
-                    vec_sub(vec_load(b->samples + i * stride + n + v * FG_LANES), s);
+                FG_EACH(v, PAIR)
+                    t[i][v] = vec_sub(vec_load(b->samples + i * stride + n + v * FG_LANES), s);
             }
-            UNROLL for (int j = 0; j < d; j++) {
+            FG_EACH(j, d) {
                 vec y[PAIR];
-                UNROLL for (int v = 0; v < PAIR; v++) y[v] = vec_set(offset[j]);
-                UNROLL for (int i = 0; i <= j; i++) {
+                FG_EACH(v, PAIR)
+                    y[v] = vec_set(offset[j]);
+                FG_EACH(i, j + 1) {
                     const vec u = vec_set(factor[j * (j + 1) / 2 + i]);
-                    UNROLL for (int v = 0; v < PAIR; v++) y[v] = vec_fma(t[i][v], u, y[v]);
+                    FG_EACH(v, PAIR)
+                        y[v] = vec_fma(t[i][v], u, y[v]);
                 }
-                UNROLL for (int v = 0; v < PAIR; v++) distance[v] =
-                    vec_fma(y[v], y[v], distance[v]);
+                FG_EACH(v, PAIR)
+                    distance[v] = vec_fma(y[v], y[v], distance[v]);
             }
-            UNROLL for (int v = 0; v < PAIR; v++) vec_store(
-                out + n + v * FG_LANES, vec_fma(distance[v], vec_set((real)-0.5), log_scale));
+            FG_EACH(v, PAIR)
+                vec_store(out + n + v * FG_LANES,
+                          vec_fma(distance[v], vec_set((real)-0.5), log_scale));
         }
     }
 }
@@ -41,7 +45,7 @@ INLINE void density_small(const int d, const fg_model *model, block *b, int64_t 
 INLINE void group_difference(const int first, const real *samples, int64_t stride,
                              const real *shift, real *difference, int64_t difference_stride,
                              int64_t i, vec out[FG_GROUP]) {
-    UNROLL for (int v = 0; v < FG_GROUP; v++) {
+    FG_EACH(v, FG_GROUP) {
         real *at = difference + i * difference_stride + v * FG_LANES;
         if (first) {
             out[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
@@ -57,20 +61,23 @@ INLINE const real *panel(const int width, const int first, const real *samples, 
                          const real *shift, real *difference, int64_t difference_stride,
                          const real *u, const real *offset, int64_t j0, vec y[PANEL][FG_GROUP]) {
     vec x[FG_GROUP];
-    UNROLL for (int j = 0; j < width; j++) UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] =
-        vec_set(offset ? offset[j0 + j] : 0);
+    FG_EACH(j, width)
+        FG_EACH(v, FG_GROUP)
+            y[j][v] = vec_set(offset ? offset[j0 + j] : 0);
     for (int64_t i = 0; i < j0; i++, u += width) {
         group_difference(first, samples, stride, shift, difference, difference_stride, i, x);
-        UNROLL for (int j = 0; j < width; j++) {
+        FG_EACH(j, width) {
             const vec factor = vec_set(u[j]);
-            UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] = vec_fma(x[v], factor, y[j][v]);
+            FG_EACH(v, FG_GROUP)
+                y[j][v] = vec_fma(x[v], factor, y[j][v]);
         }
     }
-    UNROLL for (int a = 0; a < width; a++) {
+    FG_EACH(a, width) {
         group_difference(first, samples, stride, shift, difference, difference_stride, j0 + a, x);
-        UNROLL for (int j = a; j < width; j++) {
+        FG_EACH_FROM(j, a, width) {
             const vec factor = vec_set(*u++);
-            UNROLL for (int v = 0; v < FG_GROUP; v++) y[j][v] = vec_fma(x[v], factor, y[j][v]);
+            FG_EACH(v, FG_GROUP)
+                y[j][v] = vec_fma(x[v], factor, y[j][v]);
         }
     }
     return u;
@@ -84,8 +91,9 @@ INLINE void distance_panels(int64_t d, const real *samples, int64_t stride, cons
     vec y[PANEL][FG_GROUP];
 #define RUN(width, first)                                                                          \
     u = panel(width, first, samples, stride, shift, difference, GROUP_ROWS, u, offset, j0, y);     \
-    UNROLL for (int j = 0; j < width; j++) UNROLL for (int v = 0; v < FG_GROUP; v++) distance[v] = \
-        vec_fma(y[j][v], y[j][v], distance[v])
+    FG_EACH(j, width)                                                                              \
+        FG_EACH(v, FG_GROUP)                                                                       \
+    distance[v] = vec_fma(y[j][v], y[j][v], distance[v])
     switch (d - j0) {
     case 1: RUN(1, 1); break;
     case 2: RUN(2, 1); break;
@@ -104,11 +112,12 @@ static void density_large(const fg_model *model, block *b, int64_t padded) {
         const vec log_scale = vec_set(((const real *)model->log_scale)[k]);
         for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
             vec distance[FG_GROUP];
-            UNROLL for (int v = 0; v < FG_GROUP; v++) distance[v] = vec_set(0);
+            FG_EACH(v, FG_GROUP)
+                distance[v] = vec_set(0);
             distance_panels(d, b->samples + n, stride, (const real *)model->shift + k * d,
                             b->difference, (const real *)model->factor + k * triangle,
                             (const real *)model->offset + k * d, distance);
-            UNROLL for (int v = 0; v < FG_GROUP; v++)
+            FG_EACH(v, FG_GROUP)
                 vec_store(b->responsibilities + k * stride + n + v * FG_LANES,
                           vec_fma(distance[v], vec_set((real)-0.5), log_scale));
         }
@@ -123,11 +132,13 @@ static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
         vec y[PANEL][FG_GROUP];
         if (d <= SMALL_FEATURES) {
             for (int64_t j = 0; j < d; j++) {
-                UNROLL for (int v = 0; v < FG_GROUP; v++) y[0][v] = vec_set(0);
+                FG_EACH(v, FG_GROUP)
+                    y[0][v] = vec_set(0);
                 for (int64_t i = 0; i <= j; i++, u++)
-                    UNROLL for (int v = 0; v < FG_GROUP; v++) y[0][v] =
-                        vec_fma(vec_load(x + i * stride + v * FG_LANES), vec_set(*u), y[0][v]);
-                UNROLL for (int v = 0; v < FG_GROUP; v++)
+                    FG_EACH(v, FG_GROUP)
+                        y[0][v] =
+                            vec_fma(vec_load(x + i * stride + v * FG_LANES), vec_set(*u), y[0][v]);
+                FG_EACH(v, FG_GROUP)
                     vec_store(b->difference + j * stride + n + v * FG_LANES, y[0][v]);
             }
             continue;
@@ -136,8 +147,9 @@ static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
             const int width = (int)(d - j0 < PANEL ? d - j0 : PANEL);
 #define RUN(w)                                                                                     \
     u = panel(w, 0, NULL, 0, NULL, (real *)x, stride, u, NULL, j0, y);                             \
-    UNROLL for (int j = 0; j < w; j++) UNROLL for (int v = 0; v < FG_GROUP; v++)                   \
-        vec_store(b->difference + (j0 + j) * stride + n + v * FG_LANES, y[j][v])
+    FG_EACH(j, w)                                                                                  \
+        FG_EACH(v, FG_GROUP)                                                                       \
+    vec_store(b->difference + (j0 + j) * stride + n + v * FG_LANES, y[j][v])
             switch (width) {
             case 1: RUN(1); break;
             case 2: RUN(2); break;
@@ -156,15 +168,16 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
                           int64_t k0, int64_t n) {
     const int64_t d = b->p.d, stride = b->p.stride;
     vec distance[4][FG_GROUP];
-    UNROLL for (int k = 0; k < k_width; k++) UNROLL for (int v = 0; v < FG_GROUP; v++)
-        distance[k][v] = vec_set(0);
+    FG_EACH(k, k_width)
+        FG_EACH(v, FG_GROUP)
+            distance[k][v] = vec_set(0);
     for (int64_t i = 0; i < d; i++) {
         vec x[FG_GROUP];
-        UNROLL for (int v = 0; v < FG_GROUP; v++) x[v] =
-            vec_load(points + i * stride + n + v * FG_LANES);
-        UNROLL for (int k = 0; k < k_width; k++) {
+        FG_EACH(v, FG_GROUP)
+            x[v] = vec_load(points + i * stride + n + v * FG_LANES);
+        FG_EACH(k, k_width) {
             const vec c = vec_set(centres[(k0 + k) * d + i]);
-            UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            FG_EACH(v, FG_GROUP) {
                 vec t = vec_sub(x[v], c);
                 if (mean_rounding)
                     t = vec_sub(t, vec_set(mean_rounding[(k0 + k) * d + i]));
@@ -172,10 +185,10 @@ INLINE void distance_tile(const int k_width, const fg_model *model, const block 
             }
         }
     }
-    UNROLL for (int k = 0; k < k_width; k++) {
+    FG_EACH(k, k_width) {
         const vec scale = vec_set(((const real *)model->scale)[k0 + k]);
         const vec log_scale = vec_set(((const real *)model->log_scale)[k0 + k]);
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        FG_EACH(v, FG_GROUP) {
             const int64_t at = (k0 + k) * stride + n + v * FG_LANES;
             vec_store(b->responsibilities + at, vec_fma(distance[k][v], scale, log_scale));
             if (model->shape.layout == FG_SPHERICAL)
@@ -204,24 +217,25 @@ INLINE void diagonal_tile(const int k_width, const fg_model *model, const block 
     const real *factor = (const real *)model->factor + k0 * d;
     const real *offset = (const real *)model->offset + k0 * d;
     vec distance[2][FG_GROUP];
-    UNROLL for (int k = 0; k < k_width; k++) UNROLL for (int v = 0; v < FG_GROUP; v++)
-        distance[k][v] = vec_set(0);
+    FG_EACH(k, k_width)
+        FG_EACH(v, FG_GROUP)
+            distance[k][v] = vec_set(0);
     for (int64_t i = 0; i < d; i++) {
         vec x[FG_GROUP];
-        UNROLL for (int v = 0; v < FG_GROUP; v++) x[v] =
-            vec_load(b->samples + i * stride + n + v * FG_LANES);
-        UNROLL for (int k = 0; k < k_width; k++) {
+        FG_EACH(v, FG_GROUP)
+            x[v] = vec_load(b->samples + i * stride + n + v * FG_LANES);
+        FG_EACH(k, k_width) {
             const vec s = vec_set(shift[k * d + i]), f = vec_set(factor[k * d + i]),
                       o = vec_set(offset[k * d + i]);
-            UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            FG_EACH(v, FG_GROUP) {
                 const vec y = vec_fma(vec_sub(x[v], s), f, o);
                 distance[k][v] = vec_fma(y, y, distance[k][v]);
             }
         }
     }
-    UNROLL for (int k = 0; k < k_width; k++) {
+    FG_EACH(k, k_width) {
         const vec log_scale = vec_set(((const real *)model->log_scale)[k0 + k]);
-        UNROLL for (int v = 0; v < FG_GROUP; v++)
+        FG_EACH(v, FG_GROUP)
             vec_store(b->responsibilities + (k0 + k) * stride + n + v * FG_LANES,
                       vec_fma(distance[k][v], vec_set((real)-0.5), log_scale));
     }

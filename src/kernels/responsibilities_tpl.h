@@ -11,12 +11,13 @@ INLINE void exponentials(const int roots, real *r, int64_t stride, int64_t k_cou
     /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
     const vec lowest = vec_set((real)(sizeof(real) == 8 ? -1e300 : -1e37));
     const vec one = vec_set(1), zero = vec_set(0), scale = vec_set((real)(roots ? 0.5 : 1));
-    UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] = lowest;
+    FG_EACH(v, FG_GROUP)
+        top[v] = lowest;
     for (int64_t k = 0; k < k_count; k++)
-        UNROLL for (int v = 0; v < FG_GROUP; v++) top[v] =
-            vec_max(vec_load(r + k * stride + v * FG_LANES), top[v]);
+        FG_EACH(v, FG_GROUP)
+            top[v] = vec_max(vec_load(r + k * stride + v * FG_LANES), top[v]);
     if (k_count == 2) { /* one of the two is exp(0) */
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        FG_EACH(v, FG_GROUP) {
             real *at = r + v * FG_LANES;
             const vec a = vec_load(at), b = vec_load(at + stride);
             const vec below = vec_add(vec_sub(a, top[v]), vec_sub(b, top[v]));
@@ -29,9 +30,10 @@ INLINE void exponentials(const int roots, real *r, int64_t stride, int64_t k_cou
         }
         return;
     }
-    UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = zero;
+    FG_EACH(v, FG_GROUP)
+        sum[v] = zero;
     for (int64_t k = 0; k < k_count; k++)
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        FG_EACH(v, FG_GROUP) {
             real *at = r + k * stride + v * FG_LANES;
             const vec below = vec_sub(vec_load(at), top[v]);
             const vec e = vec_exp(roots ? vec_mul(below, scale) : below);
@@ -48,13 +50,14 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
     const vec least = vec_set((real)(sizeof(real) == 8 ? 1e-300 : 1e-37));
     const vec zero = vec_set(0), one = vec_set(1);
     vec total = zero, product[FG_GROUP];
-    UNROLL for (int v = 0; v < FG_GROUP; v++) product[v] = one;
+    FG_EACH(v, FG_GROUP)
+        product[v] = one;
     for (int64_t n = 0; n < padded && !interrupted(b, 8 * GROUP_ROWS * k_count); n += GROUP_ROWS) {
         fetch_next(b, n, GROUP_ROWS, padded);
         real *r = b->responsibilities + n;
         vec top[FG_GROUP], sum[FG_GROUP];
         exponentials(roots, r, stride, k_count, top, sum);
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        FG_EACH(v, FG_GROUP) {
             const int64_t at = n + v * FG_LANES;
             const vec weight = vec_load(b->weights + at);
             /* a row of weight zero may be beyond the reach of every component */
@@ -71,13 +74,14 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
             sum[v] = roots ? vec_sqrt(sum[v]) : sum[v];
         }
         for (int64_t k = 0; k < k_count; k++)
-            UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            FG_EACH(v, FG_GROUP) {
                 real *at = r + k * stride + v * FG_LANES;
                 vec_store(at, vec_mul(vec_load(at), sum[v]));
             }
     }
     if (form == PLAIN_SUM)
-        UNROLL for (int v = 0; v < FG_GROUP; v++) total = vec_add(total, vec_log(product[v]));
+        FG_EACH(v, FG_GROUP)
+            total = vec_add(total, vec_log(product[v]));
     return total;
 }
 
@@ -119,19 +123,20 @@ static void choose_best(block *b, int64_t padded) {
         fetch_next(b, n, GROUP_ROWS, padded);
         const real *r = b->responsibilities + n;
         vec top[FG_GROUP], best[FG_GROUP];
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        FG_EACH(v, FG_GROUP) {
             top[v] = vec_load(r + v * FG_LANES);
             best[v] = vec_set(0);
         }
         for (int64_t k = 1; k < k_count; k++) {
             const vec index = vec_set((real)k);
-            UNROLL for (int v = 0; v < FG_GROUP; v++) {
+            FG_EACH(v, FG_GROUP) {
                 const vec l = vec_load(r + k * stride + v * FG_LANES);
                 best[v] = vec_select(vec_less(top[v], l), index, best[v]);
                 top[v] = vec_max(l, top[v]);
             }
         }
-        UNROLL for (int v = 0; v < FG_GROUP; v++) vec_store(b->best + n + v * FG_LANES, best[v]);
+        FG_EACH(v, FG_GROUP)
+            vec_store(b->best + n + v * FG_LANES, best[v]);
     }
 }
 

@@ -20,9 +20,10 @@ static int responsibilities_are_roots(const fg_model *model, const block *b) {
 
 INLINE vec rows_sum_of(const int squared, const real *x, int64_t padded) {
     vec sum[FG_GROUP];
-    UNROLL for (int v = 0; v < FG_GROUP; v++) sum[v] = vec_set(0);
+    FG_EACH(v, FG_GROUP)
+        sum[v] = vec_set(0);
     for (int64_t n = 0; n < padded; n += GROUP_ROWS)
-        UNROLL for (int v = 0; v < FG_GROUP; v++) {
+        FG_EACH(v, FG_GROUP) {
             const vec at = vec_load(x + n + v * FG_LANES);
             sum[v] = squared ? vec_fma(at, at, sum[v]) : vec_add(sum[v], at);
         }
@@ -41,25 +42,28 @@ INLINE void small_rows(const int i0, const int i1, const block *b, const real *s
                        int64_t padded, int64_t sx, int64_t sxx) {
     const int64_t stride = b->p.stride;
     vec first[SMALL_FEATURES], second[SMALL_FEATURES][SMALL_FEATURES];
-    UNROLL for (int i = i0; i < i1; i++) {
+    FG_EACH_FROM(i, i0, i1) {
         first[i] = vec_set(0);
-        UNROLL for (int j = 0; j <= i; j++) second[i][j] = vec_set(0);
+        FG_EACH(j, i + 1)
+            second[i][j] = vec_set(0);
     }
     for (int64_t n = 0; n < padded; n += FG_LANES) {
         const vec weight = vec_load(g + n);
         vec t[SMALL_FEATURES];
-        UNROLL for (int j = 0; j < i1; j++) t[j] =
-            vec_sub(vec_load(b->samples + j * stride + n), vec_set(shift[j]));
-        UNROLL for (int i = i0; i < i1; i++) {
+        FG_EACH(j, i1)
+            t[j] = vec_sub(vec_load(b->samples + j * stride + n), vec_set(shift[j]));
+        FG_EACH_FROM(i, i0, i1) {
             const vec w = vec_mul(weight, t[i]);
             first[i] = vec_add(first[i], w);
-            UNROLL for (int j = 0; j <= i; j++) second[i][j] = vec_fma(w, t[j], second[i][j]);
+            FG_EACH(j, i + 1)
+                second[i][j] = vec_fma(w, t[j], second[i][j]);
         }
     }
-    UNROLL for (int i = i0; i < i1; i++) {
+    FG_EACH_FROM(i, i0, i1) {
         if (sx >= 0)
             deposit(b, sx + i, first[i]);
-        UNROLL for (int j = 0; j <= i; j++) deposit(b, sxx + i * (i + 1) / 2 + j, second[i][j]);
+        FG_EACH(j, i + 1)
+            deposit(b, sxx + i * (i + 1) / 2 + j, second[i][j]);
     }
 }
 
@@ -106,14 +110,17 @@ static void small_moments(const block *b, const real *shift, const real *g, int6
 /* sum a_i b_j over the block, for height by width features or components. */
 INLINE void product_tile(const int height, const int width, const real *a, const real *x,
                          int64_t stride, int64_t padded, vec sum[FG_TILE][FG_TILE]) {
-    UNROLL for (int i = 0; i < height; i++) UNROLL for (int j = 0; j < width; j++) sum[i][j] =
-        vec_set(0);
+    FG_EACH(i, height)
+        FG_EACH(j, width)
+            sum[i][j] = vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES) {
         vec right[FG_TILE];
-        UNROLL for (int j = 0; j < width; j++) right[j] = vec_load(x + j * stride + n);
-        UNROLL for (int i = 0; i < height; i++) {
+        FG_EACH(j, width)
+            right[j] = vec_load(x + j * stride + n);
+        FG_EACH(i, height) {
             const vec left = vec_load(a + i * stride + n);
-            UNROLL for (int j = 0; j < width; j++) sum[i][j] = vec_fma(left, right[j], sum[i][j]);
+            FG_EACH(j, width)
+                sum[i][j] = vec_fma(left, right[j], sum[i][j]);
         }
     }
 }
@@ -154,7 +161,7 @@ static void tiled_moments(const block *b, const real *shift, const real *roots, 
         const vec s = vec_set(shift[i]);
         vec first[2] = {vec_set(0), vec_set(0)};
         for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
-            UNROLL for (int v = 0; v < 2; v++) {
+            FG_EACH(v, 2) {
                 const int64_t at = i * stride + n + v * FG_LANES;
                 const vec root = vec_load(roots + n + v * FG_LANES);
                 const vec z = vec_mul(root, vec_sub(vec_load(samples + at), s));
@@ -171,9 +178,10 @@ static void tiled_moments(const block *b, const real *shift, const real *roots, 
     do {                                                                                           \
         vec sum[FG_TILE][FG_TILE];                                                                 \
         product_tile(h, w, left, right, stride, padded, sum);                                      \
-        UNROLL for (int i = 0; i < h; i++)                                                         \
-            UNROLL for (int j = 0; j < w; j++) if (j0 + j <= i0 + i)                               \
-                deposit(b, sxx + (i0 + i) * (i0 + i + 1) / 2 + j0 + j, sum[i][j]);                 \
+        FG_EACH(i, h)                                                                              \
+            FG_EACH(j, w)                                                                          \
+                if (j0 + j <= i0 + i)                                                              \
+                    deposit(b, sxx + (i0 + i) * (i0 + i + 1) / 2 + j0 + j, sum[i][j]);             \
     } while (0)
             EACH_SIZE(at_most(d - i0, FG_TILE), at_most(d - j0, FG_TILE))
 #undef CASE
@@ -186,18 +194,22 @@ static void tiled_moments(const block *b, const real *shift, const real *roots, 
 INLINE void update_tile(const int height, const int width, const real *left, const real *right,
                         int64_t length, int64_t count, real *out) {
     vec sum[FG_OUTER_ROWS][FG_OUTER_VECTORS];
-    UNROLL for (int i = 0; i < height; i++) UNROLL for (int c = 0; c < width; c++) sum[i][c] =
-        vec_load(out + i * length + c * FG_LANES);
+    FG_EACH(i, height)
+        FG_EACH(c, width)
+            sum[i][c] = vec_load(out + i * length + c * FG_LANES);
     for (int64_t n = 0; n < count; n++, left += length, right += length) {
         vec z[FG_OUTER_VECTORS];
-        UNROLL for (int c = 0; c < width; c++) z[c] = vec_load(right + c * FG_LANES);
-        UNROLL for (int i = 0; i < height; i++) {
+        FG_EACH(c, width)
+            z[c] = vec_load(right + c * FG_LANES);
+        FG_EACH(i, height) {
             const vec w = vec_set(left[i]);
-            UNROLL for (int c = 0; c < width; c++) sum[i][c] = vec_fma(w, z[c], sum[i][c]);
+            FG_EACH(c, width)
+                sum[i][c] = vec_fma(w, z[c], sum[i][c]);
         }
     }
-    UNROLL for (int i = 0; i < height; i++) UNROLL for (int c = 0; c < width; c++)
-        vec_store(out + i * length + c * FG_LANES, sum[i][c]);
+    FG_EACH(i, height)
+        FG_EACH(c, width)
+            vec_store(out + i * length + c * FG_LANES, sum[i][c]);
 }
 
 /* height rows of a matrix, up to the vector that holds the diagonal. */
@@ -259,7 +271,7 @@ INLINE void collect_rows(const int kept, const block *b, const real *shift, int6
     const real *roots = b->roots, *row = b->rows;
     real *update = b->update, *z = update;
     vec about[KEPT_VECTORS], sum[KEPT_VECTORS];
-    UNROLL for (int i = 0; i < kept; i++) {
+    FG_EACH(i, kept) {
         about[i] = vec_load(shift + i * FG_LANES);
         sum[i] = vec_load(first + i * FG_LANES);
     }
@@ -267,7 +279,7 @@ INLINE void collect_rows(const int kept, const block *b, const real *shift, int6
         if (roots[n] == 0)
             continue;
         const vec root = vec_set(roots[n]);
-        UNROLL for (int i = 0; i < kept; i++) {
+        FG_EACH(i, kept) {
             const vec t = vec_sub(vec_load(row + i * FG_LANES), about[i]),
                       scaled = vec_mul(root, t);
             vec_store(z + i * FG_LANES, scaled);
@@ -286,7 +298,8 @@ INLINE void collect_rows(const int kept, const block *b, const real *shift, int6
     }
     if (z > update)
         rank_update(b, (z - update) / length, matrix);
-    UNROLL for (int i = 0; i < kept; i++) vec_store(first + i * FG_LANES, sum[i]);
+    FG_EACH(i, kept)
+        vec_store(first + i * FG_LANES, sum[i]);
 }
 
 static void outer_moments(const block *b, const real *shift, const real *roots, real threshold,
@@ -355,10 +368,11 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
     for (int64_t i0 = i_begin; i0 < i_end; i0 += WIDTH) {
         vec first[WIDTH], second[WIDTH];
 #define RUN(width)                                                                                 \
-    UNROLL for (int i = 0; i < width; i++) first[i] = second[i] = vec_set(0);                      \
+    FG_EACH(i, width)                                                                              \
+        first[i] = second[i] = vec_set(0);                                                         \
     for (int64_t n = 0; n < padded; n += FG_LANES) {                                               \
         const vec weight = vec_load(g + n);                                                        \
-        UNROLL for (int i = 0; i < width; i++) {                                                   \
+        FG_EACH(i, width) {                                                                        \
             const vec t =                                                                          \
                 vec_sub(vec_load(b->samples + (i0 + i) * stride + n), vec_set(shift[i0 + i]));     \
             const vec w = vec_mul(weight, t);                                                      \
@@ -366,7 +380,7 @@ static void diagonal_moments(const fg_model *model, const block *b, const real *
             second[i] = vec_fma(w, t, second[i]);                                                  \
         }                                                                                          \
     }                                                                                              \
-    UNROLL for (int i = 0; i < width; i++) {                                                       \
+    FG_EACH(i, width) {                                                                            \
         deposit(b, sx + i0 + i, first[i]);                                                         \
         deposit(b, per_feature ? sxx + i0 + i : sxx, second[i]);                                   \
     }
@@ -401,8 +415,9 @@ static void centred_sums(block *b, int64_t padded) {
     do {                                                                                           \
         vec sum[FG_TILE][FG_TILE];                                                                 \
         product_tile(h, w, left, right, stride, padded, sum);                                      \
-        UNROLL for (int k = 0; k < h; k++) UNROLL for (int i = 0; i < w; i++)                      \
-            deposit(b, first_slot(b, k0 + k) + 1 + i0 + i, sum[k][i]);                             \
+        FG_EACH(k, h)                                                                              \
+            FG_EACH(i, w)                                                                          \
+                deposit(b, first_slot(b, k0 + k) + 1 + i0 + i, sum[k][i]);                         \
     } while (0)
                 EACH_SIZE(at_most(k_count - k0, FG_TILE), at_most(d - i0, FG_TILE))
 #undef CASE
@@ -414,7 +429,7 @@ static void distance_moments(const block *b, const real *g, int64_t padded, int6
     const real *distance = b->distances + k * b->p.stride;
     vec sum[2] = {vec_set(0), vec_set(0)};
     for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
-        UNROLL for (int v = 0; v < 2; v++) {
+        FG_EACH(v, 2) {
             const int64_t at = n + v * FG_LANES;
             sum[v] = vec_fma(vec_load(g + at), vec_load(distance + at), sum[v]);
         }

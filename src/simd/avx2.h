@@ -70,20 +70,17 @@ static inline vec vec_load_part(const real *p, int64_t n) {
 }
 static inline void vec_transpose(vec *rows) {
     vec t[8], u[8];
-#pragma GCC unroll 16
-    for (int i = 0; i < 4; i++) {
+    FG_EACH(i, 4) {
         t[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
         t[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < 2; i++) {
+    FG_EACH(i, 2) {
         u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
         u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
         u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
         u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < 4; i++) {
+    FG_EACH(i, 4) {
         rows[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
         rows[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
     }

@@ -19,21 +19,18 @@ static inline vec vec_mantissa(vec v) {
 }
 static inline void vec_transpose(vec *rows) {
     vec t[8];
-#pragma GCC unroll 16
-    for (int i = 0; i < 4; i++) {
+    FG_EACH(i, 4) {
         t[2 * i] = _mm512_unpacklo_pd(rows[2 * i], rows[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_pd(rows[2 * i], rows[2 * i + 1]);
     }
     vec u[8];
-#pragma GCC unroll 16
-    for (int i = 0; i < 2; i++) {
+    FG_EACH(i, 2) {
         u[i] = _mm512_shuffle_f64x2(t[i], t[i + 2], 0x88);
         u[i + 2] = _mm512_shuffle_f64x2(t[i], t[i + 2], 0xdd);
         u[i + 4] = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0x88);
         u[i + 6] = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0xdd);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < 4; i++) {
+    FG_EACH(i, 4) {
         rows[i] = _mm512_shuffle_f64x2(u[i], u[i + 4], 0x88);
         rows[i + 4] = _mm512_shuffle_f64x2(u[i], u[i + 4], 0xdd);
     }
@@ -50,27 +47,23 @@ static inline vec vec_mantissa(vec v) {
 }
 static inline void vec_transpose(vec *rows) {
     vec t[16], u[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 8; i++) {
+    FG_EACH(i, 8) {
         t[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < 4; i++) { /* u[4 i + c]: rows 4 i .. 4 i + 3 of columns c, c + 4, ... */
+    FG_EACH(i, 4) { /* u[4 i + c]: rows 4 i .. 4 i + 3 of columns c, c + 4, ... */
         u[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
         u[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
         u[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
         u[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
     }
-#pragma GCC unroll 16
-    for (int c = 0; c < 4; c++) {
+    FG_EACH(c, 4) {
         t[c] = _mm512_shuffle_f32x4(u[c], u[c + 4], 0x88);
         t[c + 4] = _mm512_shuffle_f32x4(u[c], u[c + 4], 0xdd);
         t[c + 8] = _mm512_shuffle_f32x4(u[c + 8], u[c + 12], 0x88);
         t[c + 12] = _mm512_shuffle_f32x4(u[c + 8], u[c + 12], 0xdd);
     }
-#pragma GCC unroll 16
-    for (int c = 0; c < 4; c++) {
+    FG_EACH(c, 4) {
         rows[c] = _mm512_shuffle_f32x4(t[c], t[c + 8], 0x88);
         rows[c + 8] = _mm512_shuffle_f32x4(t[c], t[c + 8], 0xdd);
         rows[c + 4] = _mm512_shuffle_f32x4(t[c + 4], t[c + 12], 0x88);

@@ -5,8 +5,7 @@
 /* p(x), highest power first. */
 static inline vec vec_polynomial(const real *c, const int n, vec x) {
     vec p = vec_set(c[0]);
-#pragma GCC unroll 16
-    for (int i = 1; i < n; i++)
+    FG_EACH_FROM(i, 1, n)
         p = vec_fma(p, x, vec_set(c[i]));
     return p;
 }

@@ -65,13 +65,11 @@ static inline vec vec_load_part(const real *p, int64_t n) {
 }
 static inline void vec_transpose(vec *rows) {
     float64x2_t t[4];
-#pragma GCC unroll 16
-    for (int i = 0; i < 2; i++) {
+    FG_EACH(i, 2) {
         t[2 * i] = vreinterpretq_f64_f32(vtrn1q_f32(rows[2 * i], rows[2 * i + 1]));
         t[2 * i + 1] = vreinterpretq_f64_f32(vtrn2q_f32(rows[2 * i], rows[2 * i + 1]));
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < 2; i++) {
+    FG_EACH(i, 2) {
         rows[i] = vreinterpretq_f32_f64(vtrn1q_f64(t[i], t[i + 2]));
         rows[i + 2] = vreinterpretq_f32_f64(vtrn2q_f64(t[i], t[i + 2]));
     }

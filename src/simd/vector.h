@@ -12,5 +12,10 @@ typedef float real;
 #define FG_REAL_TYPE FG_FLOAT32
 #endif
 
+/* The heads of loops that the compiler unrolls, so that arrays of vectors live in registers: for i
+ * from 0, or from begin, to below a bound that is known at compile time, 16 at most. */
+#define FG_EACH_FROM(i, begin, end) _Pragma("GCC unroll 16") for (int i = (begin); i < (end); i++)
+#define FG_EACH(i, n) FG_EACH_FROM(i, 0, n)
+
 #include FG_ISA_HEADER
 #include "simd/math.h"
