@@ -83,27 +83,31 @@ INLINE const real *panel(const int width, const int first, const real *samples, 
     return u;
 }
 
-/* |difference U + offset|^2 of one group of rows. */
-INLINE void distance_panels(int64_t d, const real *samples, int64_t stride, const real *shift,
-                            real *difference, const real *u, const real *offset,
-                            vec distance[FG_GROUP]) {
-    int64_t j0 = (d - 1) / PANEL * PANEL;
+/* A panel's share of the squared distance. Returns the next panel. */
+INLINE const real *distance_panel(const int width, const int first, const real *samples,
+                                  int64_t stride, const real *shift, real *difference,
+                                  const real *u, const real *offset, int64_t j0,
+                                  vec distance[FG_GROUP]) {
     vec y[PANEL][FG_GROUP];
-#define RUN(width, first)                                                                          \
-    u = panel(width, first, samples, stride, shift, difference, GROUP_ROWS, u, offset, j0, y);     \
-    FG_EACH(j, width)                                                                              \
-        FG_EACH(v, FG_GROUP)                                                                       \
-    distance[v] = vec_fma(y[j][v], y[j][v], distance[v])
+    u = panel(width, first, samples, stride, shift, difference, GROUP_ROWS, u, offset, j0, y);
+    FG_EACH(j, width)
+        FG_EACH(v, FG_GROUP)
+            distance[v] = vec_fma(y[j][v], y[j][v], distance[v]);
+    return u;
+}
+
+/* |difference U + offset|^2 of one group of rows. */
+INLINE void distance_panels(int64_t d, const real *x, int64_t stride, const real *shift, real *t,
+                            const real *u, const real *offset, vec distance[FG_GROUP]) {
+    int64_t j0 = (d - 1) / PANEL * PANEL;
     switch (d - j0) {
-    case 1: RUN(1, 1); break;
-    case 2: RUN(2, 1); break;
-    case 3: RUN(3, 1); break;
-    default: RUN(4, 1);
+    case 1: u = distance_panel(1, 1, x, stride, shift, t, u, offset, j0, distance); break;
+    case 2: u = distance_panel(2, 1, x, stride, shift, t, u, offset, j0, distance); break;
+    case 3: u = distance_panel(3, 1, x, stride, shift, t, u, offset, j0, distance); break;
+    default: u = distance_panel(PANEL, 1, x, stride, shift, t, u, offset, j0, distance);
     }
-    for (j0 -= PANEL; j0 >= 0; j0 -= PANEL) {
-        RUN(4, 0);
-    }
-#undef RUN
+    for (j0 -= PANEL; j0 >= 0; j0 -= PANEL)
+        u = distance_panel(PANEL, 0, x, stride, shift, t, u, offset, j0, distance);
 }
 
 static void density_large(const fg_model *model, block *b, int64_t padded) {
@@ -124,40 +128,48 @@ static void density_large(const fg_model *model, block *b, int64_t padded) {
     }
 }
 
-/* Tied: the samples' image (x - centre) U, one transform for all components. */
+/* One panel of the whitened samples of one group of rows. Returns the next panel. */
+INLINE const real *whiten_panel(const int width, const real *x, int64_t stride, const real *u,
+                                int64_t j0, real *out) {
+    vec y[PANEL][FG_GROUP];
+    u = panel(width, 0, NULL, 0, NULL, (real *)x, stride, u, NULL, j0, y);
+    FG_EACH(j, width)
+        FG_EACH(v, FG_GROUP)
+            vec_store(out + (j0 + j) * stride + v * FG_LANES, y[j][v]);
+    return u;
+}
+
+/* The same, column by column of U. */
+INLINE void whiten_small(int64_t d, const real *x, int64_t stride, const real *u, real *out) {
+    for (int64_t j = 0; j < d; j++) {
+        vec y[FG_GROUP];
+        FG_EACH(v, FG_GROUP)
+            y[v] = vec_set(0);
+        for (int64_t i = 0; i <= j; i++, u++)
+            FG_EACH(v, FG_GROUP)
+                y[v] = vec_fma(vec_load(x + i * stride + v * FG_LANES), vec_set(*u), y[v]);
+        FG_EACH(v, FG_GROUP)
+            vec_store(out + j * stride + v * FG_LANES, y[v]);
+    }
+}
+
+/* Tied: whitened samples (x - centre) U, one transform for all components. */
 static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride;
     for (int64_t n = 0; n < padded && !interrupted(b, GROUP_ROWS * d * d / 2); n += GROUP_ROWS) {
         const real *u = model->factor, *x = b->centred + n;
-        vec y[PANEL][FG_GROUP];
+        real *out = b->difference + n;
         if (d <= SMALL_FEATURES) {
-            for (int64_t j = 0; j < d; j++) {
-                FG_EACH(v, FG_GROUP)
-                    y[0][v] = vec_set(0);
-                for (int64_t i = 0; i <= j; i++, u++)
-                    FG_EACH(v, FG_GROUP)
-                        y[0][v] =
-                            vec_fma(vec_load(x + i * stride + v * FG_LANES), vec_set(*u), y[0][v]);
-                FG_EACH(v, FG_GROUP)
-                    vec_store(b->difference + j * stride + n + v * FG_LANES, y[0][v]);
-            }
+            whiten_small(d, x, stride, u, out);
             continue;
         }
-        for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL) {
-            const int width = (int)(d - j0 < PANEL ? d - j0 : PANEL);
-#define RUN(w)                                                                                     \
-    u = panel(w, 0, NULL, 0, NULL, (real *)x, stride, u, NULL, j0, y);                             \
-    FG_EACH(j, w)                                                                                  \
-        FG_EACH(v, FG_GROUP)                                                                       \
-    vec_store(b->difference + (j0 + j) * stride + n + v * FG_LANES, y[j][v])
-            switch (width) {
-            case 1: RUN(1); break;
-            case 2: RUN(2); break;
-            case 3: RUN(3); break;
-            default: RUN(4);
+        for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL)
+            switch (d - j0) {
+            case 1: u = whiten_panel(1, x, stride, u, j0, out); break;
+            case 2: u = whiten_panel(2, x, stride, u, j0, out); break;
+            case 3: u = whiten_panel(3, x, stride, u, j0, out); break;
+            default: u = whiten_panel(PANEL, x, stride, u, j0, out);
             }
-#undef RUN
-        }
     }
 }
 

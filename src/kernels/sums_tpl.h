@@ -67,89 +67,103 @@ INLINE void small_rows(const int i0, const int i1, const block *b, const real *s
     }
 }
 
+/* As many rows at a time as there are registers for their sums. */
 static void small_moments(const block *b, const real *shift, const real *g, int64_t padded,
                           int64_t sx, int64_t sxx) {
     const int64_t d = b->p.d;
-#define ROWS(i0, i1) small_rows(i0, i1, b, shift, g, padded, sx, sxx)
-    /* As many rows at a time as there are registers for their sums. */
-    if (FG_REGISTERS >= 32) {
-        switch (d) {
-        case 1: ROWS(0, 1); return;
-        case 2: ROWS(0, 2); return;
-        case 3: ROWS(0, 3); return;
-        default: ROWS(0, 4);
-        }
-        if (d == 5)
-            ROWS(4, 5);
-        if (d >= 6)
-            ROWS(4, 6);
-        if (d == 7)
-            ROWS(6, 7);
-        if (d == 8)
-            ROWS(6, 8);
-        return;
-    }
+#if FG_REGISTERS >= 32
     switch (d) {
-    case 1: ROWS(0, 1); return;
-    case 2: ROWS(0, 2); return;
-    default: ROWS(0, 3);
+    case 1: small_rows(0, 1, b, shift, g, padded, sx, sxx); return;
+    case 2: small_rows(0, 2, b, shift, g, padded, sx, sxx); return;
+    case 3: small_rows(0, 3, b, shift, g, padded, sx, sxx); return;
+    default: small_rows(0, 4, b, shift, g, padded, sx, sxx);
+    }
+    if (d == 5)
+        small_rows(4, 5, b, shift, g, padded, sx, sxx);
+    if (d >= 6)
+        small_rows(4, 6, b, shift, g, padded, sx, sxx);
+    if (d == 7)
+        small_rows(6, 7, b, shift, g, padded, sx, sxx);
+    if (d == 8)
+        small_rows(6, 8, b, shift, g, padded, sx, sxx);
+#else
+    switch (d) {
+    case 1: small_rows(0, 1, b, shift, g, padded, sx, sxx); return;
+    case 2: small_rows(0, 2, b, shift, g, padded, sx, sxx); return;
+    default: small_rows(0, 3, b, shift, g, padded, sx, sxx);
     }
     if (d > 3)
-        ROWS(3, 4);
+        small_rows(3, 4, b, shift, g, padded, sx, sxx);
     if (d > 4)
-        ROWS(4, 5);
+        small_rows(4, 5, b, shift, g, padded, sx, sxx);
     if (d > 5)
-        ROWS(5, 6);
+        small_rows(5, 6, b, shift, g, padded, sx, sxx);
     if (d > 6)
-        ROWS(6, 7);
+        small_rows(6, 7, b, shift, g, padded, sx, sxx);
     if (d > 7)
-        ROWS(7, 8);
-#undef ROWS
+        small_rows(7, 8, b, shift, g, padded, sx, sxx);
+#endif
 }
 
-/* sum a_i b_j over the block, for height by width features or components. */
-INLINE void product_tile(const int height, const int width, const real *a, const real *x,
-                         int64_t stride, int64_t padded, vec sum[FG_TILE][FG_TILE]) {
+/* A product of matrices over the block's rows: sum over n of left[i][n] right[j][n], height by
+ * width, in tiles that are summed in registers. The sums go to slots, row by row: whole rows with
+ * row_slots from one to the next, or the lower triangle's. */
+typedef struct {
+    const real *left, *right; /* with the block's stride */
+    int64_t height, width, slot, row_slots;
+    int triangle;
+} product;
+
+INLINE void product_tile(const int height, const int width, const block *b, const product *p,
+                         int64_t i0, int64_t j0, int64_t padded) {
+    const int64_t stride = b->p.stride;
+    const real *left = p->left + i0 * stride, *right = p->right + j0 * stride;
+    vec sum[FG_TILE][FG_TILE];
     FG_EACH(i, height)
         FG_EACH(j, width)
             sum[i][j] = vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES) {
-        vec right[FG_TILE];
+        vec y[FG_TILE];
         FG_EACH(j, width)
-            right[j] = vec_load(x + j * stride + n);
+            y[j] = vec_load(right + j * stride + n);
         FG_EACH(i, height) {
-            const vec left = vec_load(a + i * stride + n);
+            const vec x = vec_load(left + i * stride + n);
             FG_EACH(j, width)
-                sum[i][j] = vec_fma(left, right[j], sum[i][j]);
+                sum[i][j] = vec_fma(x, y[j], sum[i][j]);
         }
+    }
+    FG_EACH(i, height) {
+        const int64_t row = i0 + i;
+        const int64_t slot = p->slot + (p->triangle ? row * (row + 1) / 2 : row * p->row_slots);
+        FG_EACH(j, width)
+            if (!p->triangle || j0 + j <= row)
+                deposit(b, slot + j0 + j, sum[i][j]);
     }
 }
 
-/* Calls CASE(height, width) with constants, for every size up to FG_TILE. */
-#if FG_TILE == 4
-#define LAST_WIDTH(h)                                                                              \
-    case 4: CASE(h, 4); break;
-#define LAST_HEIGHT(w)                                                                             \
-    case 4: EACH_WIDTH(w, 4) break;
-#else
-#define LAST_WIDTH(h)
-#define LAST_HEIGHT(w)
+INLINE void product_row(const int height, const block *b, const product *p, int64_t i0, int64_t j0,
+                        int64_t padded) {
+    switch (at_most(p->width - j0, FG_TILE)) {
+    case 1: product_tile(height, 1, b, p, i0, j0, padded); break;
+    case 2: product_tile(height, 2, b, p, i0, j0, padded); break;
+#if FG_TILE > 3
+    case 3: product_tile(height, 3, b, p, i0, j0, padded); break;
 #endif
-#define EACH_WIDTH(w, h)                                                                           \
-    switch (w) {                                                                                   \
-    case 1: CASE(h, 1); break;                                                                     \
-    case 2: CASE(h, 2); break;                                                                     \
-    case 3:                                                                                        \
-        CASE(h, 3);                                                                                \
-        break;                                                                                     \
-        LAST_WIDTH(h)                                                                              \
+    default: product_tile(height, FG_TILE, b, p, i0, j0, padded);
     }
-#define EACH_SIZE(h, w)                                                                            \
-    switch (h) {                                                                                   \
-    case 1: EACH_WIDTH(w, 1) break;                                                                \
-    case 2: EACH_WIDTH(w, 2) break;                                                                \
-    case 3: EACH_WIDTH(w, 3) break; LAST_HEIGHT(w)                                                 \
+}
+
+/* The tile that begins at row i0, column j0. */
+INLINE void product_at(const block *b, const product *p, int64_t i0, int64_t j0, int64_t padded) {
+    switch (at_most(p->height - i0, FG_TILE)) {
+    case 1: product_row(1, b, p, i0, j0, padded); break;
+    case 2: product_row(2, b, p, i0, j0, padded); break;
+#if FG_TILE > 3
+    case 3: product_row(3, b, p, i0, j0, padded); break;
+#endif
+    default: product_row(FG_TILE, b, p, i0, j0, padded);
     }
+}
 
 /* z = sqrt(g) (x - shift): one buffer serves both sides of the product. */
 static void tiled_moments(const block *b, const real *shift, const real *roots, int64_t padded,
@@ -171,21 +185,10 @@ static void tiled_moments(const block *b, const real *shift, const real *roots, 
         if (sx >= 0)
             deposit(b, sx + i, vec_add(first[0], first[1]));
     }
+    const product scatter = {scaled, scaled, d, d, sxx, 0, 1};
     for (int64_t i0 = 0; i0 < d; i0 += FG_TILE)
-        for (int64_t j0 = 0; j0 <= i0; j0 += FG_TILE) {
-            const real *left = scaled + i0 * stride, *right = scaled + j0 * stride;
-#define CASE(h, w)                                                                                 \
-    do {                                                                                           \
-        vec sum[FG_TILE][FG_TILE];                                                                 \
-        product_tile(h, w, left, right, stride, padded, sum);                                      \
-        FG_EACH(i, h)                                                                              \
-            FG_EACH(j, w)                                                                          \
-                if (j0 + j <= i0 + i)                                                              \
-                    deposit(b, sxx + (i0 + i) * (i0 + i + 1) / 2 + j0 + j, sum[i][j]);             \
-    } while (0)
-            EACH_SIZE(at_most(d - i0, FG_TILE), at_most(d - j0, FG_TILE))
-#undef CASE
-        }
+        for (int64_t j0 = 0; j0 <= i0; j0 += FG_TILE)
+            product_at(b, &scatter, i0, j0, padded);
 }
 
 /* ---- second moments, lanes over features ---- */
@@ -308,19 +311,16 @@ static void outer_moments(const block *b, const real *shift, const real *roots, 
     memcpy(b->about, shift, (size_t)b->p.d * sizeof(real));
     memset(b->about + b->p.d, 0, (size_t)(b->p.row_length - b->p.d) * sizeof(real));
     switch (at_most(b->p.row_length / FG_LANES, KEPT_VECTORS)) {
-#define CASE(kept)                                                                                 \
-    case kept: collect_rows(kept, b, b->about, padded, matrix, first); break
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
+    case 1: collect_rows(1, b, b->about, padded, matrix, first); break;
+    case 2: collect_rows(2, b, b->about, padded, matrix, first); break;
+    case 3: collect_rows(3, b, b->about, padded, matrix, first); break;
 #if FG_REGISTERS >= 32
-        CASE(5);
-        CASE(6);
-        CASE(7);
-        CASE(8);
+    case 4: collect_rows(4, b, b->about, padded, matrix, first); break;
+    case 5: collect_rows(5, b, b->about, padded, matrix, first); break;
+    case 6: collect_rows(6, b, b->about, padded, matrix, first); break;
+    case 7: collect_rows(7, b, b->about, padded, matrix, first); break;
 #endif
-#undef CASE
+    default: collect_rows(KEPT_VECTORS, b, b->about, padded, matrix, first);
     }
 }
 
@@ -356,42 +356,45 @@ static int64_t cached_features(int64_t padded) {
     return fit < 12 ? 12 : fit;
 }
 
+/* width features of one component, from i on. */
+INLINE void feature_moments(const int width, const int per_feature, const block *b,
+                            const real *shift, const real *g, int64_t padded, int64_t i0,
+                            int64_t sx, int64_t sxx) {
+    const int64_t stride = b->p.stride;
+    const real *samples = b->samples + i0 * stride;
+    vec first[4], second[4];
+    FG_EACH(i, width)
+        first[i] = second[i] = vec_set(0);
+    for (int64_t n = 0; n < padded; n += FG_LANES) {
+        const vec weight = vec_load(g + n);
+        FG_EACH(i, width) {
+            const vec t = vec_sub(vec_load(samples + i * stride + n), vec_set(shift[i0 + i]));
+            const vec w = vec_mul(weight, t);
+            first[i] = vec_add(first[i], w);
+            second[i] = vec_fma(w, t, second[i]);
+        }
+    }
+    FG_EACH(i, width) {
+        deposit(b, sx + i0 + i, first[i]);
+        deposit(b, per_feature ? sxx + i0 + i : sxx, second[i]);
+    }
+}
+
 /* Features i_begin .. i_end - 1 of one component. */
 static void diagonal_moments(const fg_model *model, const block *b, const real *g, int64_t padded,
                              int64_t k, int64_t i_begin, int64_t i_end) {
-    const int64_t d = b->p.d, stride = b->p.stride;
+    const int64_t d = b->p.d;
     const real *shift = (const real *)model->shift + k * d;
     const int64_t sx = first_slot(b, k) + 1;
-    const int per_feature = model->shape.layout == FG_DIAG;
-    const int64_t sxx = b->p.moment_slot + (per_feature ? k * d : k);
-    enum { WIDTH = 4 };
-    for (int64_t i0 = i_begin; i0 < i_end; i0 += WIDTH) {
-        vec first[WIDTH], second[WIDTH];
-#define RUN(width)                                                                                 \
-    FG_EACH(i, width)                                                                              \
-        first[i] = second[i] = vec_set(0);                                                         \
-    for (int64_t n = 0; n < padded; n += FG_LANES) {                                               \
-        const vec weight = vec_load(g + n);                                                        \
-        FG_EACH(i, width) {                                                                        \
-            const vec t =                                                                          \
-                vec_sub(vec_load(b->samples + (i0 + i) * stride + n), vec_set(shift[i0 + i]));     \
-            const vec w = vec_mul(weight, t);                                                      \
-            first[i] = vec_add(first[i], w);                                                       \
-            second[i] = vec_fma(w, t, second[i]);                                                  \
-        }                                                                                          \
-    }                                                                                              \
-    FG_EACH(i, width) {                                                                            \
-        deposit(b, sx + i0 + i, first[i]);                                                         \
-        deposit(b, per_feature ? sxx + i0 + i : sxx, second[i]);                                   \
-    }
-        switch (at_most(i_end - i0, WIDTH)) {
-        case 1: RUN(1) break;
-        case 2: RUN(2) break;
-        case 3: RUN(3) break;
-        default: RUN(4)
+    const int each = model->shape.layout == FG_DIAG;
+    const int64_t sxx = b->p.moment_slot + (each ? k * d : k);
+    for (int64_t i0 = i_begin; i0 < i_end; i0 += 4)
+        switch (i_end - i0) {
+        case 1: feature_moments(1, each, b, shift, g, padded, i0, sx, sxx); break;
+        case 2: feature_moments(2, each, b, shift, g, padded, i0, sx, sxx); break;
+        case 3: feature_moments(3, each, b, shift, g, padded, i0, sx, sxx); break;
+        default: feature_moments(4, each, b, shift, g, padded, i0, sx, sxx);
         }
-#undef RUN
-    }
 }
 
 /* Whether first moments are about the centre, for all components at once. That costs the digits of
@@ -402,26 +405,15 @@ static int sums_are_centred(const fg_model *model) {
     return model->shape.layout == FG_TIED && model->common;
 }
 
-/* N_k and sum g (x - centre) of all components: a product of matrices. */
+/* sum g (x - centre) of all components: a product of matrices. */
 static void centred_sums(block *b, int64_t padded) {
-    const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
+    const int64_t d = b->p.d, k_count = b->p.k_count;
+    const product sums = {b->responsibilities, b->centred, k_count, d, 1, d + 1, 0};
     const int64_t chunk = cached_features(padded), work = FG_TILE * at_most(chunk, d) * padded;
     for (int64_t c0 = 0; c0 < d; c0 += chunk)
         for (int64_t k0 = 0; k0 < k_count && !interrupted(b, work); k0 += FG_TILE)
-            for (int64_t i0 = c0; i0 < at_most(d, c0 + chunk); i0 += FG_TILE) {
-                const real *left = b->responsibilities + k0 * stride,
-                           *right = b->centred + i0 * stride;
-#define CASE(h, w)                                                                                 \
-    do {                                                                                           \
-        vec sum[FG_TILE][FG_TILE];                                                                 \
-        product_tile(h, w, left, right, stride, padded, sum);                                      \
-        FG_EACH(k, h)                                                                              \
-            FG_EACH(i, w)                                                                          \
-                deposit(b, first_slot(b, k0 + k) + 1 + i0 + i, sum[k][i]);                         \
-    } while (0)
-                EACH_SIZE(at_most(k_count - k0, FG_TILE), at_most(d - i0, FG_TILE))
-#undef CASE
-            }
+            for (int64_t i0 = c0; i0 < at_most(d, c0 + chunk); i0 += FG_TILE)
+                product_at(b, &sums, k0, i0, padded);
 }
 
 /* Spherical, about the mean: the squared distances are at hand. */
