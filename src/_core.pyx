@@ -2,8 +2,9 @@
 # cython: freethreading_compatible=True, autotestdict=False
 """The door to the C core: check shapes, release the GIL, call, turn a status into an exception.
 
-Arrays in: X is 2-D, aligned, native, float32 or float64, of any strides; sample_weight None or
-contiguous float64 (N,); parameters array-like. Arrays out are new, and float64 unless said."""
+Arrays in: X is 2-D, aligned, native, float32 or float64, with any strides; sample_weight is None or
+contiguous float64 (N,); parameters are array-like. Arrays out are new, and float64 unless stated.
+What follows the first argument is passed by keyword."""
 
 import os
 
@@ -25,8 +26,8 @@ cdef object _ndarray = np.ndarray, _empty = np.empty
 _COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 _STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
           "random_from_data": FG_START_DATA}
-_WANTS = {"labels": FG_OUTPUT_LABELS, "responsibilities": FG_OUTPUT_RESPONSIBILITIES,
-         "log_likelihood": FG_OUTPUT_LOG_LIKELIHOOD}
+_OUTPUTS = {"labels": FG_OUTPUT_LABELS, "responsibilities": FG_OUTPUT_RESPONSIBILITIES,
+            "log_likelihood": FG_OUTPUT_LOG_LIKELIHOOD}
 
 
 # ---- the build and the machine ----
@@ -65,35 +66,95 @@ def config():
     }
 
 
-# ---- the user's interrupt, and his reports ----
+# ---- one call ----
 
-cdef class _Monitor:
-    """Signals and reports, asked for by the C loop on the calling thread. progress, where given, is
-    called with the number of problems that are done."""
+class NotFiniteError(ValueError):
+    """The log-likelihood is not finite: the rows are not, or lie too far from every component."""
 
-    cdef fg_monitor c
+
+cdef class _Call:
+    """The bracket around one call of the core: begin with the GIL released, end with the status.
+
+    In between, the core polls it on the calling thread for the user's interrupts. report, where
+    given, is called as the core's fg_monitor says; progress with the number of problems done."""
+
+    cdef fg_context context  # for the core; begin completes it
+    cdef fg_call shared
+    cdef fg_monitor monitor
+    cdef fg_rows rows
+    cdef _Data data  # or None
+    cdef int n_threads
     cdef object report, progress
     cdef object error
 
-    def __cinit__(self, report=None, progress=None):
-        self.report, self.progress = report, progress
-        self.c.context = <void *>self
-        self.c.last_poll = 0
-        self.c.done = self.c.stopped = 0
-        self.c.poll = _poll
-        self.c.report = NULL
-        if report is not None:
-            self.c.report = _report
+    def __cinit__(self):
+        self.monitor.context = <void *>self
+        self.monitor.last_poll = 0
+        self.monitor.done = self.monitor.stopped = 0
+        self.monitor.poll = _poll
+        self.monitor.report = NULL
+        self.context.rows = NULL
+        self.context.monitor = &self.monitor
+        self.context.singular_component = -1
+
+    cdef void begin(self) noexcept nogil:
+        fg_call_begin(self.n_threads, &self.shared)
+        self.context.n_threads = self.shared.n_threads
+        if self.context.rows != NULL:
+            fg_rows_open(self.rows.data, &self.rows)
+
+    cdef fg_status leave(self, fg_status status) noexcept nogil:
+        """End the call, and leave the status to the caller."""
+        fg_call_end(&self.shared)
+        return status
+
+    cdef int end(self, fg_status status) except -1 nogil:
+        """End the call, and raise unless all went well."""
+        if self.leave(status) != FG_OK:
+            with gil:
+                self.fail(status)
+        return 0
+
+    cdef fail(self, fg_status status):
+        cdef int64_t component = self.context.singular_component
+        if status == FG_INTERRUPTED:
+            raise self.error
+        if status == FG_NO_MEMORY:
+            raise MemoryError("fusedgmm could not allocate its working memory")
+        if status == FG_SINGULAR:
+            where = f"component {component}" if component >= 0 else "the tied covariance"
+            raise ValueError(
+                "Fitting the mixture model failed because some components have ill-defined "
+                "empirical covariance (for instance caused by singleton or collapsed samples). "
+                "Try to decrease the number of components, increase reg_covar, or scale the input "
+                f"data. (Found at: {where}.)"
+            )
+        raise NotFiniteError(
+            "the log-likelihood is not finite: some rows are beyond the reach of every component; "
+            "scale the input data or give better starting values"
+        )
+
+
+cdef _Call _call(int n_threads, _Data data=None, report=None, progress=None):
+    """A call to come; made by __new__, as the others here: by way of arguments of a constructor it
+    would take a tenth of the time of scoring a row."""
+    cdef _Call call = _Call.__new__(_Call)
+    call.n_threads, call.report, call.progress = n_threads, report, progress
+    if data is not None:
+        call.data, call.rows.data, call.context.rows = data, &data.c, &call.rows
+    if report is not None:
+        call.monitor.report = _report
+    return call
 
 
 cdef int _poll(void *context) noexcept with gil:
-    monitor = <_Monitor>context
+    call = <_Call>context
     try:
         PyErr_CheckSignals()
-        if monitor.progress is not None:
-            monitor.progress(monitor.c.done)
+        if call.progress is not None:
+            call.progress(call.monitor.done)
     except BaseException as error:
-        monitor.error = error
+        call.error = error
         return 1
     return 0
 
@@ -101,33 +162,11 @@ cdef int _poll(void *context) noexcept with gil:
 cdef int _report(void *context, int64_t init, int64_t iteration, double bound,
                  double change) noexcept with gil:
     try:
-        (<_Monitor>context).report(init, iteration, bound, change)
+        (<_Call>context).report(init, iteration, bound, change)
     except BaseException as error:
-        (<_Monitor>context).error = error
+        (<_Call>context).error = error
         return 1
     return 0
-
-
-cdef _raise(fg_status status, int64_t component, _Monitor monitor, X):
-    if status == FG_INTERRUPTED:
-        raise monitor.error
-    if status == FG_NO_MEMORY:
-        raise MemoryError("fusedgmm could not allocate its working memory")
-    if status == FG_SINGULAR:
-        where = f"component {component}" if component >= 0 else "the tied covariance"
-        raise ValueError(
-            "Fitting the mixture model failed because some components have ill-defined empirical "
-            "covariance (for instance caused by singleton or collapsed samples). Try to decrease "
-            "the number of components, increase reg_covar, or scale the input data. "
-            f"(Found at: {where}.)"
-        )
-    from fusedgmm._validation import check_finite
-
-    check_finite(X)
-    raise ValueError(
-        "the log-likelihood is not finite: some rows are beyond the reach of every component; "
-        "scale the input data or give better starting values"
-    )
 
 
 # ---- arrays ----
@@ -140,30 +179,34 @@ cdef void *_address(array) except NULL:
     return view.buf
 
 
-cdef bint _is_doubles(array, tuple shape) except -1:
-    """Whether it is a plain array, contiguous, float64 and of that shape: asking its buffer takes
-    a tenth of the time that NumPy's functions take."""
+cdef double *_doubles_in(array, tuple shape) except? NULL:
+    """Where a plain, contiguous float64 array of that shape begins; NULL for any other. Asking its
+    buffer takes a tenth of the time that NumPy's functions take."""
     cdef Py_buffer view
     cdef int i
+    cdef double *begin
     if type(array) is not _ndarray:
-        return False
+        return NULL
     PyObject_GetBuffer(array, &view, PyBUF_STRIDES | PyBUF_FORMAT)
     cdef bint fits = (strcmp(view.format, b"d") == 0 and view.ndim == len(shape)
                       and PyBuffer_IsContiguous(&view, b"C"))
     if fits:
         for i in range(view.ndim):
             fits = fits and view.shape[i] == <Py_ssize_t>shape[i]
+    begin = <double *>view.buf if fits else NULL
     PyBuffer_Release(&view)
-    return fits
+    return begin
 
 
-cdef _doubles(array, tuple shape):
-    """The array as contiguous float64 of that shape."""
-    if _is_doubles(array, shape):
+cdef _doubles(array, tuple shape, double **out_begin):
+    """The array as contiguous float64 of that shape, and where it begins."""
+    out_begin[0] = _doubles_in(array, shape)
+    if out_begin[0] != NULL:
         return array
     array = np.ascontiguousarray(array, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"expected an array of shape {shape}, found {array.shape}")
+    out_begin[0] = <double *>_address(array)
     return array
 
 
@@ -213,44 +256,42 @@ cdef class _Data:
     cdef fg_data c
     cdef object x, weight
 
-    def __cinit__(self, x, sample_weight):
-        self.x = x
-        _point_at(&self.c, x)
-        if sample_weight is not None:
-            self.weight = _doubles(sample_weight, (x.shape[0],))
-            self.c.sample_weight = <const double *>_address(self.weight)
+
+cdef _Data _data(x, sample_weight):
+    cdef _Data data = _Data.__new__(_Data)
+    data.x = x
+    _point_at(&data.c, x)
+    if sample_weight is not None:
+        data.weight = _doubles(sample_weight, (data.c.n_rows,), <double **>&data.c.sample_weight)
+    return data
 
 
 cdef class _Parameters:
     """Parameters of a mixture; holds what it points into."""
 
     cdef fg_parameters c
-    cdef readonly tuple arrays
-
-    cdef _point(self, weights, means, covariances, precisions_cholesky):
-        self.arrays = (weights, means, covariances, precisions_cholesky)
-        self.c.weights = <double *>_address(weights)
-        self.c.means = <double *>_address(means)
-        self.c.covariances = NULL if covariances is None else <double *>_address(covariances)
-        self.c.precisions_cholesky = <double *>_address(precisions_cholesky)
+    cdef tuple arrays  # weights, means, covariances, precisions_cholesky
 
 
 cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, covariances=None):
     """To read only: no copy where the arrays are float64 and contiguous."""
-    cdef _Parameters p = _Parameters()
+    cdef _Parameters p = _Parameters.__new__(_Parameters)
     k, d = means.shape if type(means) is _ndarray else np.shape(means)
     shape = _covariance_shape(covariance_type, k, d)
-    p._point(_doubles(weights, (k,)), _doubles(means, (k, d)),
-             None if covariances is None else _doubles(covariances, shape),
-             _doubles(precisions_cholesky, shape))
+    p.arrays = (
+        _doubles(weights, (k,), &p.c.weights), _doubles(means, (k, d), &p.c.means),
+        None if covariances is None else _doubles(covariances, shape, &p.c.covariances),
+        _doubles(precisions_cholesky, shape, &p.c.precisions_cholesky),
+    )
     return p
 
 
 cdef _Parameters _fresh(covariance_type, k, d):
     """To write into."""
-    cdef _Parameters p = _Parameters()
+    cdef _Parameters p = _Parameters.__new__(_Parameters)
     shape = _covariance_shape(covariance_type, k, d)
-    p._point(_empty(k), _empty((k, d)), _empty(shape), _empty(shape))
+    p.arrays = (_empty(k), _empty((k, d)), _empty(shape), _empty(shape))
+    p.c = _starting(p.arrays)
     return p
 
 
@@ -274,198 +315,235 @@ cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
     options.repair = repair
     options.start = _STARTS[init_params]
     options.n_init, options.max_iter = n_init, max_iter
-    options.tol, options.reg_covar = tol, reg_covar
+    options.tol, options.m_step.reg_covar = tol, reg_covar
     return options
 
 
 # ---- the calls ----
 
-def n_tasks(covariance_type, n_samples, n_components, n_features):
+def n_tasks(*, covariance_type, n_samples, n_components, n_features):
     """Into how many tasks a pass is cut: more threads find no work."""
     cdef fg_shape shape = _shape(covariance_type, n_components, n_features)
     return fg_task_count(&shape, n_samples)
 
 
-def fit(X, sample_weight, covariance_type, n_components, init_params, n_init, seed, given, tol,
-        reg_covar, max_iter, lower_bound, n_threads, report, repair):
+def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, max_iter,
+        n_init=1, sample_weight=None, given=(None, None, None, None), lower_bound=-INFINITY,
+        n_threads=1, report=None, repair=False):
     """The best of n_init starts: (weights, means, covariances, precisions_cholesky), its lower
     bounds, converged; and what was repaired: (iteration, component, row) each, row -1 where a
     covariance was floored, component -1 for the tied one.
 
-    given: four contiguous float64 arrays, or None where the start decides; lower_bound: what they
-    reached before, or -inf. report, where given, is called with (init, iteration, lower bound,
-    change) after each iteration, and with iteration 0 when a start begins."""
+    given: weights, means, covariances, precisions_cholesky to start from, contiguous float64, or
+    None where the start decides; lower_bound: what they reached before. report is called with
+    (init, iteration, lower bound, change) after each iteration, and with iteration 0 when a start
+    begins."""
     cdef int64_t k = n_components, d = X.shape[1]
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Data data = _Data(X, sample_weight)
     cdef _Parameters out = _fresh(covariance_type, k, d)
-    cdef _Monitor monitor = _Monitor(report)
+    cdef _Call call = _call(n_threads, _data(X, sample_weight), report)
     cdef fg_fit_options options = _fit_options(init_params, n_init, tol, reg_covar, max_iter,
                                                repair)
     cdef fg_parameters c_given = _starting(given)
     cdef fg_fit_result result
-    cdef fg_history history
-    cdef fg_repair *repairs
+    cdef fg_history *history = &result.history
     cdef uint64_t c_seed = seed
-    cdef int threads = n_threads
-    cdef fg_call call
-    cdef fg_status status
-    result.lower_bound, result.component = lower_bound, -1
-    memset(&history, 0, sizeof(history))
-    with nogil:
-        fg_call_begin(threads, &call)
-        status = fg_fit(&shape, &data.c, &options, &c_given, c_seed, call.n_threads, &monitor.c,
-                        &out.c, &history, &result)
-        fg_call_end(&call)
-    repairs = history.repairs
+    memset(&result, 0, sizeof(result))
+    result.lower_bound = lower_bound
     try:
-        if status != FG_OK:
-            _raise(status, result.component, monitor, X)
+        with nogil:
+            call.begin()
+            call.end(fg_fit(&call.context, &shape, &options, &c_given, c_seed, &out.c, &result))
         return (
             out.arrays,
             [history.lower_bounds[i] for i in range(history.n_bounds)],
             bool(result.converged),
-            [(repairs[i].iteration, repairs[i].component, repairs[i].row)
+            [(history.repairs[i].iteration, history.repairs[i].component, history.repairs[i].row)
              for i in range(history.n_repairs)],
         )
     finally:
-        fg_history_free(&history)
+        fg_history_free(history)
 
 
-def accumulate(X, sample_weight, covariance_type, weights, means, covariances, precisions_cholesky,
-               n_threads):
-    """One pass: the sums about each component's shift. Tied's sxx is summed over the components;
-    where all rows of its shift are one point, that is the data's scatter."""
-    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
-    k, d = p.arrays[1].shape
-    cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Data data = _Data(X, sample_weight)
-    cdef _Monitor monitor = _Monitor()
-    cdef int threads = n_threads
-    cdef fg_call call
-    nk, shift, sx, moments = (
-        np.empty(k), np.empty((k, d)), np.empty((k, d)), np.empty(fg_moment_count(&shape))
-    )
-    cdef fg_statistics s
-    s.nk, s.shift = <double *>_address(nk), <double *>_address(shift)
-    s.sx, s.sxx = <double *>_address(sx), <double *>_address(moments)
-    s.log_likelihood = s.weight_sum = 0
-    s.n_rows = 0
-    cdef fg_status status
-    with nogil:
-        fg_call_begin(threads, &call)
-        status = fg_accumulate(&shape, &data.c, &p.c, call.n_threads, &monitor.c, &s)
-        fg_call_end(&call)
-    if status != FG_OK:
-        _raise(status, -1, monitor, X)
+# Statistics are dicts here: nk, shift, sx and sxx, in the shapes of SufficientStatistics. The core
+# keeps the lower triangles of sxx only, by rows.
+
+cdef _pack(covariance_type, sxx):
+    if covariance_type not in ("full", "tied"):
+        return sxx
+    rows, columns = np.tril_indices(sxx.shape[sxx.ndim - 1])
+    return np.ascontiguousarray(sxx[..., rows, columns])
+
+
+cdef _unpack(covariance_type, moments, k, d):
     if covariance_type in ("full", "tied"):
         rows, columns = np.tril_indices(d)
         packed = moments.reshape(-1, d * (d + 1) // 2)
         moments = np.empty((len(packed), d, d))
         moments[:, rows, columns] = packed
         moments[:, columns, rows] = packed
-    return {"nk": nk, "shift": shift, "sx": sx,
-            "sxx": moments.reshape(_covariance_shape(covariance_type, k, d)),
-            "log_likelihood": s.log_likelihood, "weight_sum": s.weight_sum,
-            "n_samples": s.n_rows}
+    return moments.reshape(_covariance_shape(covariance_type, k, d))
 
 
-def maximize(covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_samples):
+cdef class _Statistics:
+    """Sums of a pass; holds what it points into."""
+
+    cdef fg_statistics c
+    cdef fg_shape shape
+    cdef object covariance_type, nk, shift, sx, moments
+
+    cdef dict sums(self):
+        k, d = self.sx.shape
+        return {"nk": self.nk, "shift": self.shift, "sx": self.sx,
+                "sxx": _unpack(self.covariance_type, self.moments, k, d)}
+
+
+cdef _Statistics _statistics_in(covariance_type, nk, shift, sx, moments):
+    """Plain arrays, contiguous and float64; moments as the core keeps them."""
+    cdef _Statistics s = _Statistics.__new__(_Statistics)
+    s.covariance_type, s.nk, s.shift, s.sx, s.moments = covariance_type, nk, shift, sx, moments
+    s.shape = _shape(covariance_type, sx.shape[0], sx.shape[1])
+    s.c.nk, s.c.shift = <double *>_address(nk), <double *>_address(shift)
+    s.c.sx, s.c.sxx = <double *>_address(sx), <double *>_address(moments)
+    s.c.log_likelihood = s.c.weight_sum = 0
+    s.c.n_rows = 0
+    return s
+
+
+cdef _Statistics _copied(covariance_type, dict sums):
+    """A copy, to be written into."""
+    nk, shift, sx, sxx = (np.array(sums[name], dtype=np.float64, order="C")
+                          for name in ("nk", "shift", "sx", "sxx"))
+    return _statistics_in(covariance_type, nk, shift, sx, _pack(covariance_type, sxx))
+
+
+def accumulate(X, *, covariance_type, weights, means, covariances, precisions_cholesky,
+               sample_weight=None, n_threads=1):
+    """One pass: the sums about each component's shift. Tied's sxx is summed over the components;
+    where all rows of its shift are one point, that is the data's scatter."""
+    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
+    k, d = p.arrays[1].shape
+    cdef fg_shape shape = _shape(covariance_type, k, d)
+    cdef _Call call = _call(n_threads, _data(X, sample_weight))
+    cdef _Statistics s = _statistics_in(covariance_type, np.empty(k), np.empty((k, d)),
+                                        np.empty((k, d)), np.empty(fg_moment_count(&shape)))
+    with nogil:
+        call.begin()
+        call.end(fg_accumulate(&call.context, &shape, &p.c, &s.c))
+    return s.sums() | {"log_likelihood": s.c.log_likelihood, "weight_sum": s.c.weight_sum,
+                       "n_samples": s.c.n_rows}
+
+
+def merge_statistics(a, b, *, covariance_type):
+    """The sums of both, about a shift where neither loses digits."""
+    cdef _Statistics into = _copied(covariance_type, a), other = _copied(covariance_type, b)
+    cdef _Call call = _call(1)
+    with nogil:
+        call.begin()
+        call.end(fg_statistics_merge(&into.shape, &other.c, &into.c))
+    return into.sums()
+
+
+def move_statistics(sums, *, covariance_type, shift):
+    """The sums about another shift."""
+    cdef _Statistics s = _copied(covariance_type, sums)
+    cdef double *c_shift = NULL
+    shift = _doubles(shift, s.sx.shape, &c_shift)
+    cdef _Call call = _call(1)
+    with nogil:
+        call.begin()
+        fg_statistics_move(&s.shape, c_shift, &s.c)
+        call.end(FG_OK)
+    return s.sums()
+
+
+def maximize(*, covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_samples):
     """The M step: weights, means, covariances, precisions_cholesky."""
     k, d = np.shape(sx)
-    nk, shift, sx = _doubles(nk, (k,)), _doubles(shift, (k, d)), _doubles(sx, (k, d))
-    moments = _doubles(sxx, _covariance_shape(covariance_type, k, d))
-    if covariance_type in ("full", "tied"):
-        rows, columns = np.tril_indices(d)
-        moments = np.ascontiguousarray(moments[..., rows, columns])
-    cdef fg_shape shape = _shape(covariance_type, k, d)
+    cdef double *unused = NULL
+    nk, shift = _doubles(nk, (k,), &unused), _doubles(shift, (k, d), &unused)
+    sx = _doubles(sx, (k, d), &unused)
+    sxx = _doubles(sxx, _covariance_shape(covariance_type, k, d), &unused)
+    cdef _Statistics s = _statistics_in(covariance_type, nk, shift, sx,
+                                        _pack(covariance_type, sxx))
     cdef _Parameters out = _fresh(covariance_type, k, d)
-    cdef fg_statistics s
-    s.nk, s.shift = <double *>_address(nk), <double *>_address(shift)
-    s.sx, s.sxx = <double *>_address(sx), <double *>_address(moments)
-    s.weight_sum = weight_sum
-    s.log_likelihood = 0
-    s.n_rows = n_samples
-    cdef _Monitor monitor = _Monitor()
-    cdef double regular = reg_covar
-    cdef fg_call call
-    cdef int64_t component = -1
-    cdef fg_status status
+    cdef _Call call = _call(1)
+    cdef fg_m_step options
+    options.reg_covar = reg_covar
+    s.c.weight_sum, s.c.n_rows = weight_sum, n_samples
     with nogil:
-        fg_call_begin(1, &call)
-        status = fg_maximize(&shape, &s, regular, &monitor.c, &out.c, &component)
-        fg_call_end(&call)
-    if status != FG_OK:
-        _raise(status, component, monitor, None)
+        call.begin()
+        call.end(fg_maximize(&call.context, &s.shape, &options, &s.c, &out.c))
     return out.arrays
 
 
-def precision_cholesky(covariance_type, covariances):
+def precision_cholesky(covariances, *, covariance_type):
     """Upper U with precision = U U^T; covariances in the shape of their type."""
     given = np.ascontiguousarray(covariances, dtype=np.float64)
     k = 1 if covariance_type == "tied" else given.shape[0]
     d = 1 if covariance_type == "spherical" else given.shape[given.ndim - 1]
-    given = _doubles(given, _covariance_shape(covariance_type, k, d))
+    cdef fg_parameters p
+    given = _doubles(given, _covariance_shape(covariance_type, k, d), &p.covariances)
     out = np.empty(given.shape)
+    p.precisions_cholesky = <double *>_address(out)
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Monitor monitor = _Monitor()
-    cdef const double *c_given = <const double *>_address(given)
-    cdef double *c_out = <double *>_address(out)
-    cdef fg_call call
-    cdef int64_t component = -1
-    cdef fg_status status
+    cdef _Call call = _call(1)
     with nogil:
-        fg_call_begin(1, &call)
-        status = fg_precision_cholesky(&shape, c_given, &monitor.c, c_out, &component)
-        fg_call_end(&call)
-    if status != FG_OK:
-        _raise(status, component, monitor, None)
+        call.begin()
+        call.end(fg_precision_cholesky(&call.context, &shape, &p))
     return out
 
 
-def score(X, covariance_type, weights, means, precisions_cholesky, n_threads, want):
+def score(X, *, covariance_type, weights, means, precisions_cholesky, n_threads, output):
     """labels (N,) int64, responsibilities (N, K) or log_likelihood (N,) in X's dtype."""
     cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky)
     k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Data data = _Data(X, None)
-    cdef _Monitor monitor = _Monitor()
-    n_rows = data.c.n_rows
-    out = _empty((n_rows, k) if want == "responsibilities" else n_rows,
-                 np.int64 if want == "labels" else X.dtype)
+    cdef _Call call = _call(n_threads, _data(X, None))
+    n_rows = call.data.c.n_rows
+    out = _empty((n_rows, k) if output == "responsibilities" else n_rows,
+                 np.int64 if output == "labels" else X.dtype)
     cdef void *c_out = _address(out)
-    cdef fg_output c_want = _WANTS[want]
-    cdef int threads = n_threads
-    cdef fg_call call
-    cdef fg_status status
+    cdef fg_output c_output = _OUTPUTS[output]
     with nogil:
-        fg_call_begin(threads, &call)
-        status = fg_score(&shape, &data.c, &p.c, c_want, call.n_threads, &monitor.c, c_out)
-        fg_call_end(&call)
-    if status != FG_OK:
-        _raise(status, -1, monitor, X)
+        call.begin()
+        call.end(fg_score(&call.context, &shape, &p.c, c_output, c_out))
     return out
 
 
 # ---- batch ----
 
+def _batch_statuses():
+    statuses, i = {}, 0
+    while fg_batch_status_name(i) != NULL:
+        statuses[fg_batch_status_name(i).decode()] = i, fg_batch_status_meaning(i).decode()
+        i += 1
+    return statuses
+
+
+BATCH_STATUSES = _batch_statuses()  # by name: the value, and what it means
+
+
 cdef class Problems:
     """The rows of many problems, in place, cut by offsets (P + 1): a 2-D array, a 3-D array of
     problems of equal size, or a list of 2-D arrays. All of one dtype; holds what it points into.
-    sample_weight: None, or contiguous float64: (N,), or a list alike."""
+    sample_weight: None, or contiguous float64: (N,), or a list alike. order: the numbers of the
+    problems in the order in which they are begun."""
 
     cdef fg_problems c
     cdef fg_data *own
     cdef readonly object rows, sample_weight, offsets, order, dtype
 
-    def __cinit__(self, rows, offsets, sample_weight, dtype, n_features):
+    def __cinit__(self, rows, *, offsets, order, sample_weight, dtype, n_features):
         cdef int64_t i
         self.rows, self.sample_weight, self.dtype = rows, sample_weight, dtype
         self.offsets = np.ascontiguousarray(offsets, dtype=np.int64)
-        # the largest first, so that none is left to run alone at the end
-        self.order = np.argsort(-np.diff(self.offsets), kind="stable").astype(np.int64, copy=False)
+        self.order = np.ascontiguousarray(order, dtype=np.int64)
+        if self.order.size != self.offsets.size - 1:
+            raise ValueError("order must have an entry per problem")
         self.c.n_problems, self.c.n_features = len(self.offsets) - 1, n_features
         self.c.offsets = <const int64_t *>_address(self.offsets)
+        self.c.order = <const int64_t *>_address(self.order)
         self.c.gap = 0
         self.c.each = NULL
         if isinstance(rows, list):
@@ -493,12 +571,12 @@ cdef class Problems:
         return self.c.n_problems
 
 
-def start_seed(seed, init):
+def start_seed(seed, *, init):
     """The seed of a fit's start number init."""
     return fg_random(seed, init)
 
 
-def seeds(seed, n):
+def seeds(seed, *, n):
     """A seed for each of n problems, uint32."""
     cdef uint64_t c_seed = seed
     cdef int64_t i, count = n
@@ -509,8 +587,8 @@ def seeds(seed, n):
     return out
 
 
-def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_params, n_init, given,
-              given_each, tol, reg_covar, max_iter, repair, n_threads, progress, result):
+def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_params, n_init, tol,
+              reg_covar, max_iter, repair, given, given_each, n_threads, progress, result):
     """Fit every problem with each number of components, from its result["seeds"]; the results are
     written into result, whose arrays are named as the fields of fg_batch_result. Returns the
     exception that stopped it, or None.
@@ -518,9 +596,7 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     given as in fit; given_each: which of (weights, means, precisions) have a row per problem."""
     cdef fg_batch_options options
     cdef fg_batch_result out
-    cdef _Monitor monitor = _Monitor(progress=progress)
-    cdef int threads = n_threads
-    cdef fg_call call
+    cdef _Call call = _call(n_threads, None, None, progress)
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
     options.layout = _COVARIANCE_TYPES[covariance_type]
@@ -530,7 +606,6 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     options.given = _starting(given)
     options.weights_each, options.means_each, options.precisions_each = given_each
     options.seeds = <const uint32_t *>_address(result["seeds"])
-    options.order = <const int64_t *>_address(problems.order)
     out.parameters = _starting((result["weights"], result["means"], result["covariances"],
                                 result["precisions_cholesky"]))
     out.lower_bound, out.criteria = _maybe(result["lower_bound"]), _maybe(result["criteria"])
@@ -540,40 +615,35 @@ def fit_batch(Problems problems, covariance_type, candidates, by_aic, init_param
     out.status = <int8_t *>_address(result["status"])
     out.converged = <uint8_t *>_address(result["converged"])
     with nogil:
-        fg_call_begin(threads, &call)
-        status = fg_fit_batch(&problems.c, &options, call.n_threads, &monitor.c, &out)
-        fg_call_end(&call)
+        call.begin()
+        status = call.leave(fg_fit_batch(&call.context, &problems.c, &options, &out))
     if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
-        _poll(<void *>monitor)
-    return monitor.error
+        _poll(<void *>call)
+    return call.error
 
 
-def score_batch(Problems problems, covariance_type, n_components, weights, means,
-                precisions_cholesky, n_threads, want):
+def score_batch(Problems problems, *, covariance_type, n_components, weights, means,
+                precisions_cholesky, n_threads, output):
     """What score gives for every problem's rows by its own mixture, one problem after the other;
     -1 or NaN where a problem has none (n_components 0). Also the first problem whose rows are not
     finite, or None."""
-    cdef _Monitor monitor = _Monitor()
-    cdef fg_parameters parameters = _starting((weights, means, None, precisions_cholesky))
-    cdef int64_t most = weights.shape[1], bad = 0
-    cdef fg_layout layout = _COVARIANCE_TYPES[covariance_type]
-    cdef fg_output c_want = _WANTS[want]
-    cdef int threads = n_threads
-    cdef fg_call call
+    cdef _Call call = _call(n_threads)
+    cdef fg_score_batch_options options
+    cdef int64_t bad = 0
     cdef fg_status status
-    n_rows = problems.offsets[-1] - problems.offsets[0]
-    out = np.empty((n_rows, most) if want == "responsibilities" else n_rows,
-                   np.int64 if want == "labels" else problems.dtype)
+    cdef object n_rows = problems.c.offsets[problems.c.n_problems] - problems.c.offsets[0]
+    options.layout, options.max_components = _COVARIANCE_TYPES[covariance_type], weights.shape[1]
+    options.n_components = <const int64_t *>_address(n_components)
+    options.parameters = _starting((weights, means, None, precisions_cholesky))
+    options.output = _OUTPUTS[output]
+    out = np.empty((n_rows, options.max_components) if output == "responsibilities" else n_rows,
+                   np.int64 if output == "labels" else problems.dtype)
     cdef void *c_out = _address(out)
-    cdef const int64_t *k = <const int64_t *>_address(n_components)
-    cdef const int64_t *order = <const int64_t *>_address(problems.order)
     with nogil:
-        fg_call_begin(threads, &call)
-        status = fg_score_batch(&problems.c, order, layout, most, k, &parameters, c_want,
-                                call.n_threads, &monitor.c, c_out, &bad)
-        fg_call_end(&call)
+        call.begin()
+        status = call.leave(fg_score_batch(&call.context, &problems.c, &options, c_out, &bad))
     if status not in (FG_OK, FG_NOT_FINITE):
-        _raise(status, -1, monitor, None)
+        call.fail(status)
     return out, None if status == FG_OK else bad
 
 

@@ -113,6 +113,20 @@ static fg_status run_problems(const fg_context *context, batch *b, const fg_shap
 
 /* ---- what became of a problem ---- */
 
+static const struct {
+    const char *name, *meaning;
+} statuses[] = {
+#define STATUS(name, meaning) [FG_##name] = {#name, meaning},
+    FG_EACH_BATCH_STATUS(STATUS)
+#undef STATUS
+};
+
+static int is_status(int i) { return i >= 0 && (size_t)i < sizeof statuses / sizeof *statuses; }
+
+const char *fg_batch_status_name(int i) { return is_status(i) ? statuses[i].name : NULL; }
+
+const char *fg_batch_status_meaning(int i) { return is_status(i) ? statuses[i].meaning : NULL; }
+
 static uint64_t hash_row(const fg_rows *rows, int64_t row, int64_t d) {
     uint64_t hash = 0;
     for (int64_t j = 0; j < d; j++) {
@@ -178,18 +192,19 @@ static int weights_are_good(const fg_data *data) {
     return !data->sample_weight || (total > 0 && isfinite(total));
 }
 
-/* Names the fault of the data where that is what an outcome comes from. */
-static fg_outcome explain(const fg_context *context, const fg_shape *shape, fg_outcome outcome) {
+/* Names the fault of the data where that is what a status comes from. */
+static fg_batch_status explain(const fg_context *context, const fg_shape *shape,
+                               fg_batch_status status) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    if (outcome == FG_OUT_OF_REACH && !rows_are_finite(context, d))
-        return FG_BAD_ROWS;
-    if (outcome == FG_OUT_OF_REACH || outcome == FG_OUT_OF_MEMORY)
-        return outcome;
+    if (status == FG_ROWS_OUT_OF_REACH && !rows_are_finite(context, d))
+        return FG_ROWS_NOT_FINITE;
+    if (status == FG_ROWS_OUT_OF_REACH || status == FG_OUT_OF_MEMORY)
+        return status;
     if (count_distinct(context, d, 2) == 1)
-        return FG_CONSTANT;
-    if (outcome != FG_LOST_COMPONENT && outcome != FG_COLLAPSED)
-        return outcome;
-    return count_distinct(context, d, k_count) < k_count ? FG_TOO_FEW_DISTINCT : outcome;
+        return FG_CONSTANT_ROWS;
+    if (status != FG_EMPTY_COMPONENT && status != FG_SINGULAR_COVARIANCE)
+        return status;
+    return count_distinct(context, d, k_count) < k_count ? FG_TOO_FEW_DISTINCT_ROWS : status;
 }
 
 /* ---- fits ---- */
@@ -229,7 +244,7 @@ typedef struct {
 /* One number of components tried on one problem. */
 typedef struct {
     fg_shape shape;
-    fg_outcome outcome;
+    fg_batch_status status;
     int fitted;
     fg_parameters parameters;
     fg_fit_result fit;
@@ -237,15 +252,15 @@ typedef struct {
 } trial;
 
 /* How a fit that ended without a mixture, or with one, came out. */
-static fg_outcome outcome_of(const trial *t, fg_status status, int repaired) {
+static fg_batch_status status_of(const trial *t, fg_status status, int repaired) {
     if (status != FG_OK)
-        return status == FG_SINGULAR     ? FG_COLLAPSED
-               : status == FG_NOT_FINITE ? FG_OUT_OF_REACH
+        return status == FG_SINGULAR     ? FG_SINGULAR_COVARIANCE
+               : status == FG_NOT_FINITE ? FG_ROWS_OUT_OF_REACH
                                          : FG_OUT_OF_MEMORY;
     for (int64_t k = 0; k < t->shape.n_components; k++)
         if (!(t->parameters.weights[k] > 0))
-            return FG_LOST_COMPONENT;
-    return repaired ? FG_REPAIRED : t->fit.converged ? FG_CONVERGED : FG_UNCONVERGED;
+            return FG_EMPTY_COMPONENT;
+    return repaired ? FG_REPAIRED : t->fit.converged ? FG_CONVERGED : FG_NOT_CONVERGED;
 }
 
 static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
@@ -277,7 +292,7 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
         t->bic = penalty * log(weight_sum) - 2 * log_likelihood;
         t->aic = penalty * 2 - 2 * log_likelihood;
     }
-    t->outcome = explain(context, shape, outcome_of(t, status, repaired));
+    t->status = explain(context, shape, status_of(t, status, repaired));
     return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
 }
 
@@ -289,7 +304,7 @@ static fg_status try_all(const fit_job *job, int64_t problem, fg_context *contex
     double *spare = memory + fg_parameters_count(&job->largest);
     double least = INFINITY;
     for (int64_t c = 0; c < options->n_candidates; c++) {
-        trial t = {.shape = job->largest, .outcome = FG_TOO_FEW_ROWS, .bic = NAN, .aic = NAN};
+        trial t = {.shape = job->largest, .status = FG_TOO_FEW_ROWS, .bic = NAN, .aic = NAN};
         t.shape.n_components = options->candidates[c];
         t.parameters = fg_parameters_in(&t.shape, memory);
         t.fit.lower_bound = -INFINITY;
@@ -297,7 +312,7 @@ static fg_status try_all(const fit_job *job, int64_t problem, fg_context *contex
             const fg_status status = try_candidate(options, problem, context, &t);
             if (status != FG_OK)
                 return status;
-            if (t.outcome == FG_OUT_OF_MEMORY) { /* it might have been the best */
+            if (t.status == FG_OUT_OF_MEMORY) { /* it might have been the best */
                 *out_best = t;
                 return FG_OK;
             }
@@ -319,7 +334,7 @@ static void write_result(const fit_job *job, int64_t problem, const trial *best,
                          const double *criteria) {
     fg_batch_result *out = job->out;
     const size_t n_candidates = (size_t)job->options->n_candidates;
-    out->status[problem] = (int8_t)best->outcome;
+    out->status[problem] = (int8_t)best->status;
     memcpy(out->criteria + (size_t)problem * n_candidates, criteria, n_candidates * sizeof(double));
     if (!best->fitted)
         return;
@@ -348,7 +363,7 @@ static fg_status fit_problem(const batch *b, int64_t problem, fg_context *contex
     double *criteria = memory + 2 * parameters;
     for (size_t c = 0; c < n_candidates; c++)
         criteria[c] = NAN;
-    trial best = {.outcome = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_WEIGHTS};
+    trial best = {.status = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_SAMPLE_WEIGHT};
     fg_status status = FG_OK;
     if (data.n_rows >= 2 && weights_are_good(&data)) {
         fg_rows rows;

@@ -42,10 +42,20 @@ cdef extern from "fusedgmm.h" nogil:
         double last_poll
         int64_t done
         int stopped
+    ctypedef struct fg_rows:
+        const fg_data *data
+    ctypedef struct fg_context:
+        const fg_rows *rows
+        int n_threads
+        fg_monitor *monitor
+        int64_t singular_component
+    ctypedef struct fg_m_step:
+        double reg_covar
     ctypedef struct fg_fit_options:
         fg_start start
         int64_t n_init, max_iter
-        double tol, reg_covar
+        double tol
+        fg_m_step m_step
         int repair
     ctypedef enum fg_repair_kind:
         FG_FLOORED, FG_RESEEDED
@@ -61,16 +71,16 @@ cdef extern from "fusedgmm.h" nogil:
         double lower_bound
         int64_t n_iter
         int converged
-        int64_t component
+        fg_history history
     ctypedef struct fg_problems:
         int64_t n_problems, n_features
         const int64_t *offsets
         fg_data rows
         int64_t gap
         const fg_data *each
-    ctypedef enum fg_outcome:
-        FG_NOT_RUN
-        FG_REPAIRED
+        const int64_t *order
+    const char *fg_batch_status_name(int)
+    const char *fg_batch_status_meaning(int)
     ctypedef struct fg_batch_options:
         fg_layout layout
         fg_fit_options fit
@@ -80,7 +90,12 @@ cdef extern from "fusedgmm.h" nogil:
         fg_parameters given
         int weights_each, means_each, precisions_each
         const uint32_t *seeds
-        const int64_t *order
+    ctypedef struct fg_score_batch_options:
+        fg_layout layout
+        int64_t max_components
+        const int64_t *n_components
+        fg_parameters parameters
+        fg_output output
     ctypedef struct fg_batch_result:
         fg_parameters parameters
         double *lower_bound
@@ -107,22 +122,20 @@ cdef extern from "fusedgmm.h" nogil:
     void fg_call_end(const fg_call *)
     size_t fg_moment_count(const fg_shape *)
     size_t fg_covariance_count(const fg_shape *)
-    fg_status fg_maximize(const fg_shape *, const fg_statistics *, double, fg_monitor *,
-                          fg_parameters *, int64_t *)
-    fg_status fg_precision_cholesky(const fg_shape *, const double *, fg_monitor *, double *,
-                                    int64_t *)
-    fg_status fg_accumulate(const fg_shape *, const fg_data *, const fg_parameters *, int,
-                            fg_monitor *, fg_statistics *)
-    fg_status fg_score(const fg_shape *, const fg_data *, const fg_parameters *, fg_output, int,
-                       fg_monitor *, void *)
-    fg_status fg_fit(const fg_shape *, const fg_data *, const fg_fit_options *,
-                     const fg_parameters *, uint64_t, int, fg_monitor *, fg_parameters *,
-                     fg_history *, fg_fit_result *)
+    void fg_rows_open(const fg_data *, fg_rows *)
+    void fg_statistics_move(const fg_shape *, const double *, fg_statistics *)
+    fg_status fg_statistics_merge(const fg_shape *, fg_statistics *, fg_statistics *)
+    fg_status fg_maximize(fg_context *, const fg_shape *, const fg_m_step *,
+                          const fg_statistics *, fg_parameters *)
+    fg_status fg_precision_cholesky(fg_context *, const fg_shape *, const fg_parameters *)
+    fg_status fg_accumulate(fg_context *, const fg_shape *, const fg_parameters *, fg_statistics *)
+    fg_status fg_score(fg_context *, const fg_shape *, const fg_parameters *, fg_output, void *)
+    fg_status fg_fit(fg_context *, const fg_shape *, const fg_fit_options *,
+                     const fg_parameters *, uint64_t, fg_parameters *, fg_fit_result *)
     void fg_history_free(fg_history *)
-    fg_status fg_fit_batch(const fg_problems *, const fg_batch_options *, int, fg_monitor *,
+    fg_status fg_fit_batch(fg_context *, const fg_problems *, const fg_batch_options *,
                            fg_batch_result *)
-    fg_status fg_score_batch(const fg_problems *, const int64_t *, fg_layout, int64_t,
-                             const int64_t *, const fg_parameters *, fg_output, int, fg_monitor *,
+    fg_status fg_score_batch(fg_context *, const fg_problems *, const fg_score_batch_options *,
                              void *, int64_t *)
 
 cdef extern from "random.h" nogil:

@@ -194,23 +194,32 @@ typedef struct {
     const int64_t *order; /* n_problems: in which they are begun, the largest first */
 } fg_problems;
 
-/* How a problem ended. Up to FG_TOO_FEW_DISTINCT there may be a mixture; of those behind, only
- * FG_REPAIRED has one. */
+/* How a problem ended: every status and what it means. Up to FG_TOO_FEW_DISTINCT_ROWS there may be
+ * a mixture; of the statuses after it, only FG_REPAIRED has one. Python's BatchStatus is made from
+ * this list; numbers in saved results must keep their meaning. */
+#define FG_EACH_BATCH_STATUS(X)                                                                    \
+    X(CONVERGED, "converged")                                                                      \
+    X(NOT_CONVERGED, "did not converge within max_iter")                                           \
+    X(EMPTY_COMPONENT, "a component lost all its rows: its weight is 0")                           \
+    X(CONSTANT_ROWS, "all rows are the same")                                                      \
+    X(TOO_FEW_DISTINCT_ROWS, "fewer distinct rows than components")                                \
+    X(TOO_FEW_ROWS, "fewer rows than components, or fewer than two")                               \
+    X(ROWS_NOT_FINITE, "NaN or infinity in the rows")                                              \
+    X(BAD_SAMPLE_WEIGHT, "sample weights negative, not finite, or all zero")                       \
+    X(SINGULAR_COVARIANCE, "a covariance is singular; raise reg_covar, or scale the data")         \
+    X(ROWS_OUT_OF_REACH, "rows beyond the reach of every component; scale the data")               \
+    X(OUT_OF_MEMORY, "no memory left")                                                             \
+    X(NOT_RUN, "not run: the call was stopped")                                                    \
+    X(REPAIRED, "degenerate components were repaired")
+
 typedef enum {
-    FG_CONVERGED = 0,
-    FG_UNCONVERGED,      /* within max_iter */
-    FG_LOST_COMPONENT,   /* one has weight zero */
-    FG_CONSTANT,         /* all rows are the same */
-    FG_TOO_FEW_DISTINCT, /* fewer distinct rows than components, and it shows */
-    FG_TOO_FEW_ROWS,
-    FG_BAD_ROWS,     /* NaN or infinity */
-    FG_BAD_WEIGHTS,  /* negative, NaN, infinity, or all zero */
-    FG_COLLAPSED,    /* a singular covariance */
-    FG_OUT_OF_REACH, /* rows so far from every component that their density is zero */
-    FG_OUT_OF_MEMORY,
-    FG_NOT_RUN,  /* interrupted before */
-    FG_REPAIRED, /* with components that were repaired; converged or not */
-} fg_outcome;
+#define FG_BATCH_STATUS(name, meaning) FG_##name,
+    FG_EACH_BATCH_STATUS(FG_BATCH_STATUS)
+#undef FG_BATCH_STATUS
+} fg_batch_status;
+
+const char *fg_batch_status_name(int i); /* without its prefix; NULL after the last */
+const char *fg_batch_status_meaning(int i);
 
 /* Every problem is fitted with each of n_candidates numbers of components; the one with the least
  * criterion is kept. given: for all problems, or where given_each, problem after problem; only with
@@ -232,7 +241,7 @@ typedef struct {
     double *lower_bound, *bic, *aic; /* n_problems */
     double *criteria;                /* n_problems x n_candidates */
     int64_t *n_iter, *n_components;  /* n_problems */
-    int8_t *status;                  /* n_problems, of fg_outcome */
+    int8_t *status;                  /* n_problems, of fg_batch_status */
     uint8_t *converged;              /* n_problems */
 } fg_batch_result;
 

@@ -24,7 +24,7 @@ from ._estimator import (
     feature_names,
 )
 from ._sklearn import HOMES, original
-from ._typing import CovarianceType, Floats, InitParams, Labels, RandomState, Reals
+from ._typing import CovarianceType, Floats, InitParams, Labels, Output, RandomState, Reals
 from ._validation import (
     COVARIANCE_TYPES,
     INIT_PARAMS,
@@ -145,15 +145,11 @@ class BaseMixture(Estimator):
         """Fit converted rows, and set nothing: a fit that fails leaves the last one as it was."""
         raise NotImplementedError
 
-    def _density(self) -> tuple[Floats, Floats, Floats, float]:
-        """Return what rows are scored with: weights that sum to one, means, factors of precisions;
-        and the logarithm of what the weights were divided by."""
-        return (
-            self._public("weights_"),
-            self._public("means_"),
-            self._public("precisions_cholesky_"),
-            0.0,
-        )
+    def _density(self) -> tuple[Reals, Reals, Reals, float]:
+        """Return what rows are scored with: weights that sum to one, means, factors of precisions,
+        converted by the core where they need it; and the logarithm of what the weights were divided
+        by."""
+        return self.weights_, self.means_, self.precisions_cholesky_, 0.0
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the mixture; the best of `n_init` starts is kept.
@@ -384,24 +380,28 @@ class BaseMixture(Estimator):
         return array
 
     @overload
-    def _run(self, X: Reals, want: Literal["labels"]) -> Labels: ...
+    def _run(self, X: Reals, output: Literal["labels"]) -> Labels: ...
     @overload
-    def _run(self, X: Reals, want: Literal["responsibilities", "log_likelihood"]) -> Reals: ...
-    def _run(
-        self, X: Reals, want: Literal["labels", "responsibilities", "log_likelihood"]
-    ) -> Labels | Reals:
+    def _run(self, X: Reals, output: Literal["responsibilities", "log_likelihood"]) -> Reals: ...
+    def _run(self, X: Reals, output: Output) -> Labels | Reals:
         """Make one pass over converted rows with the public attributes."""
         weights, means, factors, scale = self._density()
-        answer = _core.score(
-            X,
-            self.covariance_type,
-            weights,
-            means,
-            factors,
-            threads.for_pass(self.n_threads, self.covariance_type, len(X), *np.shape(self.means_)),
-            want,
-        )
-        if want == "log_likelihood" and scale != 0.0:
+        try:
+            answer = _core.score(
+                X,
+                covariance_type=self.covariance_type,
+                weights=weights,
+                means=means,
+                precisions_cholesky=factors,
+                n_threads=threads.for_pass(
+                    self.n_threads, self.covariance_type, len(X), len(weights), X.shape[1]
+                ),
+                output=output,
+            )
+        except _core.NotFiniteError:
+            check_finite(X)  # which names the row
+            raise
+        if output == "log_likelihood" and scale != 0.0:
             answer += answer.dtype.type(scale)
         return answer
 
@@ -450,6 +450,10 @@ class BaseMixture(Estimator):
             # data or weights near the ends of the range: what is lost shows in the result
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 found = self._estimate(X, weight, n_threads, progress)
+        except _core.NotFiniteError:
+            check_finite(X)  # which names the row
+            check_range(X)
+            raise
         except ValueError:
             check_range(X)
             raise

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._typing import Floats, Labels, Moments, Reals
+from ._typing import Floats, Labels, Moments, Output, Reals
 
 _Real = TypeVar("_Real", np.ndarray[tuple[int, ...], np.dtype[np.float32]], Floats)
 
@@ -22,41 +22,48 @@ class _Config(TypedDict):
 
 __version__: str
 
+# by name: the value, and what it means
+BATCH_STATUSES: dict[str, tuple[int, str]]
+
+class NotFiniteError(ValueError): ...
+
 def omp_max_threads() -> int: ...
 def config() -> _Config: ...
 def covariance_shape(
     covariance_type: str, n_components: int, n_features: int
 ) -> tuple[int, ...]: ...
-def n_tasks(covariance_type: str, n_samples: int, n_components: int, n_features: int) -> int: ...
+def n_tasks(*, covariance_type: str, n_samples: int, n_components: int, n_features: int) -> int: ...
 def fit(
     X: Reals,
-    sample_weight: Floats | None,
+    *,
     covariance_type: str,
     n_components: int,
     init_params: str,
-    n_init: int,
     seed: int,
-    given: _Given,
     tol: float,
     reg_covar: float,
     max_iter: int,
-    lower_bound: float,
-    n_threads: int,
-    report: Callable[[int, int, float, float], object] | None,
-    repair: bool,
+    n_init: int = 1,
+    sample_weight: Floats | None = None,
+    given: _Given = ...,
+    lower_bound: float = ...,
+    n_threads: int = 1,
+    report: Callable[[int, int, float, float], object] | None = None,
+    repair: bool = False,
 ) -> tuple[_Mixture, list[float], bool, list[tuple[int, int, int]]]: ...
-def start_seed(seed: int, init: int) -> int: ...
 def accumulate(
     X: Reals,
-    sample_weight: Floats | None,
+    *,
     covariance_type: str,
     weights: Floats,
     means: Floats,
     covariances: Floats,
     precisions_cholesky: Floats,
-    n_threads: int,
+    sample_weight: Floats | None = None,
+    n_threads: int = 1,
 ) -> Moments: ...
 def maximize(
+    *,
     covariance_type: str,
     nk: Floats,
     shift: Floats,
@@ -65,38 +72,42 @@ def maximize(
     weight_sum: float,
     reg_covar: float,
     n_samples: int,
-) -> tuple[Floats, Floats, Floats, Floats]: ...
-def precision_cholesky(covariance_type: str, covariances: Floats) -> Floats: ...
+) -> _Mixture: ...
+def precision_cholesky(covariances: Floats, *, covariance_type: str) -> Floats: ...
 @overload
 def score(
     X: Reals,
+    *,
     covariance_type: str,
-    weights: Floats,
-    means: Floats,
-    precisions_cholesky: Floats,
+    weights: Reals,
+    means: Reals,
+    precisions_cholesky: Reals,
     n_threads: int,
-    want: Literal["labels"],
+    output: Literal["labels"],
 ) -> Labels: ...
 @overload
 def score(
     X: Reals,
+    *,
     covariance_type: str,
-    weights: Floats,
-    means: Floats,
-    precisions_cholesky: Floats,
+    weights: Reals,
+    means: Reals,
+    precisions_cholesky: Reals,
     n_threads: int,
-    want: Literal["responsibilities", "log_likelihood"],
+    output: Literal["responsibilities", "log_likelihood"],
 ) -> Reals: ...
 @overload
 def score(
     X: Reals,
+    *,
     covariance_type: str,
-    weights: Floats,
-    means: Floats,
-    precisions_cholesky: Floats,
+    weights: Reals,
+    means: Reals,
+    precisions_cholesky: Reals,
     n_threads: int,
-    want: Literal["labels", "responsibilities", "log_likelihood"],
+    output: Output,
 ) -> Labels | Reals: ...
+def start_seed(seed: int, *, init: int) -> int: ...
 
 @disjoint_base
 class Problems:
@@ -108,40 +119,44 @@ class Problems:
     def __new__(
         cls,
         rows: Reals | list[Reals],
+        *,
         offsets: Labels,
+        order: Labels,
         sample_weight: Floats | list[Floats] | None,
         dtype: np.dtype[np.floating],
         n_features: int,
     ) -> Self: ...
     def __len__(self) -> int: ...
 
-def seeds(seed: int, n: int) -> NDArray[np.uint32]: ...
+def seeds(seed: int, *, n: int) -> NDArray[np.uint32]: ...
 def fit_batch(
     problems: Problems,
+    *,
     covariance_type: str,
     candidates: Sequence[int],
     by_aic: bool,
     init_params: str,
     n_init: int,
-    given: _Given,
-    given_each: tuple[bool, bool, bool],
     tol: float,
     reg_covar: float,
     max_iter: int,
     repair: bool,
+    given: _Given,
+    given_each: tuple[bool, bool, bool],
     n_threads: int,
     progress: Callable[[int], object] | None,
     result: Mapping[str, NDArray[np.generic]],
 ) -> BaseException | None: ...
 def score_batch(
     problems: Problems,
+    *,
     covariance_type: str,
     n_components: Labels,
     weights: Floats,
     means: Floats,
     precisions_cholesky: Floats,
     n_threads: int,
-    want: Literal["labels", "responsibilities", "log_likelihood"],
+    output: Output,
 ) -> tuple[NDArray[np.generic], int | None]: ...
 def vector_exp(x: _Real) -> _Real: ...
 def vector_log(x: _Real) -> _Real: ...

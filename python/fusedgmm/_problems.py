@@ -80,7 +80,16 @@ def _arranged(
         dtype = rows[0].dtype if rows else np.dtype(np.float64)
     else:
         dtype = rows.dtype
-    core = _core.Problems(rows, offsets, weight, dtype, n_features)
+    # the largest first, so that none is left to run alone at the end
+    order = np.argsort(-np.diff(offsets), kind="stable").astype(np.int64, copy=False)
+    core = _core.Problems(
+        rows,
+        offsets=offsets,
+        order=order,
+        sample_weight=weight,
+        dtype=dtype,
+        n_features=n_features,
+    )
     return Arranged(core, n_features, labels, restore)
 
 

@@ -11,6 +11,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Reals: TypeAlias = NDArray[np.floating]  # float32 or float64, as the data are
 Labels: TypeAlias = NDArray[np.int64]
 CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
+Output: TypeAlias = Literal["labels", "responsibilities", "log_likelihood"]
 InitParams: TypeAlias = Literal["kmeans", "k-means++", "random", "random_from_data"]
 # strings: numpy.random costs 10 ms to import
 Random: TypeAlias = "np.random.RandomState | np.random.Generator"

@@ -173,7 +173,10 @@ def check_finite(array: Reals, name: str = "X") -> None:
             else f"infinity or a value too large for {array.dtype!r}."
         )
         column = "".join(f", column {i}" for i in where[1:])
-        raise ValueError(f"Input {name} contains {found} First at row {begin + where[0]}{column}")
+        # from None: a fit that fails for this row has an error of its own, which says less
+        raise ValueError(
+            f"Input {name} contains {found} First at row {begin + where[0]}{column}"
+        ) from None
 
 
 def check_weight_sum(weight: Floats) -> None:

@@ -148,20 +148,22 @@ def fit_batch(
     with _reports(progress, count) as report:
         error = _core.fit_batch(
             problems.core,
-            covariance_type,
-            candidates,
-            criterion == "aic",
-            init_params,
-            template.n_init,
-            given,
-            each,
-            template.tol,
-            template.reg_covar,
-            template.max_iter,
-            degenerate == "repair",
-            threads.resolve(n_threads, None if count > 1 else _n_tasks(problems.core, result)),
-            report,
-            arrays,
+            covariance_type=covariance_type,
+            candidates=candidates,
+            by_aic=criterion == "aic",
+            init_params=init_params,
+            n_init=template.n_init,
+            tol=template.tol,
+            reg_covar=template.reg_covar,
+            max_iter=template.max_iter,
+            repair=degenerate == "repair",
+            given=given,
+            given_each=each,
+            n_threads=threads.resolve(
+                n_threads, None if count > 1 else _n_tasks(problems.core, result)
+            ),
+            progress=report,
+            result=arrays,
         )
     if error is None and on_error == "raise" and not result.ok.all():
         i = int(np.argmin(result.ok))
@@ -180,7 +182,12 @@ def _n_tasks(core: _core.Problems, result: BatchResult) -> int:
     if len(core) == 0:
         return 0
     _, K, d = result.means.shape
-    return _core.n_tasks(result.covariance_type, int(core.offsets[-1]), K, d)
+    return _core.n_tasks(
+        covariance_type=result.covariance_type,
+        n_samples=int(core.offsets[-1]),
+        n_components=K,
+        n_features=d,
+    )
 
 
 def _own_axes(
@@ -197,7 +204,7 @@ def _own_axes(
 
 def _as_seeds(random_state: RandomState | ArrayLike, count: int) -> NDArray[np.uint32]:
     if np.ndim(cast(ArrayLike, random_state)) == 0:
-        return _core.seeds(as_seed(random_state), count)
+        return _core.seeds(as_seed(random_state), n=count)
     seeds = np.asarray(random_state)
     if seeds.shape != (count,) or (seeds.dtype.kind not in "iu" and count):
         raise ValueError(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core, threads
 from ._problems import Answers, arrange
-from ._typing import CovarianceType, Floats, Labels
+from ._typing import CovarianceType, Floats, Labels, Output
 from ._validation import as_candidates, as_option, covariance_shape
 from .mixture import GaussianMixture
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import polars
 
 FORMAT = 1  # of saved results
+
+
+_STATUSES = _core.BATCH_STATUSES
 
 
 class BatchStatus(IntEnum):
@@ -42,41 +45,24 @@ class BatchStatus(IntEnum):
     'fewer rows than components, or fewer than two'
     """
 
-    CONVERGED = 0
-    NOT_CONVERGED = 1
-    LOST_COMPONENT = 2
-    CONSTANT_ROWS = 3
-    TOO_FEW_DISTINCT_ROWS = 4
-    TOO_FEW_ROWS = 5
-    ROWS_NOT_FINITE = 6
-    BAD_SAMPLE_WEIGHT = 7
-    COLLAPSED_COMPONENT = 8
-    ROWS_OUT_OF_REACH = 9
-    OUT_OF_MEMORY = 10
-    NOT_RUN = 11
-    REPAIRED = 12
+    CONVERGED = _STATUSES["CONVERGED"][0]
+    NOT_CONVERGED = _STATUSES["NOT_CONVERGED"][0]
+    EMPTY_COMPONENT = _STATUSES["EMPTY_COMPONENT"][0]
+    CONSTANT_ROWS = _STATUSES["CONSTANT_ROWS"][0]
+    TOO_FEW_DISTINCT_ROWS = _STATUSES["TOO_FEW_DISTINCT_ROWS"][0]
+    TOO_FEW_ROWS = _STATUSES["TOO_FEW_ROWS"][0]
+    ROWS_NOT_FINITE = _STATUSES["ROWS_NOT_FINITE"][0]
+    BAD_SAMPLE_WEIGHT = _STATUSES["BAD_SAMPLE_WEIGHT"][0]
+    SINGULAR_COVARIANCE = _STATUSES["SINGULAR_COVARIANCE"][0]
+    ROWS_OUT_OF_REACH = _STATUSES["ROWS_OUT_OF_REACH"][0]
+    OUT_OF_MEMORY = _STATUSES["OUT_OF_MEMORY"][0]
+    NOT_RUN = _STATUSES["NOT_RUN"][0]
+    REPAIRED = _STATUSES["REPAIRED"][0]
 
     @property
     def meaning(self) -> str:
         """What the status says, in words."""
-        return _MEANING[self]
-
-
-_MEANING = {
-    BatchStatus.CONVERGED: "converged",
-    BatchStatus.NOT_CONVERGED: "did not converge within max_iter",
-    BatchStatus.LOST_COMPONENT: "a component lost all its rows: its weight is 0",
-    BatchStatus.CONSTANT_ROWS: "all rows are the same",
-    BatchStatus.TOO_FEW_DISTINCT_ROWS: "fewer distinct rows than components",
-    BatchStatus.TOO_FEW_ROWS: "fewer rows than components, or fewer than two",
-    BatchStatus.ROWS_NOT_FINITE: "NaN or infinity in the rows",
-    BatchStatus.BAD_SAMPLE_WEIGHT: "sample weights negative, not finite, or all zero",
-    BatchStatus.COLLAPSED_COMPONENT: "a covariance is singular; raise reg_covar, or scale the data",
-    BatchStatus.ROWS_OUT_OF_REACH: "rows beyond the reach of every component; scale the data",
-    BatchStatus.OUT_OF_MEMORY: "no memory left",
-    BatchStatus.NOT_RUN: "not run: the call was stopped",
-    BatchStatus.REPAIRED: "degenerate components were repaired",
-}
+        return _STATUSES[self.name][1]
 
 
 def layout_of(
@@ -305,7 +291,7 @@ class BatchResult:
         X: object,
         offsets: ArrayLike | None,
         groups: ArrayLike | None,
-        want: Literal["labels", "responsibilities", "log_likelihood"],
+        output: Output,
     ) -> Answers:
         if groups is not None and self.labels is None:
             raise ValueError("the problems of the fit had no groups; pass X in the form of the fit")
@@ -319,13 +305,13 @@ class BatchResult:
             )
         answer, bad = _core.score_batch(
             problems.core,
-            self.covariance_type,
-            np.ascontiguousarray(self.n_components),
-            self._rounded(self.weights),
-            self._rounded(self.means),
-            self._rounded(self.precisions_cholesky),
-            threads.resolve(self.template.n_threads),
-            want,
+            covariance_type=self.covariance_type,
+            n_components=np.ascontiguousarray(self.n_components),
+            weights=self._rounded(self.weights),
+            means=self._rounded(self.means),
+            precisions_cholesky=self._rounded(self.precisions_cholesky),
+            n_threads=threads.resolve(self.template.n_threads),
+            output=output,
         )
         if bad is not None:
             raise ValueError(f"{self._name(bad)} has NaN or infinity in its rows")

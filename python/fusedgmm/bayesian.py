@@ -193,7 +193,7 @@ class BayesianGaussianMixture(BaseMixture):
             self._public("precisions_cholesky_"),
         )
 
-    def _density(self) -> tuple[Floats, Floats, Floats, float]:
+    def _density(self) -> tuple[Reals, Reals, Reals, float]:
         with np.errstate(over="ignore"):  # of a component without rows, whose prior is that weak
             return self._posterior().density()
 
@@ -210,20 +210,15 @@ class BayesianGaussianMixture(BaseMixture):
             floor = 1e-9 * float(np.mean(sums.scatter[0] / sums.nk[0])) or 1.0
         (weights, means, covariances, _), *_ = _core.fit(
             X,
-            weight,
-            self.covariance_type,
-            self.n_components,
-            self.init_params,
-            1,
-            seed,
-            (None, None, None, None),
-            float(self.tol),
-            floor,
-            0,
-            -math.inf,
-            n_threads,
-            None,
-            False,
+            sample_weight=weight,
+            covariance_type=self.covariance_type,
+            n_components=self.n_components,
+            init_params=self.init_params,
+            seed=seed,
+            tol=float(self.tol),
+            reg_covar=floor,
+            max_iter=0,
+            n_threads=n_threads,
         )
         nk = weights * total
         counts = {"full": nk[:, None, None], "diag": nk[:, None], "spherical": nk}
@@ -247,13 +242,13 @@ class BayesianGaussianMixture(BaseMixture):
             weights, means, factors, scale = posterior.density()
             statistics = _core.accumulate(
                 X,
-                weight,
-                self.covariance_type,
-                weights,
-                means,
-                posterior.covariances,
-                factors,
-                n_threads,
+                sample_weight=weight,
+                covariance_type=self.covariance_type,
+                weights=weights,
+                means=means,
+                covariances=posterior.covariances,
+                precisions_cholesky=factors,
+                n_threads=n_threads,
             )
             sums = recentre(statistics, self.covariance_type)
             entropy = statistics["log_likelihood"] - posterior.expected_log_density(sums, weights)
@@ -282,7 +277,7 @@ class BayesianGaussianMixture(BaseMixture):
                 # scikit-learn's tied models have it as an array of one
                 posterior, before = self._posterior(), np.asarray(self.lower_bound_).item()
             else:
-                start_seed = _core.start_seed(seed, init)
+                start_seed = _core.start_seed(seed, init=init)
                 posterior = self._start(X, weight, prior, start_seed, n_threads)
                 before = -math.inf
             trial = self._iterate(X, weight, prior, posterior, before, n_threads, init, progress)
@@ -330,7 +325,14 @@ def _moments(
     unit = (np.eye(d)[None] if kind == "full" else np.ones((1, d))) * float(narrow)
     about = np.array(X[:1], dtype=np.float64)
     statistics = _core.accumulate(
-        X, weight, kind, np.ones(1), about, np.ones_like(unit), unit, n_threads
+        X,
+        sample_weight=weight,
+        covariance_type=kind,
+        weights=np.ones(1),
+        means=about,
+        covariances=np.ones_like(unit),
+        precisions_cholesky=unit,
+        n_threads=n_threads,
     )
     sums = recentre(statistics, kind)
     if not (np.isfinite(sums.means).all() and np.isfinite(sums.scatter).all()):

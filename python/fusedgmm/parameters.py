@@ -78,7 +78,12 @@ def as_given(
     shape = (*leading[2], *covariance_shape(covariance_type, n_components, n_features))
     if covariances is not None:
         covariances = as_precisions(covariances, covariance_type, shape, "covariance")
-        return weights, means, covariances, _core.precision_cholesky(covariance_type, covariances)
+        return (
+            weights,
+            means,
+            covariances,
+            _core.precision_cholesky(covariances, covariance_type=covariance_type),
+        )
     if precisions is None:
         return weights, means, None, None
     precisions = as_precisions(precisions, covariance_type, shape)
@@ -194,5 +199,5 @@ class MixtureParameters:
         if means.ndim != 2 or 0 in means.shape:
             raise ValueError(f"means must be 2-D and not empty, got shape {means.shape}")
         check_shape(covariances, covariance_shape(covariance_type, *means.shape), "covariances")
-        factors = _core.precision_cholesky(covariance_type, covariances)
+        factors = _core.precision_cholesky(covariances, covariance_type=covariance_type)
         return cls(frozen(weights, "weights"), means, covariances, factors, covariance_type)

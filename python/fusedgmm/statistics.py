@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from . import _core, threads
 from ._typing import CovarianceType, Floats
-from ._validation import as_data, as_nonnegative, as_sample_weight
+from ._validation import as_data, as_nonnegative, as_sample_weight, check_finite
 from .parameters import MixtureParameters
 
 
@@ -171,14 +171,14 @@ class SufficientStatistics:
         """
         return MixtureParameters(
             *_core.maximize(
-                self.covariance_type,
-                self.nk,
-                self._shift,
-                self._sx,
-                self._sxx,
-                self.weight_sum,
-                as_nonnegative(reg_covar, "reg_covar"),
-                self.n_samples,
+                covariance_type=self.covariance_type,
+                nk=self.nk,
+                shift=self._shift,
+                sx=self._sx,
+                sxx=self._sxx,
+                weight_sum=self.weight_sum,
+                reg_covar=as_nonnegative(reg_covar, "reg_covar"),
+                n_samples=self.n_samples,
             ),
             self.covariance_type,
         )
@@ -226,16 +226,22 @@ def accumulate(
     if not isinstance(params, MixtureParameters):
         raise TypeError(f"params must be MixtureParameters, got a {type(params).__name__}")
     X = as_data(X, n_features=params.n_features, estimator="MixtureParameters")
-    sums = _core.accumulate(
-        X,
-        as_sample_weight(sample_weight, len(X)),
-        params.covariance_type,
-        params.weights,
-        params.means,
-        params.covariances,
-        params.precisions_cholesky,
-        threads.for_pass(n_threads, params.covariance_type, len(X), *params.means.shape),
-    )
+    try:
+        sums = _core.accumulate(
+            X,
+            sample_weight=as_sample_weight(sample_weight, len(X)),
+            covariance_type=params.covariance_type,
+            weights=params.weights,
+            means=params.means,
+            covariances=params.covariances,
+            precisions_cholesky=params.precisions_cholesky,
+            n_threads=threads.for_pass(
+                n_threads, params.covariance_type, len(X), *params.means.shape
+            ),
+        )
+    except _core.NotFiniteError:
+        check_finite(X)  # which names the row
+        raise
     return SufficientStatistics(
         params.covariance_type,
         sums["nk"],

@@ -95,4 +95,10 @@ def for_pass(
     n_threads: int | None, covariance_type: str, n_samples: int, n_components: int, n_features: int
 ) -> int:
     """Return the number of threads for passes over data of this shape."""
-    return resolve(n_threads, _core.n_tasks(covariance_type, n_samples, n_components, n_features))
+    n_tasks = _core.n_tasks(
+        covariance_type=covariance_type,
+        n_samples=n_samples,
+        n_components=n_components,
+        n_features=n_features,
+    )
+    return resolve(n_threads, n_tasks)

@@ -110,7 +110,7 @@ class Posterior:
         else:
             scatter = sums.scatter + reg_covar * nk
             covariances = (prior.covariance + scatter + share * np.mean(away**2, axis=1)) / freedom
-        factors = _core.precision_cholesky(covariance_type, covariances)
+        factors = _core.precision_cholesky(covariances, covariance_type=covariance_type)
         return cls(
             covariance_type,
             concentration,
