@@ -30,15 +30,15 @@ FAR["means_init"][3] = [[0, 0], [5e3, 5e3]]
         ("ROWS_NOT_FINITE", with_entry(np.nan), 2, dict(max_iter=0)),
         ("ROWS_NOT_FINITE", with_entry(np.nan), 2, FAR | dict(max_iter=0)),
         ("ROWS_NOT_FINITE", with_entry(np.nan), 2, dict(init_params="random")),
-        ("COLLAPSED_COMPONENT", LINE, 2, dict(reg_covar=0)),
-        ("COLLAPSED_COMPONENT", LINE, 1, dict(reg_covar=0, covariance_type="tied")),
+        ("SINGULAR_COVARIANCE", LINE, 2, dict(reg_covar=0)),
+        ("SINGULAR_COVARIANCE", LINE, 1, dict(reg_covar=0, covariance_type="tied")),
         ("CONSTANT_ROWS", np.ones((30, 2)), 2, dict(reg_covar=0)),
         ("CONSTANT_ROWS", np.ones((30, 2)), 1, {}),
         ("CONSTANT_ROWS", np.ones((30, 2)), 3, {}),
         ("TOO_FEW_DISTINCT_ROWS", np.repeat(rows(2, 2), 20, axis=0), 3, {}),
         ("TOO_FEW_DISTINCT_ROWS", np.repeat(rows(2, 2), 20, axis=0), 3, dict(reg_covar=0)),
         ("ROWS_OUT_OF_REACH", np.array([[1e200, 0], [0, 0], [1, 1]]), 2, FAR),
-        ("LOST_COMPONENT", rows(40, 2), 2, FAR),
+        ("EMPTY_COMPONENT", rows(40, 2), 2, FAR),
     ],
 )
 def test_a_bad_problem_is_named_and_the_others_untouched(status, bad, k, options, four_cpus):

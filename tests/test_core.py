@@ -82,13 +82,24 @@ def test_scores_match_the_reference(size, covariance_type, dtype):
     X, *rest = mixture_data(n, d, k, dtype)
     p = parameters_for(*rest, covariance_type)
     rows, responsibilities, _ = reference_step(X, p, covariance_type)
-    args = (X, covariance_type, p.weights, p.means, p.precisions_cholesky, 2)
+
+    def score(output):
+        return _core.score(
+            X,
+            covariance_type=covariance_type,
+            weights=p.weights,
+            means=p.means,
+            precisions_cholesky=p.precisions_cholesky,
+            n_threads=2,
+            output=output,
+        )
+
     rtol = tolerance("core, reference", dtype)
-    np.testing.assert_allclose(_core.score(*args, "log_likelihood"), rows, rtol=rtol, atol=rtol)
-    ours = _core.score(*args, "responsibilities")
+    np.testing.assert_allclose(score("log_likelihood"), rows, rtol=rtol, atol=rtol)
+    ours = score("responsibilities")
     np.testing.assert_allclose(ours, responsibilities, rtol=rtol, atol=rtol)
     sure = np.sort(responsibilities, axis=1)[:, -1] > 0.5 + rtol
-    labels = _core.score(*args, "labels")
+    labels = score("labels")
     np.testing.assert_array_equal(labels[sure], responsibilities.argmax(1)[sure])
 
 
@@ -102,7 +113,13 @@ def test_threads_do_not_change_a_bit(covariance_type, dtype):
 
     raw = [
         _core.accumulate(
-            X, None, covariance_type, p.weights, p.means, p.covariances, p.precisions_cholesky, n
+            X,
+            covariance_type=covariance_type,
+            weights=p.weights,
+            means=p.means,
+            covariances=p.covariances,
+            precisions_cholesky=p.precisions_cholesky,
+            n_threads=n,
         )
         for n in (1, 2, 3, 8)
     ]
@@ -175,7 +192,13 @@ def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
     p = parameters_for(*rest, covariance_type)
     X = np.array([[500.0, -500.0], [-1e4, 3e3]], dtype)
     g = _core.score(
-        X, covariance_type, p.weights, p.means, p.precisions_cholesky, 1, "responsibilities"
+        X,
+        covariance_type=covariance_type,
+        weights=p.weights,
+        means=p.means,
+        precisions_cholesky=p.precisions_cholesky,
+        n_threads=1,
+        output="responsibilities",
     )
     np.testing.assert_allclose(g.sum(1), 1, rtol=tolerance("sum of probabilities"))
 

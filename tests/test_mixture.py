@@ -92,9 +92,18 @@ def test_a_later_start_must_be_better_by_more_than_rounding(tol):
         def report(init, iteration, bound, change, bounds=bounds):
             bounds[init] = bound
 
-        given = (None, None, None, None)
-        options = (given, tol, 1e-6, 500, -np.inf, 1, report, False)
-        _, kept, *_ = _core.fit(X, None, "full", 3, "random_from_data", 10, seed, *options)
+        _, kept, *_ = _core.fit(
+            X,
+            covariance_type="full",
+            n_components=3,
+            init_params="random_from_data",
+            n_init=10,
+            seed=seed,
+            tol=tol,
+            reg_covar=1e-6,
+            max_iter=500,
+            report=report,
+        )
         best, least, most = bounds[0], bounds[0], bounds[0]
         for bound in list(bounds.values())[1:]:
             best = bound if bound > best + 1e-6 else best

@@ -36,7 +36,7 @@ def test_a_batch_raises_nothing_and_marks_by_default():
         fit_batch([rows], k, reg_covar=0, random_state=0, **options)
         for options in ({}, {"degenerate": "repair"})
     )
-    assert BatchStatus(plain.status[0]) is BatchStatus.COLLAPSED_COMPONENT and not plain.ok[0]
+    assert BatchStatus(plain.status[0]) is BatchStatus.SINGULAR_COVARIANCE and not plain.ok[0]
     assert BatchStatus(repaired.status[0]) is BatchStatus.REPAIRED and repaired.converged[0]
     assert BatchStatus.REPAIRED.meaning == "degenerate components were repaired"
     with pytest.raises(ValueError, match="unknown degenerate"):
