@@ -24,7 +24,15 @@ from fusedgmm import BayesianGaussianMixture, GaussianMixture, accumulate, fit_b
 TYPES = ("full", "tied", "diag", "spherical")
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 FITTED = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
-SIZES = [(400, 1, 2), (900, 2, 3), (700, 5, 4), (600, 8, 3), (500, 9, 2), (800, 17, 5), (600, 40, 3)]
+SIZES = [
+    (400, 1, 2),
+    (900, 2, 3),
+    (700, 5, 4),
+    (600, 8, 3),
+    (500, 9, 2),
+    (800, 17, 5),
+    (600, 40, 3),
+]
 
 
 def starts(count: int) -> dict[str, int]:
@@ -136,7 +144,12 @@ def batches(hashes: Hashes) -> None:
                     "several K": fit_batch(X, [1, 2, 3], **options),
                     "one K": fit_batch(X, 2, n_init=2, init_params="k-means++", **options),
                     "groups": fit_batch(
-                        many, [1, 4], groups=groups, sample_weight=weight, criterion="aic", **options
+                        many,
+                        [1, 4],
+                        groups=groups,
+                        sample_weight=weight,
+                        criterion="aic",
+                        **options,
                     ),
                 }.items():
                     arrays = [result.weights, result.means, result.covariances, result.bic]

@@ -1,17 +1,20 @@
-"""Thousands of small problems from given starts: our fit, the reference's and scikit-learn's.
+"""Fits thousands of small problems from given starts: with ours, the reference and scikit-learn.
 
-    python tests/differential.py [problems] [seed]
+    python tools/differential.py [problems] [seed]
 
-Problem i of a seed is always the same one: a failure prints the command that runs it alone."""
+Problem i of a seed is always the same one: a failure prints the command that runs it alone.
+"""
 
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from helpers import COVARIANCE_TYPES, of_type
 
 from fusedgmm import GaussianMixture, fit_batch, reference
 from fusedgmm.parameters import precisions_of
-from helpers import COVARIANCE_TYPES, of_type
 
 
 def problem(seed):
@@ -138,7 +141,7 @@ def run(count, seed):
         try:
             shared += check(i)
         except BaseException:
-            print(f"failed: python tests/differential.py 1 {i}", file=sys.stderr)
+            print(f"failed: python tools/differential.py 1 {i}", file=sys.stderr)
             raise
     return shared
 
@@ -147,6 +150,6 @@ if __name__ == "__main__":
     numbers = [int(argument) for argument in sys.argv[1:]]
     count = numbers[0] if numbers else 1000
     seed = numbers[1] if len(numbers) > 1 else int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"python tests/differential.py {count} {seed}")
+    print(f"python tools/differential.py {count} {seed}")
     shared = run(count, seed)
     print(f"{count} problems agree with the reference, {shared} of them with scikit-learn too")

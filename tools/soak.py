@@ -1,6 +1,6 @@
 """A soak: random fits for minutes, as production mixes them, and nothing may drift.
 
-    python tests/soak.py [minutes] [--seed N]
+    python tools/soak.py [minutes] [--seed N]
 
 Fits, batches, repairs, Bayesian fits and passes with one to four threads, alone, from several
 Python threads, in children of fork, and interrupted in the midst. Every result is compared with the
@@ -27,11 +27,14 @@ import threading
 import time
 import warnings
 from collections import Counter
+from pathlib import Path
 
 # A thread of Python that is in OpenBLAS, as the reference is, hangs when another one forks.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
 from fusedgmm import (
     BayesianGaussianMixture,
@@ -42,7 +45,6 @@ from fusedgmm import (
     reference,
     threads,
 )
-from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
 N_CASES = 150  # different calls; the rest of the run repeats them
 N_THREADS = 4
