@@ -1,8 +1,9 @@
 /* Log-densities of a block's samples under every component, from differences, never from expanded
  * squares: Bishop (2006), 2.43, with the precision as U U^T. */
 
-/* Full covariances, d known: a component's differences live in registers, two vectors of rows at
- * a time. */
+/* ---- full ---- */
+
+/* d known: a component's differences live in registers, two vectors of rows at a time. */
 INLINE void density_small(const int d, const fg_model *model, block *b, int64_t padded) {
     enum { PAIR = 2 };
     const int64_t stride = b->p.stride, k_count = b->p.k_count, work = padded * (d * d + 8);
@@ -40,41 +41,47 @@ INLINE void density_small(const int d, const fg_model *model, block *b, int64_t 
     }
 }
 
-/* Feature i of one group's differences: from the samples, and stored for the panels to follow, or
- * as stored. */
-INLINE void group_difference(const int first, const real *samples, int64_t stride,
-                             const real *shift, real *difference, int64_t difference_stride,
-                             int64_t i, vec out[FG_GROUP]) {
+/* Where panels take the differences x - shift of one group of rows from. */
+typedef struct {
+    const real *samples, *shift;
+    int64_t stride;   /* of the samples */
+    real *difference; /* as stored */
+    int64_t difference_stride;
+} differences;
+
+/* Feature i: subtracted, and stored for the panels to follow; or as stored. */
+INLINE void difference_at(const int subtract, const differences *from, int64_t i,
+                          vec out[FG_GROUP]) {
     FG_EACH(v, FG_GROUP) {
-        real *at = difference + i * difference_stride + v * FG_LANES;
-        if (first) {
-            out[v] = vec_sub(vec_load(samples + i * stride + v * FG_LANES), vec_set(shift[i]));
-            vec_store(at, out[v]);
+        real *stored = from->difference + i * from->difference_stride + v * FG_LANES;
+        if (subtract) {
+            const vec x = vec_load(from->samples + i * from->stride + v * FG_LANES);
+            out[v] = vec_sub(x, vec_set(from->shift[i]));
+            vec_store(stored, out[v]);
         } else
-            out[v] = vec_load(at);
+            out[v] = vec_load(stored);
     }
 }
 
 /* One panel of y = difference U + offset for one group of rows, in registers. The first panel
- * to run takes all the differences. Returns the next panel. */
-INLINE const real *panel(const int width, const int first, const real *samples, int64_t stride,
-                         const real *shift, real *difference, int64_t difference_stride,
+ * reads all the differences, so that it is the one to subtract. Returns the next panel. */
+INLINE const real *panel(const int width, const int subtract, const differences *from,
                          const real *u, const real *offset, int64_t j0, vec y[PANEL][FG_GROUP]) {
     vec x[FG_GROUP];
     FG_EACH(j, width)
         FG_EACH(v, FG_GROUP)
             y[j][v] = vec_set(offset ? offset[j0 + j] : 0);
     for (int64_t i = 0; i < j0; i++, u += width) {
-        group_difference(first, samples, stride, shift, difference, difference_stride, i, x);
+        difference_at(subtract, from, i, x);
         FG_EACH(j, width) {
             const vec factor = vec_set(u[j]);
             FG_EACH(v, FG_GROUP)
                 y[j][v] = vec_fma(x[v], factor, y[j][v]);
         }
     }
-    FG_EACH(a, width) {
-        group_difference(first, samples, stride, shift, difference, difference_stride, j0 + a, x);
-        FG_EACH_FROM(j, a, width) {
+    FG_EACH(i, width) {
+        difference_at(subtract, from, j0 + i, x);
+        FG_EACH_FROM(j, i, width) {
             const vec factor = vec_set(*u++);
             FG_EACH(v, FG_GROUP)
                 y[j][v] = vec_fma(x[v], factor, y[j][v]);
@@ -84,12 +91,11 @@ INLINE const real *panel(const int width, const int first, const real *samples, 
 }
 
 /* A panel's share of the squared distance. Returns the next panel. */
-INLINE const real *distance_panel(const int width, const int first, const real *samples,
-                                  int64_t stride, const real *shift, real *difference,
+INLINE const real *distance_panel(const int width, const int subtract, const differences *from,
                                   const real *u, const real *offset, int64_t j0,
                                   vec distance[FG_GROUP]) {
     vec y[PANEL][FG_GROUP];
-    u = panel(width, first, samples, stride, shift, difference, GROUP_ROWS, u, offset, j0, y);
+    u = panel(width, subtract, from, u, offset, j0, y);
     FG_EACH(j, width)
         FG_EACH(v, FG_GROUP)
             distance[v] = vec_fma(y[j][v], y[j][v], distance[v]);
@@ -97,130 +103,56 @@ INLINE const real *distance_panel(const int width, const int first, const real *
 }
 
 /* |difference U + offset|^2 of one group of rows. */
-INLINE void distance_panels(int64_t d, const real *x, int64_t stride, const real *shift, real *t,
-                            const real *u, const real *offset, vec distance[FG_GROUP]) {
+INLINE void distance_panels(int64_t d, const differences *from, const real *u, const real *offset,
+                            vec distance[FG_GROUP]) {
     int64_t j0 = (d - 1) / PANEL * PANEL;
+    FG_EACH(v, FG_GROUP)
+        distance[v] = vec_set(0);
     switch (d - j0) {
-    case 1: u = distance_panel(1, 1, x, stride, shift, t, u, offset, j0, distance); break;
-    case 2: u = distance_panel(2, 1, x, stride, shift, t, u, offset, j0, distance); break;
-    case 3: u = distance_panel(3, 1, x, stride, shift, t, u, offset, j0, distance); break;
-    default: u = distance_panel(PANEL, 1, x, stride, shift, t, u, offset, j0, distance);
+    case 1: u = distance_panel(1, 1, from, u, offset, j0, distance); break;
+    case 2: u = distance_panel(2, 1, from, u, offset, j0, distance); break;
+    case 3: u = distance_panel(3, 1, from, u, offset, j0, distance); break;
+    default: u = distance_panel(PANEL, 1, from, u, offset, j0, distance);
     }
     for (j0 -= PANEL; j0 >= 0; j0 -= PANEL)
-        u = distance_panel(PANEL, 0, x, stride, shift, t, u, offset, j0, distance);
+        u = distance_panel(PANEL, 0, from, u, offset, j0, distance);
 }
 
+/* Any d: panel by panel. */
 static void density_large(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride, triangle = d * (d + 1) / 2;
     for (int64_t k = 0; k < b->p.k_count && !interrupted(b, padded * triangle); k++) {
+        const real *shift = (const real *)model->shift + k * d;
+        const real *offset = (const real *)model->offset + k * d;
+        const real *factor = (const real *)model->factor + k * triangle;
         const vec log_scale = vec_set(((const real *)model->log_scale)[k]);
+        real *out = b->responsibilities + k * stride;
         for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
+            const differences from = {b->samples + n, shift, stride, b->difference, GROUP_ROWS};
             vec distance[FG_GROUP];
+            distance_panels(d, &from, factor, offset, distance);
             FG_EACH(v, FG_GROUP)
-                distance[v] = vec_set(0);
-            distance_panels(d, b->samples + n, stride, (const real *)model->shift + k * d,
-                            b->difference, (const real *)model->factor + k * triangle,
-                            (const real *)model->offset + k * d, distance);
-            FG_EACH(v, FG_GROUP)
-                vec_store(b->responsibilities + k * stride + n + v * FG_LANES,
+                vec_store(out + n + v * FG_LANES,
                           vec_fma(distance[v], vec_set((real)-0.5), log_scale));
         }
     }
 }
 
-/* One panel of the whitened samples of one group of rows. Returns the next panel. */
-INLINE const real *whiten_panel(const int width, const real *x, int64_t stride, const real *u,
-                                int64_t j0, real *out) {
-    vec y[PANEL][FG_GROUP];
-    u = panel(width, 0, NULL, 0, NULL, (real *)x, stride, u, NULL, j0, y);
-    FG_EACH(j, width)
-        FG_EACH(v, FG_GROUP)
-            vec_store(out + (j0 + j) * stride + v * FG_LANES, y[j][v]);
-    return u;
-}
-
-/* The same, column by column of U. */
-INLINE void whiten_small(int64_t d, const real *x, int64_t stride, const real *u, real *out) {
-    for (int64_t j = 0; j < d; j++) {
-        vec y[FG_GROUP];
-        FG_EACH(v, FG_GROUP)
-            y[v] = vec_set(0);
-        for (int64_t i = 0; i <= j; i++, u++)
-            FG_EACH(v, FG_GROUP)
-                y[v] = vec_fma(vec_load(x + i * stride + v * FG_LANES), vec_set(*u), y[v]);
-        FG_EACH(v, FG_GROUP)
-            vec_store(out + j * stride + v * FG_LANES, y[v]);
+static void density_full(const fg_model *model, block *b, int64_t padded) {
+    switch (b->p.d) {
+    case 1: density_small(1, model, b, padded); break;
+    case 2: density_small(2, model, b, padded); break;
+    case 3: density_small(3, model, b, padded); break;
+    case 4: density_small(4, model, b, padded); break;
+    case 5: density_small(5, model, b, padded); break;
+    case 6: density_small(6, model, b, padded); break;
+    case 7: density_small(7, model, b, padded); break;
+    case 8: density_small(8, model, b, padded); break;
+    default: density_large(model, b, padded);
     }
 }
 
-/* Tied: whitened samples (x - centre) U, one transform for all components. */
-static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
-    const int64_t d = b->p.d, stride = b->p.stride;
-    for (int64_t n = 0; n < padded && !interrupted(b, GROUP_ROWS * d * d / 2); n += GROUP_ROWS) {
-        const real *u = model->factor, *x = b->centred + n;
-        real *out = b->difference + n;
-        if (d <= SMALL_FEATURES) {
-            whiten_small(d, x, stride, u, out);
-            continue;
-        }
-        for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL)
-            switch (d - j0) {
-            case 1: u = whiten_panel(1, x, stride, u, j0, out); break;
-            case 2: u = whiten_panel(2, x, stride, u, j0, out); break;
-            case 3: u = whiten_panel(3, x, stride, u, j0, out); break;
-            default: u = whiten_panel(PANEL, x, stride, u, j0, out);
-            }
-    }
-}
-
-/* Up to four components at a time against one group of points: squared distances to centres,
- * the points' loads shared. rest, where given, is what the rounding of the centres left. */
-INLINE void distance_tile(const int k_width, const fg_model *model, const block *b,
-                          const real *points, const real *centres, const real *mean_rounding,
-                          int64_t k0, int64_t n) {
-    const int64_t d = b->p.d, stride = b->p.stride;
-    vec distance[4][FG_GROUP];
-    FG_EACH(k, k_width)
-        FG_EACH(v, FG_GROUP)
-            distance[k][v] = vec_set(0);
-    for (int64_t i = 0; i < d; i++) {
-        vec x[FG_GROUP];
-        FG_EACH(v, FG_GROUP)
-            x[v] = vec_load(points + i * stride + n + v * FG_LANES);
-        FG_EACH(k, k_width) {
-            const vec c = vec_set(centres[(k0 + k) * d + i]);
-            FG_EACH(v, FG_GROUP) {
-                vec t = vec_sub(x[v], c);
-                if (mean_rounding)
-                    t = vec_sub(t, vec_set(mean_rounding[(k0 + k) * d + i]));
-                distance[k][v] = vec_fma(t, t, distance[k][v]);
-            }
-        }
-    }
-    FG_EACH(k, k_width) {
-        const vec scale = vec_set(((const real *)model->scale)[k0 + k]);
-        const vec log_scale = vec_set(((const real *)model->log_scale)[k0 + k]);
-        FG_EACH(v, FG_GROUP) {
-            const int64_t at = (k0 + k) * stride + n + v * FG_LANES;
-            vec_store(b->responsibilities + at, vec_fma(distance[k][v], scale, log_scale));
-            if (model->shape.layout == FG_SPHERICAL)
-                vec_store(b->distances + at, distance[k][v]);
-        }
-    }
-}
-
-INLINE void density_distances(const fg_model *model, block *b, const real *points,
-                              const real *centres, const real *mean_rounding, int64_t padded) {
-    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * (b->p.d + 8);
-    for (int64_t n = 0; n < padded && !b->stopped; n += GROUP_ROWS)
-        for (int64_t k0 = 0; k0 < k_count && !interrupted_at(b, k0, k_count, work); k0 += 4)
-            switch (k_count - k0) {
-            case 1: distance_tile(1, model, b, points, centres, mean_rounding, k0, n); break;
-            case 2: distance_tile(2, model, b, points, centres, mean_rounding, k0, n); break;
-            case 3: distance_tile(3, model, b, points, centres, mean_rounding, k0, n); break;
-            default: distance_tile(4, model, b, points, centres, mean_rounding, k0, n);
-            }
-}
+/* ---- diag: distances scaled by feature ---- */
 
 INLINE void diagonal_tile(const int k_width, const fg_model *model, const block *b, int64_t k0,
                           int64_t n) {
@@ -263,6 +195,59 @@ static void density_diagonal(const fg_model *model, block *b, int64_t padded) {
                 diagonal_tile(1, model, b, k0, n);
 }
 
+/* ---- tied, spherical: plain distances of points to centres ---- */
+
+/* Up to four components at a time against one group of points, whose loads they share.
+ * mean_rounding: NULL, or what the centres lost when they were rounded. out_distances: NULL, or
+ * where the squared distances go. */
+INLINE void distance_tile(const int k_width, const fg_model *model, const block *b,
+                          const real *points, const real *centres, const real *mean_rounding,
+                          real *out_distances, int64_t k0, int64_t n) {
+    const int64_t d = b->p.d, stride = b->p.stride;
+    vec distance[4][FG_GROUP];
+    FG_EACH(k, k_width)
+        FG_EACH(v, FG_GROUP)
+            distance[k][v] = vec_set(0);
+    for (int64_t i = 0; i < d; i++) {
+        vec x[FG_GROUP];
+        FG_EACH(v, FG_GROUP)
+            x[v] = vec_load(points + i * stride + n + v * FG_LANES);
+        FG_EACH(k, k_width) {
+            const vec c = vec_set(centres[(k0 + k) * d + i]);
+            FG_EACH(v, FG_GROUP) {
+                vec t = vec_sub(x[v], c);
+                if (mean_rounding)
+                    t = vec_sub(t, vec_set(mean_rounding[(k0 + k) * d + i]));
+                distance[k][v] = vec_fma(t, t, distance[k][v]);
+            }
+        }
+    }
+    FG_EACH(k, k_width) {
+        const vec scale = vec_set(((const real *)model->scale)[k0 + k]);
+        const vec log_scale = vec_set(((const real *)model->log_scale)[k0 + k]);
+        FG_EACH(v, FG_GROUP) {
+            const int64_t at = (k0 + k) * stride + n + v * FG_LANES;
+            vec_store(b->responsibilities + at, vec_fma(distance[k][v], scale, log_scale));
+            if (out_distances)
+                vec_store(out_distances + at, distance[k][v]);
+        }
+    }
+}
+
+INLINE void density_distances(const fg_model *model, block *b, const real *points,
+                              const real *centres, const real *rounding, real *out,
+                              int64_t padded) {
+    const int64_t k_count = b->p.k_count, work = GROUP_ROWS * (b->p.d + 8);
+    for (int64_t n = 0; n < padded && !b->stopped; n += GROUP_ROWS)
+        for (int64_t k0 = 0; k0 < k_count && !interrupted_at(b, k0, k_count, work); k0 += 4)
+            switch (k_count - k0) {
+            case 1: distance_tile(1, model, b, points, centres, rounding, out, k0, n); break;
+            case 2: distance_tile(2, model, b, points, centres, rounding, out, k0, n); break;
+            case 3: distance_tile(3, model, b, points, centres, rounding, out, k0, n); break;
+            default: distance_tile(4, model, b, points, centres, rounding, out, k0, n);
+            }
+}
+
 static void centre_samples(const fg_model *model, const block *b, int64_t padded) {
     for (int64_t i = 0; i < b->p.d && !fg_parallel_poll_piece(i, padded, b->monitor); i++) {
         const vec c = vec_set(((const real *)model->centre)[i]);
@@ -272,31 +257,74 @@ static void centre_samples(const fg_model *model, const block *b, int64_t padded
     }
 }
 
+/* One panel of one group's whitened samples. Returns the next panel. */
+INLINE const real *whiten_panel(const int width, const differences *from, const real *u, int64_t j0,
+                                int64_t stride, real *out) {
+    vec y[PANEL][FG_GROUP];
+    u = panel(width, 0, from, u, NULL, j0, y);
+    FG_EACH(j, width)
+        FG_EACH(v, FG_GROUP)
+            vec_store(out + (j0 + j) * stride + v * FG_LANES, y[j][v]);
+    return u;
+}
+
+INLINE void whiten_group(int64_t d, real *centred, const real *u, int64_t stride, real *out) {
+    const differences from = {.difference = centred, .difference_stride = stride};
+    for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL)
+        switch (d - j0) {
+        case 1: u = whiten_panel(1, &from, u, j0, stride, out); break;
+        case 2: u = whiten_panel(2, &from, u, j0, stride, out); break;
+        case 3: u = whiten_panel(3, &from, u, j0, stride, out); break;
+        default: u = whiten_panel(PANEL, &from, u, j0, stride, out);
+        }
+}
+
+/* The same for small d, where U is stored by columns. */
+INLINE void whiten_small(int64_t d, const real *centred, const real *u, int64_t stride, real *out) {
+    for (int64_t j = 0; j < d; j++) {
+        vec y[FG_GROUP];
+        FG_EACH(v, FG_GROUP)
+            y[v] = vec_set(0);
+        for (int64_t i = 0; i <= j; i++, u++)
+            FG_EACH(v, FG_GROUP)
+                y[v] = vec_fma(vec_load(centred + i * stride + v * FG_LANES), vec_set(*u), y[v]);
+        FG_EACH(v, FG_GROUP)
+            vec_store(out + j * stride + v * FG_LANES, y[v]);
+    }
+}
+
+/* Whitened samples, (x - centre) U: one transform for all components. */
+static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
+    const int64_t d = b->p.d, stride = b->p.stride;
+    const real *u = model->factor;
+    for (int64_t n = 0; n < padded && !interrupted(b, GROUP_ROWS * d * d / 2); n += GROUP_ROWS)
+        if (d <= SMALL_FEATURES)
+            whiten_small(d, b->centred + n, u, stride, b->difference + n);
+        else
+            whiten_group(d, b->centred + n, u, stride, b->difference + n);
+}
+
+static void density_tied(const fg_model *model, block *b, int64_t padded) {
+    centre_samples(model, b, padded);
+    whiten_samples(model, b, padded);
+    density_distances(model, b, b->difference, model->whitened_means, NULL, NULL, padded);
+}
+
+static void density_spherical(const fg_model *model, block *b, int64_t padded) {
+    const real *x = b->samples, *rounding = model->mean_rounding;
+    centre_samples(model, b, padded);
+    if (rounding)
+        density_distances(model, b, x, model->shift, rounding, b->distances, padded);
+    else
+        density_distances(model, b, x, model->shift, NULL, b->distances, padded);
+}
+
 /* Fills the block's responsibilities with log-densities, the components' weights included. */
 static void log_densities(const fg_model *model, block *b, int64_t padded) {
-    const fg_layout layout = model->shape.layout;
-    if (layout == FG_TIED || layout == FG_SPHERICAL)
-        centre_samples(model, b, padded);
-    if (layout == FG_TIED) {
-        whiten_samples(model, b, padded);
-        density_distances(model, b, b->difference, model->whitened_means, NULL, padded);
-    } else if (layout == FG_SPHERICAL) {
-        if (model->mean_rounding)
-            density_distances(model, b, b->samples, model->shift, model->mean_rounding, padded);
-        else
-            density_distances(model, b, b->samples, model->shift, NULL, padded);
-    } else if (layout == FG_DIAG) {
-        density_diagonal(model, b, padded);
-    } else
-        switch (b->p.d) {
-        case 1: density_small(1, model, b, padded); break;
-        case 2: density_small(2, model, b, padded); break;
-        case 3: density_small(3, model, b, padded); break;
-        case 4: density_small(4, model, b, padded); break;
-        case 5: density_small(5, model, b, padded); break;
-        case 6: density_small(6, model, b, padded); break;
-        case 7: density_small(7, model, b, padded); break;
-        case 8: density_small(8, model, b, padded); break;
-        default: density_large(model, b, padded);
-        }
+    switch (model->shape.layout) {
+    case FG_FULL: density_full(model, b, padded); break;
+    case FG_TIED: density_tied(model, b, padded); break;
+    case FG_DIAG: density_diagonal(model, b, padded); break;
+    case FG_SPHERICAL: density_spherical(model, b, padded);
+    }
 }

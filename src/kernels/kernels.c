@@ -25,8 +25,8 @@ static size_t scratch_bytes(const fg_shape *shape) {
     return block_in(shape, &base, &unused);
 }
 
-/* A row of weight zero has no part in the sums, wherever it lies: it is moved to the first mean,
- * for a distance beyond the range would make no number of them even with a share of zero. */
+/* A row of weight zero must not change the sums, wherever it lies. It is moved to the first shift,
+ * because a distance beyond the range of the type would give NaN even when multiplied by zero. */
 static void move_weightless(const fg_model *model, block *b, int64_t rows, int64_t padded) {
     const real *to = model->shift;
     for (int64_t n = 0; n < padded && !fg_parallel_poll_piece(n, b->p.d, b->monitor); n++) {
@@ -34,7 +34,7 @@ static void move_weightless(const fg_model *model, block *b, int64_t rows, int64
             continue;
         for (int64_t i = 0; i < b->p.d; i++)
             b->samples[i * b->p.stride + n] = to[i];
-        if (b->p.outer && n < rows)
+        if (b->p.scatter == RANK_UPDATES && n < rows)
             memcpy(b->rows + n * b->p.row_length, to, (size_t)b->p.d * sizeof(real));
     }
 }
@@ -57,7 +57,7 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
             return;
         double log_likelihood = 0;
         if (model->assignment == FG_SOFT)
-            log_likelihood = normalise_and_sum(responsibilities_are_roots(model, &b), &b, padded);
+            log_likelihood = normalise_and_sum(model->sqrt_responsibilities, &b, padded);
         else if (model->assignment == FG_NEAREST)
             choose_nearest(&b, padded);
         else
@@ -113,13 +113,13 @@ static int score(const fg_model *model, const fg_data *data, int64_t begin, int6
     return !(poison == 0);
 }
 
-static void exp_log(const void *x, int64_t n, int want_log, void *out) {
+static void exp_log(const void *x, int64_t n, int is_log, void *out) {
     real lanes[FG_LANES];
     for (int64_t i = 0; i < n; i++) {
         for (int l = 0; l < FG_LANES; l++)
             lanes[l] = ((const real *)x)[i];
         const vec v = vec_load(lanes);
-        vec_store(lanes, want_log ? vec_log(v) : vec_exp(v));
+        vec_store(lanes, is_log ? vec_log(v) : vec_exp(v));
         ((real *)out)[i] = lanes[FG_LANES - 1];
     }
 }

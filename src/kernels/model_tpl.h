@@ -1,55 +1,55 @@
-/* The parameters, laid out for the kernels. */
+/* The parameters, laid out for the kernels: once for every pass. */
 
-/* U, for d up to SMALL_FEATURES: its columns, upper part only. For larger d: panels of PANEL
+/* The arrays of a model, cut from one allocation. */
+typedef struct {
+    real *shift, *mean_rounding, *factor, *offset, *centre, *whitened_means, *scale, *log_scale,
+        *threshold;
+} model_arrays;
+
+static size_t model_arrays_in(const fg_shape *shape, void *memory, model_arrays *out) {
+    const int64_t k_count = shape->n_components, d = shape->n_features, means = k_count * d;
+    char *m = memory;
+    size_t at = 0;
+    at = place(&out->shift, m, at, means);
+    at = place(&out->mean_rounding, m, at, means);
+    at = place(&out->factor, m, at, (int64_t)fg_moment_count(shape)); /* a triangle each, too */
+    at = place(&out->offset, m, at, means);
+    at = place(&out->centre, m, at, d);
+    at = place(&out->whitened_means, m, at, means);
+    at = place(&out->scale, m, at, k_count);
+    at = place(&out->log_scale, m, at, k_count);
+    return place(&out->threshold, m, at, k_count);
+}
+
+static size_t model_bytes(const fg_shape *shape) {
+    model_arrays unused;
+    real base;
+    return model_arrays_in(shape, &base, &unused);
+}
+
+/* The narrowest components have precisions beyond the range of float, and zero times infinity is
+ * NaN. */
+static real in_range(double x) {
+    const double greatest = sizeof(real) == 8 ? DBL_MAX : (double)FLT_MAX;
+    return (real)(x > greatest ? greatest : x < -greatest ? -greatest : x);
+}
+
+/* scale U. For d up to SMALL_FEATURES: its columns, upper part only. For larger d: panels of PANEL
  * columns, the last panel first; a panel has its rows above the diagonal block, then that block's
  * upper triangle by rows. */
-static int64_t factor_count(const fg_shape *shape) {
-    const int64_t d = shape->n_features, triangle = d * (d + 1) / 2;
-    switch (shape->layout) {
-    case FG_FULL: return shape->n_components * triangle;
-    case FG_TIED: return triangle;
-    case FG_DIAG: return shape->n_components * d;
-    default: return 0;
-    }
-}
-
-/* The narrowest components have precisions beyond float, and no difference times infinity is no
- * number. */
-static real in_range(double x) {
-    const double most = sizeof(real) == 8 ? DBL_MAX : (double)FLT_MAX;
-    return (real)(x > most ? most : x < -most ? -most : x);
-}
-
-static void pack_factor(const double *u, int64_t d, double share, real *out) {
+static void pack_factor(const double *u, int64_t d, double scale, real *out) {
     if (d <= SMALL_FEATURES) {
         for (int64_t j = 0; j < d; j++)
             for (int64_t i = 0; i <= j; i++)
-                *out++ = in_range(share * u[i * d + j]);
+                *out++ = in_range(scale * u[i * d + j]);
         return;
     }
     for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL) {
         const int64_t end = j0 + PANEL < d ? j0 + PANEL : d;
         for (int64_t i = 0; i < end; i++)
             for (int64_t j = i > j0 ? i : j0; j < end; j++)
-                *out++ = in_range(share * u[i * d + j]);
+                *out++ = in_range(scale * u[i * d + j]);
     }
-}
-
-enum { N_MODEL_PARTS = 9 };
-
-static size_t model_parts(const fg_shape *shape, size_t at[N_MODEL_PARTS + 1]) {
-    const int64_t k = shape->n_components, d = shape->n_features;
-    const int64_t count[N_MODEL_PARTS] = {k * d, k * d, factor_count(shape), k * d, d, k * d, k,
-                                          k,     k};
-    at[0] = 0;
-    for (int i = 0; i < N_MODEL_PARTS; i++)
-        at[i + 1] = at[i] + ALIGNED((size_t)count[i] * sizeof(real));
-    return at[N_MODEL_PARTS];
-}
-
-static size_t model_bytes(const fg_shape *shape) {
-    size_t at[N_MODEL_PARTS + 1];
-    return model_parts(shape, at);
 }
 
 /* log of a product of positive numbers, with one log for all of them. */
@@ -64,109 +64,161 @@ static double log_product(const double *x, int64_t n, int64_t step) {
     return log(mantissa) + (double)exponents * 0.69314718055994531;
 }
 
-/* out = scale (mean - from) U. In double the means are their own shift, and there is nothing to do.
- */
+/* out = scale (mean - from) U. In double the shift is the mean itself, as a rule, and there is
+ * nothing to multiply. */
 static void multiply_upper(const double *mean, const real *from, const double *u, int64_t d,
                            double scale, real *out) {
-    int apart = 0;
+    int differ = 0;
     for (int64_t i = 0; i < d; i++)
-        apart |= mean[i] != (double)from[i];
+        differ |= mean[i] != (double)from[i];
     for (int64_t j = 0; j < d; j++) {
-        double along = 0;
-        for (int64_t i = 0; apart && i <= j; i++)
-            along += (mean[i] - (double)from[i]) * u[i * d + j];
-        out[j] = in_range(scale * along);
+        double sum = 0;
+        for (int64_t i = 0; differ && i <= j; i++)
+            sum += (mean[i] - (double)from[i]) * u[i * d + j];
+        out[j] = in_range(scale * sum);
     }
 }
 
 /* Responsibilities below the component's weight times this cannot change its sums. */
 #define NEGLIGIBLE (sizeof(real) == 8 ? 0x1p-64 : 0x1p-36)
-/* An offset below so many standard deviations cannot change a density. */
-#define UNSEEN (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
+/* A rounding of a mean below so many standard deviations cannot change a density. */
+#define NEGLIGIBLE_ROUNDING (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
+
+/* What is prepared, and from what. */
+typedef struct {
+    int64_t k_count, d;
+    const fg_parameters *from;
+    fg_assignment assignment;
+    fg_monitor *monitor;
+    model_arrays to;
+} preparation;
+
+/* The mixture's mean, or the shift that is common to all components. */
+static void prepare_centre(const preparation *p, const double *common_shift) {
+    for (int64_t i = 0; i < p->d; i++) {
+        double mean = 0;
+        for (int64_t k = 0; k < p->k_count; k++)
+            mean += p->from->weights[k] * p->from->means[k * p->d + i];
+        p->to.centre[i] = (real)(common_shift ? common_shift[i] : mean);
+    }
+}
+
+/* Where the sums will be about, in the data's type: shift, or NULL for the means. */
+static void prepare_shift(const preparation *p, const double *shift, double *out_shift) {
+    const double *from = shift ? shift : p->from->means;
+    for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, p->d, p->monitor); k++)
+        for (int64_t i = k * p->d; i < (k + 1) * p->d; i++) {
+            p->to.shift[i] = (real)from[i];
+            out_shift[i] = (double)p->to.shift[i];
+        }
+}
+
+/* log_det: of U. */
+static void prepare_constants(const preparation *p, int64_t k, double log_det) {
+    const double weight = p->from->weights[k];
+    /* Distances alone decide for k-means: beside a large constant they would lose digits. */
+    p->to.log_scale[k] =
+        p->assignment == FG_NEAREST
+            ? 0
+            : (real)(log(weight) + log_det - 0.5 * (double)p->d * 1.8378770664093453);
+    p->to.threshold[k] = (real)(weight * NEGLIGIBLE);
+}
+
+/* Here and below, a component of weight zero has no density anywhere, however narrow it is. */
+static void prepare_full(const preparation *p) {
+    const int64_t d = p->d;
+    for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, d * d, p->monitor); k++) {
+        const double *mean = p->from->means + k * d;
+        const double *u = p->from->precisions_cholesky + k * d * d;
+        const int has_weight = p->from->weights[k] > 0;
+        multiply_upper(mean, p->to.shift + k * d, u, d, -has_weight, p->to.offset + k * d);
+        pack_factor(u, d, has_weight, p->to.factor + k * (d * (d + 1) / 2));
+        prepare_constants(p, k, log_product(u, d, d + 1));
+    }
+}
+
+static void prepare_tied(const preparation *p) {
+    const int64_t d = p->d;
+    const double *u = p->from->precisions_cholesky, log_det = log_product(u, d, d + 1);
+    pack_factor(u, d, 1, p->to.factor);
+    for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, d, p->monitor); k++) {
+        const double *mean = p->from->means + k * d;
+        multiply_upper(mean, p->to.centre, u, d, 1, p->to.whitened_means + k * d);
+        p->to.scale[k] = (real)-0.5;
+        prepare_constants(p, k, log_det);
+    }
+}
+
+static void prepare_diagonal(const preparation *p) {
+    const int64_t d = p->d;
+    for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, d, p->monitor); k++) {
+        const double *u = p->from->precisions_cholesky + k * d;
+        const int has_weight = p->from->weights[k] > 0;
+        for (int64_t i = 0; i < d; i++) {
+            const double rounding = p->from->means[k * d + i] - (double)p->to.shift[k * d + i];
+            p->to.factor[k * d + i] = has_weight ? in_range(u[i]) : 0;
+            p->to.offset[k * d + i] = has_weight ? in_range(-rounding * u[i]) : 0;
+        }
+        prepare_constants(p, k, log_product(u, d, 1));
+    }
+}
+
+/* Returns whether the rounding of the means changes a density. */
+static int prepare_spherical(const preparation *p) {
+    const int64_t d = p->d;
+    double largest = 0;
+    for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, d, p->monitor); k++) {
+        const double u = p->from->precisions_cholesky[k];
+        for (int64_t i = k * d; i < (k + 1) * d; i++) {
+            const double rounding = p->from->means[i] - (double)p->to.shift[i];
+            const double deviations = fabs(rounding) * u;
+            p->to.mean_rounding[i] = (real)rounding;
+            /* not fmax: gcc 12 for aarch64 breaks down vectorizing its reduction */
+            largest = deviations > largest ? deviations : largest;
+        }
+        p->to.scale[k] = p->from->weights[k] > 0 ? in_range(-0.5 * u * u) : (real)-0.5;
+        prepare_constants(p, k, (double)d * log(u));
+    }
+    return largest > NEGLIGIBLE_ROUNDING;
+}
 
 static void prepare(const fg_shape *shape, const fg_parameters *parameters,
                     fg_assignment assignment, const fg_shift_choice *choice, void *memory,
                     fg_monitor *monitor, double *out_shift, fg_model *out) {
-    const int64_t k_count = shape->n_components, d = shape->n_features;
-    const fg_layout layout = shape->layout;
-    size_t at[N_MODEL_PARTS + 1];
-    model_parts(shape, at);
-    char *m = memory;
-    real *shift = (real *)(m + at[0]), *mean_rounding = (real *)(m + at[1]),
-         *factor = (real *)(m + at[2]);
-    real *offset = (real *)(m + at[3]), *centre = (real *)(m + at[4]),
-         *whitened_means = (real *)(m + at[5]);
-    real *scale = (real *)(m + at[6]), *log_scale = (real *)(m + at[7]);
-    real *threshold = (real *)(m + at[8]);
-    const double *u = parameters->precisions_cholesky;
     const int common = choice->shift && choice->common;
-    for (int64_t i = 0; i < d; i++) {
-        double mean = 0;
-        for (int64_t k = 0; k < k_count; k++)
-            mean += parameters->weights[k] * parameters->means[k * d + i];
-        centre[i] = (real)(common ? choice->shift[i] : mean);
-    }
-    double largest_rounding = 0, log_det = 0;
-    const int64_t numbers = layout == FG_FULL ? d * d : d;
-    for (int64_t k = 0; k < k_count && !fg_parallel_poll_piece(k, numbers, monitor); k++) {
-        const double *mean = parameters->means + k * d;
-        double *s = out_shift + k * d;
-        /* a component of weight zero has no density anywhere, however narrow it is */
-        const int alive = parameters->weights[k] > 0;
-        for (int64_t i = 0; i < d; i++) {
-            shift[k * d + i] = (real)(choice->shift ? choice->shift[k * d + i] : mean[i]);
-            s[i] = (double)shift[k * d + i];
-        }
-        if (layout == FG_FULL) {
-            multiply_upper(mean, shift + k * d, u + k * d * d, d, -alive, offset + k * d);
-            log_det = log_product(u + k * d * d, d, d + 1);
-        } else if (layout == FG_TIED) {
-            multiply_upper(mean, centre, u, d, 1, whitened_means + k * d);
-            log_det = k ? log_det : log_product(u, d, d + 1);
-        } else {
-            for (int64_t j = 0; j < d; j++) {
-                const double precision = layout == FG_DIAG ? u[k * d + j] : u[k];
-                const double beside = mean[j] - s[j];
-                mean_rounding[k * d + j] = (real)beside;
-                offset[k * d + j] = alive ? in_range(-beside * precision) : 0;
-                if (layout == FG_DIAG)
-                    factor[k * d + j] = alive ? in_range(precision) : 0;
-                /* not fmax: gcc 12 for aarch64 breaks down vectorizing its reduction */
-                const double apart = fabs(beside) * precision;
-                largest_rounding = apart > largest_rounding ? apart : largest_rounding;
-            }
-            log_det = layout == FG_DIAG ? log_product(u + k * d, d, 1) : (double)d * log(u[k]);
-        }
-        if (layout == FG_FULL)
-            pack_factor(u + k * d * d, d, alive, factor + k * (d * (d + 1) / 2));
-        const int own_scale = layout == FG_SPHERICAL && alive;
-        scale[k] = own_scale ? in_range(-0.5 * u[k] * u[k]) : (real)-0.5;
-        /* Distances alone decide for k-means: beside a large constant they would lose digits. */
-        log_scale[k] = assignment == FG_NEAREST ? 0
-                                                : (real)(log(parameters->weights[k]) + log_det -
-                                                         0.5 * (double)d * 1.8378770664093453);
-        threshold[k] = (real)(parameters->weights[k] * NEGLIGIBLE);
-    }
-    if (layout == FG_TIED)
-        pack_factor(u, d, 1, factor);
-    /* Spherical distances are about the mean itself, in two pieces; so are their sums. */
-    const int seen = largest_rounding > UNSEEN;
-    if (layout == FG_SPHERICAL && seen && !choice->shift)
-        for (int64_t i = 0; i < k_count * d; i++)
-            out_shift[i] += (double)mean_rounding[i];
+    preparation p = {shape->n_components, shape->n_features, parameters, assignment, monitor, {0}};
+    model_arrays_in(shape, memory, &p.to);
+    prepare_centre(&p, common ? choice->shift : NULL);
+    prepare_shift(&p, choice->shift, out_shift);
     *out = (fg_model){.shape = *shape,
                       .assignment = assignment,
-                      .common = common,
-                      .recentred = choice->shift != NULL,
                       .weight_scale = 1,
                       .sums_scale = 1,
-                      .shift = shift,
-                      .mean_rounding = seen ? mean_rounding : NULL,
-                      .factor = factor,
-                      .offset = offset,
-                      .centre = centre,
-                      .whitened_means = whitened_means,
-                      .scale = scale,
-                      .log_scale = log_scale,
-                      .threshold = threshold};
+                      .shift = p.to.shift,
+                      .factor = p.to.factor,
+                      .offset = p.to.offset,
+                      .centre = p.to.centre,
+                      .whitened_means = p.to.whitened_means,
+                      .scale = p.to.scale,
+                      .log_scale = p.to.log_scale,
+                      .threshold = p.to.threshold};
+    switch (shape->layout) {
+    case FG_FULL:
+        prepare_full(&p);
+        out->sqrt_responsibilities =
+            assignment == FG_SOFT && plan_for(shape).scatter != IN_REGISTERS;
+        break;
+    case FG_TIED:
+        prepare_tied(&p);
+        out->centred_sums = common;
+        break;
+    case FG_DIAG: prepare_diagonal(&p); break;
+    case FG_SPHERICAL:
+        if (prepare_spherical(&p))
+            out->mean_rounding = p.to.mean_rounding;
+        out->centred_sums = !choice->shift;
+        /* Distances are about the mean itself, in two pieces; so are their sums. */
+        for (int64_t i = 0; out->mean_rounding && !choice->shift && i < p.k_count * p.d; i++)
+            out_shift[i] += (double)p.to.mean_rounding[i];
+    }
 }

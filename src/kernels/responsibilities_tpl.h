@@ -1,16 +1,16 @@
-/* From log-densities to responsibilities: by the densities, at the nearest mean, or by chance. */
+/* From log-densities to responsibilities: by the densities, at the nearest mean, or at random. */
 
-/* How the log-likelihood of the rows is wanted: row by row, or summed. Where every row has weight
- * one, the sum of logarithms is that of their product, with one logarithm per lane. */
+/* The log-likelihood: row by row, or summed. Where every row has weight one, the sum of logarithms
+ * is that of the product, with one logarithm per lane. */
 typedef enum { EACH_ROW, WEIGHTED_SUM, PLAIN_SUM } likelihood_form;
 
-/* Of one group of rows: the largest log-density l, e_k = exp(l_k - top), or where roots
- * exp((l_k - top) / 2), in the place of the log-densities; and sum exp(l_k - top). */
-INLINE void exponentials(const int roots, real *r, int64_t stride, int64_t k_count,
+/* For one group of rows: top = max_k l_k of the log-densities; sum_k exp(l_k - top); and in the
+ * place of l_k, exp(l_k - top) or, with square_roots, exp((l_k - top) / 2). */
+INLINE void exponentials(const int square_roots, real *r, int64_t stride, int64_t k_count,
                          vec top[FG_GROUP], vec sum[FG_GROUP]) {
     /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
     const vec lowest = vec_set((real)(sizeof(real) == 8 ? -1e300 : -1e37));
-    const vec one = vec_set(1), zero = vec_set(0), scale = vec_set((real)(roots ? 0.5 : 1));
+    const vec one = vec_set(1), zero = vec_set(0), scale = vec_set((real)(square_roots ? 0.5 : 1));
     FG_EACH(v, FG_GROUP)
         top[v] = lowest;
     for (int64_t k = 0; k < k_count; k++)
@@ -21,12 +21,12 @@ INLINE void exponentials(const int roots, real *r, int64_t stride, int64_t k_cou
             real *at = r + v * FG_LANES;
             const vec a = vec_load(at), b = vec_load(at + stride);
             const vec below = vec_add(vec_sub(a, top[v]), vec_sub(b, top[v]));
-            const vec lesser = vec_exp(roots ? vec_mul(below, scale) : below);
+            const vec lesser = vec_exp(square_roots ? vec_mul(below, scale) : below);
             const vec greater = vec_select(vec_less(lowest, top[v]), one, zero);
             const mask rising = vec_less(a, b);
             vec_store(at, vec_select(rising, lesser, greater));
             vec_store(at + stride, vec_select(rising, greater, lesser));
-            sum[v] = vec_add(greater, roots ? vec_mul(lesser, lesser) : lesser);
+            sum[v] = vec_add(greater, square_roots ? vec_mul(lesser, lesser) : lesser);
         }
         return;
     }
@@ -36,16 +36,17 @@ INLINE void exponentials(const int roots, real *r, int64_t stride, int64_t k_cou
         FG_EACH(v, FG_GROUP) {
             real *at = r + k * stride + v * FG_LANES;
             const vec below = vec_sub(vec_load(at), top[v]);
-            const vec e = vec_exp(roots ? vec_mul(below, scale) : below);
+            const vec e = vec_exp(square_roots ? vec_mul(below, scale) : below);
             vec_store(at, e);
-            sum[v] = roots ? vec_fma(e, e, sum[v]) : vec_add(sum[v], e);
+            sum[v] = square_roots ? vec_fma(e, e, sum[v]) : vec_add(sum[v], e);
         }
 }
 
-/* g_k = exp(l_k - log sum exp l), times the row's weight. Or, for a scatter that takes them, the
- * roots of that: half the exponent is cheaper than a square root for every component. Returns the
- * log-likelihood by lane, where it is summed. */
-INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, int64_t padded) {
+/* g_k = exp(l_k - log sum exp l), times the row's weight; or the square root of that, of which
+ * scatter matrices are made: to halve the exponent is cheaper than to take the square root for
+ * every component. Returns the log-likelihood by lane, where it is summed. */
+INLINE vec normalise_to(const int square_roots, const likelihood_form form, block *b,
+                        int64_t padded) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
     const vec least = vec_set((real)(sizeof(real) == 8 ? 1e-300 : 1e-37));
     const vec zero = vec_set(0), one = vec_set(1);
@@ -56,7 +57,7 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
         fetch_next(b, n, GROUP_ROWS, padded);
         real *r = b->responsibilities + n;
         vec top[FG_GROUP], sum[FG_GROUP];
-        exponentials(roots, r, stride, k_count, top, sum);
+        exponentials(square_roots, r, stride, k_count, top, sum);
         FG_EACH(v, FG_GROUP) {
             const int64_t at = n + v * FG_LANES;
             const vec weight = vec_load(b->weights + at);
@@ -71,7 +72,7 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
                 total = vec_add(total, vec_select(counts, vec_mul(weight, l), zero));
             }
             sum[v] = vec_div(weight, vec_max(sum[v], least));
-            sum[v] = roots ? vec_sqrt(sum[v]) : sum[v];
+            sum[v] = square_roots ? vec_sqrt(sum[v]) : sum[v];
         }
         for (int64_t k = 0; k < k_count; k++)
             FG_EACH(v, FG_GROUP) {
@@ -86,8 +87,8 @@ INLINE vec normalise_to(const int roots, const likelihood_form form, block *b, i
 }
 
 static void normalise(block *b, int64_t padded) {
-    /* Beyond the range, terms of either sign may have met: no number, and no density. A pass of a
-     * fit finds these in its log-likelihood. */
+    /* Beyond the range of the type, infinities of either sign may have met: NaN becomes a density
+     * of zero. A pass of a fit finds NaN in its log-likelihood. */
     const vec none = vec_set((real)-INFINITY);
     for (int64_t k = 0; k < b->p.k_count; k++)
         for (int64_t n = 0; n < padded; n += FG_LANES) {
@@ -104,10 +105,10 @@ static int product_is_safe(const plan *p) {
 }
 
 /* The same, for the sums of a pass; returns the block's log-likelihood. */
-static double normalise_and_sum(const int roots, block *b, int64_t padded) {
+static double normalise_and_sum(const int square_roots, block *b, int64_t padded) {
     const int plain = !b->weighted && product_is_safe(&b->p);
     vec total;
-    if (roots)
+    if (square_roots)
         total = plain ? normalise_to(1, PLAIN_SUM, b, padded)
                       : normalise_to(1, WEIGHTED_SUM, b, padded);
     else

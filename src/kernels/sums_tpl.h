@@ -1,7 +1,7 @@
 /* The sufficient statistics of a block: N_k, sum g (x - shift), sum g (x - shift)(x - shift)^T. */
 
-/* Adds a register of sums by lane to a slot: lane-wise where the lanes are kept, and reduced only
- * when the task is done. */
+/* Adds a register of sums by lane to a slot: lane-wise where the block has the lanes, and reduced
+ * only when the task is done. */
 INLINE void deposit(const block *b, int64_t slot, vec sum) {
     if (b->lanes) {
         real *at = b->lanes + slot * FG_LANES;
@@ -11,12 +11,6 @@ INLINE void deposit(const block *b, int64_t slot, vec sum) {
 }
 
 static inline int64_t first_slot(const block *b, int64_t k) { return k * (b->p.d + 1); }
-
-/* Whether a component's responsibilities are at hand as their roots. Tied needs them as they are,
- * for its first moments. */
-static int responsibilities_are_roots(const fg_model *model, const block *b) {
-    return b->p.roots && model->assignment == FG_SOFT && model->shape.layout == FG_FULL;
-}
 
 INLINE vec rows_sum_of(const int squared, const real *x, int64_t padded) {
     vec sum[FG_GROUP];
@@ -34,6 +28,14 @@ INLINE vec rows_sum_of(const int squared, const real *x, int64_t padded) {
 
 static vec rows_sum(const real *x, int64_t padded) { return rows_sum_of(0, x, padded); }
 static vec squares_sum(const real *x, int64_t padded) { return rows_sum_of(1, x, padded); }
+
+/* Adds the responsibilities of component k, or the squares of their square roots; returns them. */
+static vec add_weight(const int squared, const block *b, int64_t k, int64_t padded) {
+    const real *g = b->responsibilities + k * b->p.stride;
+    const vec sum = squared ? squares_sum(g, padded) : rows_sum(g, padded);
+    deposit(b, first_slot(b, k), sum);
+    return sum;
+}
 
 /* ---- second moments, lanes over samples ---- */
 
@@ -105,16 +107,16 @@ static void small_moments(const block *b, const real *shift, const real *g, int6
 #endif
 }
 
-/* A product of matrices over the block's rows: sum over n of left[i][n] right[j][n], height by
- * width, in tiles that are summed in registers. The sums go to slots, row by row: whole rows with
- * row_slots from one to the next, or the lower triangle's. */
+/* sum over the block's rows n of left[i][n] right[j][n], i below height and j below width, in tiles
+ * whose sums live in registers. The sums go to slots from slot on: whole rows, row_slots from one
+ * to the next; or the rows of the lower triangle, packed. */
 typedef struct {
-    const real *left, *right; /* with the block's stride */
+    const real *left, *right; /* rows of the block's stride */
     int64_t height, width, slot, row_slots;
     int triangle;
-} product;
+} matrix_product;
 
-INLINE void product_tile(const int height, const int width, const block *b, const product *p,
+INLINE void product_tile(const int height, const int width, const block *b, const matrix_product *p,
                          int64_t i0, int64_t j0, int64_t padded) {
     const int64_t stride = b->p.stride;
     const real *left = p->left + i0 * stride, *right = p->right + j0 * stride;
@@ -141,8 +143,8 @@ INLINE void product_tile(const int height, const int width, const block *b, cons
     }
 }
 
-INLINE void product_row(const int height, const block *b, const product *p, int64_t i0, int64_t j0,
-                        int64_t padded) {
+INLINE void product_row(const int height, const block *b, const matrix_product *p, int64_t i0,
+                        int64_t j0, int64_t padded) {
     switch (at_most(p->width - j0, FG_TILE)) {
     case 1: product_tile(height, 1, b, p, i0, j0, padded); break;
     case 2: product_tile(height, 2, b, p, i0, j0, padded); break;
@@ -154,7 +156,8 @@ INLINE void product_row(const int height, const block *b, const product *p, int6
 }
 
 /* The tile that begins at row i0, column j0. */
-INLINE void product_at(const block *b, const product *p, int64_t i0, int64_t j0, int64_t padded) {
+INLINE void product_at(const block *b, const matrix_product *p, int64_t i0, int64_t j0,
+                       int64_t padded) {
     switch (at_most(p->height - i0, FG_TILE)) {
     case 1: product_row(1, b, p, i0, j0, padded); break;
     case 2: product_row(2, b, p, i0, j0, padded); break;
@@ -166,7 +169,7 @@ INLINE void product_at(const block *b, const product *p, int64_t i0, int64_t j0,
 }
 
 /* z = sqrt(g) (x - shift): one buffer serves both sides of the product. */
-static void tiled_moments(const block *b, const real *shift, const real *roots, int64_t padded,
+static void tiled_moments(const block *b, const real *shift, const real *sqrt_g, int64_t padded,
                           int64_t sx, int64_t sxx) {
     const int64_t d = b->p.d, stride = b->p.stride;
     const real *samples = b->samples;
@@ -177,7 +180,7 @@ static void tiled_moments(const block *b, const real *shift, const real *roots, 
         for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
             FG_EACH(v, 2) {
                 const int64_t at = i * stride + n + v * FG_LANES;
-                const vec root = vec_load(roots + n + v * FG_LANES);
+                const vec root = vec_load(sqrt_g + n + v * FG_LANES);
                 const vec z = vec_mul(root, vec_sub(vec_load(samples + at), s));
                 vec_store(scaled + at, z);
                 first[v] = vec_fma(root, z, first[v]);
@@ -185,7 +188,8 @@ static void tiled_moments(const block *b, const real *shift, const real *roots, 
         if (sx >= 0)
             deposit(b, sx + i, vec_add(first[0], first[1]));
     }
-    const product scatter = {scaled, scaled, d, d, sxx, 0, 1};
+    const matrix_product scatter = {
+        .left = scaled, .right = scaled, .height = d, .width = d, .slot = sxx, .triangle = 1};
     for (int64_t i0 = 0; i0 < d; i0 += FG_TILE)
         for (int64_t j0 = 0; j0 <= i0; j0 += FG_TILE)
             product_at(b, &scatter, i0, j0, padded);
@@ -215,7 +219,7 @@ INLINE void update_tile(const int height, const int width, const real *left, con
             vec_store(out + i * length + c * FG_LANES, sum[i][c]);
 }
 
-/* height rows of a matrix, up to the vector that holds the diagonal. */
+/* height rows of a matrix, up to the vector that contains the diagonal. */
 INLINE void update_rows(const int height, const real *left, const real *update, int64_t length,
                         int64_t count, int64_t vectors, real *out) {
     int64_t tiles = (vectors + FG_OUTER_VECTORS - 1) / FG_OUTER_VECTORS;
@@ -256,39 +260,39 @@ static void rank_update(const block *b, int64_t count, real *matrix) {
     }
 }
 
-/* b->roots: those of the rows that matter to the component, and zero. */
-static void drop_negligible(const block *b, const real *roots, real threshold, int64_t padded) {
+/* The square roots of the rows that matter to the component, and zero for the others, into the
+ * block's buffer. */
+static void drop_negligible(const block *b, const real *sqrt_g, real threshold, int64_t padded) {
     const vec least = vec_set(threshold), zero = vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES) {
-        const vec root = vec_load(roots + n), g = vec_mul(root, root);
+        const vec root = vec_load(sqrt_g + n), g = vec_mul(root, root);
         const mask matters = vec_less(vec_mul(least, vec_load(b->weights + n)), g);
-        vec_store(b->roots + n, vec_select(matters, root, zero));
+        vec_store(b->sqrt_g + n, vec_select(matters, root, zero));
     }
 }
 
-/* z of the rows with a root, one after the other, into the update buffer; matrix += sum z z^T,
- * first += sum sqrt(g) z. The first few vectors of the shift and of the first moments are kept. */
-INLINE void collect_rows(const int kept, const block *b, const real *shift, int64_t padded,
-                         real *matrix, real *first) {
+/* z of the rows that matter, one after the other, into the update buffer; matrix += sum z z^T,
+ * first += sum sqrt(g) z. Registers hold so many vectors of the shift and of the first moments. */
+INLINE void collect_rows(const int registers, const block *b, int64_t padded, real *matrix,
+                         real *first) {
     const int64_t d = b->p.d, length = b->p.row_length, room = b->p.update_rows;
-    const real *roots = b->roots, *row = b->rows;
+    const real *roots = b->sqrt_g, *row = b->rows, *shift = b->padded_shift;
     real *update = b->update, *z = update;
-    vec about[KEPT_VECTORS], sum[KEPT_VECTORS];
-    FG_EACH(i, kept) {
-        about[i] = vec_load(shift + i * FG_LANES);
+    vec s[SHIFT_REGISTERS], sum[SHIFT_REGISTERS];
+    FG_EACH(i, registers) {
+        s[i] = vec_load(shift + i * FG_LANES);
         sum[i] = vec_load(first + i * FG_LANES);
     }
     for (int64_t n = 0; n < padded; n++, row += length) {
         if (roots[n] == 0)
             continue;
         const vec root = vec_set(roots[n]);
-        FG_EACH(i, kept) {
-            const vec t = vec_sub(vec_load(row + i * FG_LANES), about[i]),
-                      scaled = vec_mul(root, t);
+        FG_EACH(i, registers) {
+            const vec t = vec_sub(vec_load(row + i * FG_LANES), s[i]), scaled = vec_mul(root, t);
             vec_store(z + i * FG_LANES, scaled);
             sum[i] = vec_fma(root, scaled, sum[i]);
         }
-        for (int64_t i = kept * FG_LANES; i < d; i += FG_LANES) {
+        for (int64_t i = registers * FG_LANES; i < d; i += FG_LANES) {
             const vec scaled = vec_mul(root, vec_sub(vec_load(row + i), vec_load(shift + i)));
             vec_store(z + i, scaled);
             vec_store(first + i, vec_fma(root, scaled, vec_load(first + i)));
@@ -301,65 +305,79 @@ INLINE void collect_rows(const int kept, const block *b, const real *shift, int6
     }
     if (z > update)
         rank_update(b, (z - update) / length, matrix);
-    FG_EACH(i, kept)
+    FG_EACH(i, registers)
         vec_store(first + i * FG_LANES, sum[i]);
 }
 
-static void outer_moments(const block *b, const real *shift, const real *roots, real threshold,
+static void outer_moments(const block *b, const real *shift, const real *sqrt_g, real threshold,
                           int64_t padded, real *matrix, real *first) {
-    drop_negligible(b, roots, threshold, padded);
-    memcpy(b->about, shift, (size_t)b->p.d * sizeof(real));
-    memset(b->about + b->p.d, 0, (size_t)(b->p.row_length - b->p.d) * sizeof(real));
-    switch (at_most(b->p.row_length / FG_LANES, KEPT_VECTORS)) {
-    case 1: collect_rows(1, b, b->about, padded, matrix, first); break;
-    case 2: collect_rows(2, b, b->about, padded, matrix, first); break;
-    case 3: collect_rows(3, b, b->about, padded, matrix, first); break;
+    const int64_t d = b->p.d, length = b->p.row_length;
+    drop_negligible(b, sqrt_g, threshold, padded);
+    memcpy(b->padded_shift, shift, (size_t)d * sizeof(real));
+    memset(b->padded_shift + d, 0, (size_t)(length - d) * sizeof(real));
+    switch (at_most(length / FG_LANES, SHIFT_REGISTERS)) {
+    case 1: collect_rows(1, b, padded, matrix, first); break;
+    case 2: collect_rows(2, b, padded, matrix, first); break;
+    case 3: collect_rows(3, b, padded, matrix, first); break;
 #if FG_REGISTERS >= 32
-    case 4: collect_rows(4, b, b->about, padded, matrix, first); break;
-    case 5: collect_rows(5, b, b->about, padded, matrix, first); break;
-    case 6: collect_rows(6, b, b->about, padded, matrix, first); break;
-    case 7: collect_rows(7, b, b->about, padded, matrix, first); break;
+    case 4: collect_rows(4, b, padded, matrix, first); break;
+    case 5: collect_rows(5, b, padded, matrix, first); break;
+    case 6: collect_rows(6, b, padded, matrix, first); break;
+    case 7: collect_rows(7, b, padded, matrix, first); break;
 #endif
-    default: collect_rows(KEPT_VECTORS, b, b->about, padded, matrix, first);
+    default: collect_rows(SHIFT_REGISTERS, b, padded, matrix, first);
     }
 }
 
-/* ---- by covariance type ---- */
+/* ---- moments about a component's own shift ---- */
 
-/* One component's moments; k < 0: the data's own scatter, the first moments unwanted. g: its
- * responsibilities, or where are_roots their roots. */
-static void component_moments(const block *b, const real *shift, const real *g, int are_roots,
+/* One component's moments; k < 0: the scatter of the data, without first moments. g: its
+ * responsibilities, or their square roots where is_sqrt. */
+static void component_moments(const block *b, const real *shift, const real *g, int is_sqrt,
                               real threshold, int64_t padded, int64_t k, int64_t matrix) {
     const int64_t d = b->p.d;
-    if (b->p.roots && !are_roots) {
-        for (int64_t n = 0; n < padded; n += FG_LANES)
-            vec_store(b->roots + n, vec_sqrt(vec_load(g + n)));
-        g = b->roots;
-    }
-    if (b->p.outer) {
-        outer_moments(b, shift, g, threshold, padded, b->matrices + matrix * d * b->p.row_length,
-                      b->vectors + (k < 0 ? 0 : k) * b->p.row_length);
-        return;
-    }
     const int64_t sx = k < 0 ? -1 : first_slot(b, k) + 1;
     const int64_t sxx = b->p.moment_slot + matrix * (d * (d + 1) / 2);
-    if (d <= SMALL_FEATURES)
+    if (b->p.scatter == IN_REGISTERS) {
         small_moments(b, shift, g, padded, sx, sxx);
-    else
+        return;
+    }
+    if (!is_sqrt) {
+        for (int64_t n = 0; n < padded; n += FG_LANES)
+            vec_store(b->sqrt_g + n, vec_sqrt(vec_load(g + n)));
+        g = b->sqrt_g;
+    }
+    if (b->p.scatter == IN_TILES)
         tiled_moments(b, shift, g, padded, sx, sxx);
+    else
+        outer_moments(b, shift, g, threshold, padded, b->matrices + matrix * d * b->p.row_length,
+                      b->first_moments + (k < 0 ? 0 : k) * b->p.row_length);
 }
 
-/* So many features of a block stay in the first level while all components pass over them; a
+/* Full, tied: every component about its shift. */
+static void add_matrices(const fg_model *model, block *b, int64_t padded) {
+    const int64_t d = b->p.d, last_matrix = b->p.n_matrices - 1;
+    const int is_sqrt = model->sqrt_responsibilities;
+    const int64_t work = padded * (16 + d * d / 2);
+    for (int64_t k = 0; k < b->p.k_count && !interrupted(b, work); k++)
+        if (vec_sum(add_weight(is_sqrt, b, k, padded)) > 0)
+            component_moments(
+                b, (const real *)model->shift + k * d, b->responsibilities + k * b->p.stride,
+                is_sqrt, ((const real *)model->threshold)[k], padded, k, at_most(k, last_matrix));
+}
+
+/* ---- moments of one feature at a time ---- */
+
+/* So many features of a block stay in the first-level cache while all components read them; a
  * multiple of every tile's width. */
 static int64_t cached_features(int64_t padded) {
     const int64_t fit = CACHE_BYTES * 3 / 4 / (padded * (int64_t)sizeof(real)) / 12 * 12;
     return fit < 12 ? 12 : fit;
 }
 
-/* width features of one component, from i on. */
-INLINE void feature_moments(const int width, const int per_feature, const block *b,
-                            const real *shift, const real *g, int64_t padded, int64_t i0,
-                            int64_t sx, int64_t sxx) {
+/* width features of one component, from i0 on. */
+INLINE void feature_moments(const int width, int per_feature, const block *b, const real *shift,
+                            const real *g, int64_t padded, int64_t i0, int64_t sx, int64_t sxx) {
     const int64_t stride = b->p.stride;
     const real *samples = b->samples + i0 * stride;
     vec first[4], second[4];
@@ -380,35 +398,43 @@ INLINE void feature_moments(const int width, const int per_feature, const block 
     }
 }
 
-/* Features i_begin .. i_end - 1 of one component. */
-static void diagonal_moments(const fg_model *model, const block *b, const real *g, int64_t padded,
+/* Features i_begin .. i_end - 1 of one component. Second moments: per feature, or their sum. */
+static void diagonal_moments(int per_feature, const fg_model *model, const block *b, int64_t padded,
                              int64_t k, int64_t i_begin, int64_t i_end) {
     const int64_t d = b->p.d;
     const real *shift = (const real *)model->shift + k * d;
-    const int64_t sx = first_slot(b, k) + 1;
-    const int each = model->shape.layout == FG_DIAG;
-    const int64_t sxx = b->p.moment_slot + (each ? k * d : k);
+    const real *g = b->responsibilities + k * b->p.stride;
+    const int64_t sx = first_slot(b, k) + 1, sxx = b->p.moment_slot + (per_feature ? k * d : k);
     for (int64_t i0 = i_begin; i0 < i_end; i0 += 4)
         switch (i_end - i0) {
-        case 1: feature_moments(1, each, b, shift, g, padded, i0, sx, sxx); break;
-        case 2: feature_moments(2, each, b, shift, g, padded, i0, sx, sxx); break;
-        case 3: feature_moments(3, each, b, shift, g, padded, i0, sx, sxx); break;
-        default: feature_moments(4, each, b, shift, g, padded, i0, sx, sxx);
+        case 1: feature_moments(1, per_feature, b, shift, g, padded, i0, sx, sxx); break;
+        case 2: feature_moments(2, per_feature, b, shift, g, padded, i0, sx, sxx); break;
+        case 3: feature_moments(3, per_feature, b, shift, g, padded, i0, sx, sxx); break;
+        default: feature_moments(4, per_feature, b, shift, g, padded, i0, sx, sxx);
         }
 }
 
-/* Whether first moments are about the centre, for all components at once. That costs the digits of
- * spread over deviation, which only second moments would miss: they have their own shift. */
-static int sums_are_centred(const fg_model *model) {
-    if (model->shape.layout == FG_SPHERICAL)
-        return !model->recentred;
-    return model->shape.layout == FG_TIED && model->common;
+/* Diag, spherical: every component about its shift, some features at a time. */
+static void add_features(int per_feature, const fg_model *model, block *b, int64_t padded) {
+    const int64_t d = b->p.d, k_count = b->p.k_count, chunk = cached_features(padded);
+    for (int64_t k = 0; k < k_count && !interrupted(b, padded * 16); k++)
+        add_weight(0, b, k, padded);
+    for (int64_t c0 = 0; c0 < d; c0 += chunk)
+        for (int64_t k = 0; k < k_count && !interrupted_at(b, k, k_count, padded * chunk); k++)
+            diagonal_moments(per_feature, model, b, padded, k, c0, at_most(d, c0 + chunk));
 }
+
+/* ---- first moments of all components about the centre ---- */
 
 /* sum g (x - centre) of all components: a product of matrices. */
 static void centred_sums(block *b, int64_t padded) {
     const int64_t d = b->p.d, k_count = b->p.k_count;
-    const product sums = {b->responsibilities, b->centred, k_count, d, 1, d + 1, 0};
+    const matrix_product sums = {.left = b->responsibilities,
+                                 .right = b->centred,
+                                 .height = k_count,
+                                 .width = d,
+                                 .slot = 1,
+                                 .row_slots = d + 1};
     const int64_t chunk = cached_features(padded), work = FG_TILE * at_most(chunk, d) * padded;
     for (int64_t c0 = 0; c0 < d; c0 += chunk)
         for (int64_t k0 = 0; k0 < k_count && !interrupted(b, work); k0 += FG_TILE)
@@ -416,8 +442,19 @@ static void centred_sums(block *b, int64_t padded) {
                 product_at(b, &sums, k0, i0, padded);
 }
 
-/* Spherical, about the mean: the squared distances are at hand. */
-static void distance_moments(const block *b, const real *g, int64_t padded, int64_t k) {
+/* The scatter is that of the data, which a fit needs only once or twice. */
+static void add_tied_centred(const fg_model *model, block *b, int64_t padded, fg_sums sums) {
+    const int64_t work = padded * 16;
+    for (int64_t k = 0; k < b->p.k_count && !interrupted(b, work); k++)
+        add_weight(0, b, k, padded);
+    centred_sums(b, padded);
+    if (sums == FG_MOMENTS)
+        component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
+}
+
+/* sum g |x - mean|^2: the squared distances are in the block. */
+static void distance_moments(const block *b, int64_t padded, int64_t k) {
+    const real *g = b->responsibilities + k * b->p.stride;
     const real *distance = b->distances + k * b->p.stride;
     vec sum[2] = {vec_set(0), vec_set(0)};
     for (int64_t n = 0; n < padded; n += 2 * FG_LANES)
@@ -428,36 +465,36 @@ static void distance_moments(const block *b, const real *g, int64_t padded, int6
     deposit(b, b->p.moment_slot + k, vec_add(sum[0], sum[1]));
 }
 
-static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums sums) {
-    const int64_t d = b->p.d, k_count = b->p.k_count, stride = b->p.stride;
-    const fg_layout layout = model->shape.layout;
-    const int centred = sums_are_centred(model), are_roots = responsibilities_are_roots(model, b);
-    const int by_feature = layout == FG_DIAG || (layout == FG_SPHERICAL && model->recentred);
-    const int rows_only = by_feature || centred || layout == FG_SPHERICAL;
-    const int64_t work = padded * (rows_only ? 16 : 16 + d * d / 2);
-    for (int64_t k = 0; k < k_count && !interrupted(b, work); k++) {
-        const real *g = b->responsibilities + k * stride;
-        const vec nk = are_roots ? squares_sum(g, padded) : rows_sum(g, padded);
-        deposit(b, first_slot(b, k), nk);
-        if (by_feature || !(vec_sum(nk) > 0))
-            continue;
-        if (layout == FG_SPHERICAL)
-            distance_moments(b, g, padded, k);
-        else if (!centred)
-            component_moments(b, (const real *)model->shift + k * d, g, are_roots,
-                              ((const real *)model->threshold)[k], padded, k,
-                              layout == FG_FULL ? k : 0);
-    }
-    if (centred)
-        centred_sums(b, padded);
-    if (centred && layout == FG_TIED && sums == FG_MOMENTS)
-        component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
-    const int64_t chunk = cached_features(padded);
-    for (int64_t c0 = 0; by_feature && c0 < d; c0 += chunk)
-        for (int64_t k = 0; k < k_count && !interrupted_at(b, k, k_count, padded * chunk); k++)
-            diagonal_moments(model, b, b->responsibilities + k * stride, padded, k, c0,
-                             at_most(d, c0 + chunk));
+static void add_spherical_centred(block *b, int64_t padded) {
+    const int64_t work = padded * 16;
+    for (int64_t k = 0; k < b->p.k_count && !interrupted(b, work); k++)
+        if (vec_sum(add_weight(0, b, k, padded)) > 0)
+            distance_moments(b, padded, k);
+    centred_sums(b, padded);
 }
+
+/* ---- by layout ---- */
+
+static void add_block(const fg_model *model, block *b, int64_t padded, fg_sums sums) {
+    const int centred = model->centred_sums;
+    switch (model->shape.layout) {
+    case FG_FULL: add_matrices(model, b, padded); break;
+    case FG_TIED:
+        if (centred)
+            add_tied_centred(model, b, padded, sums);
+        else
+            add_matrices(model, b, padded);
+        break;
+    case FG_DIAG: add_features(1, model, b, padded); break;
+    case FG_SPHERICAL:
+        if (centred)
+            add_spherical_centred(b, padded);
+        else
+            add_features(0, model, b, padded);
+    }
+}
+
+/* ---- a task's sums ---- */
 
 static void reset_sums(block *b) {
     const plan *p = &b->p;
@@ -465,43 +502,52 @@ static void reset_sums(block *b) {
         fg_clear(b->lanes, (size_t)(p->n_slots * FG_LANES) * sizeof(real), b->monitor);
     else
         fg_clear(b->slots, (size_t)p->n_slots * sizeof(double), b->monitor);
-    if (p->outer) {
+    if (p->scatter == RANK_UPDATES) {
         const size_t matrices = (size_t)(p->n_matrices * p->d * p->row_length);
+        const size_t first_moments = (size_t)(p->k_count * p->row_length);
         fg_clear(b->matrices, matrices * sizeof(real), b->monitor);
-        fg_clear(b->vectors, (size_t)(p->k_count * p->row_length) * sizeof(real), b->monitor);
+        fg_clear(b->first_moments, first_moments * sizeof(real), b->monitor);
     }
 }
 
-/* Hands the sums over, in double and in the statistics' own layout. */
-static void flush_sums(const fg_model *model, block *b, fg_sums sums, fg_statistics *out) {
+/* N_k and the first moments, about the shift. */
+static void flush_first_moments(const fg_model *model, const block *b, fg_statistics *out) {
     const plan *p = &b->p;
     const int64_t d = p->d;
-    const double back = model->sums_scale;
-    const int centred = sums_are_centred(model);
-    if (b->lanes)
-        for (int64_t slot = 0; slot < p->n_slots; slot++)
-            b->slots[slot] = (double)vec_sum(vec_load(b->lanes + slot * FG_LANES));
+    const double scale = model->sums_scale;
     for (int64_t k = 0; k < p->k_count; k++) {
-        const double *first = b->slots + first_slot(b, k), nk = first[0] * back;
+        const double *first = b->slots + first_slot(b, k), nk = first[0] * scale;
         out->nk[k] += nk;
         for (int64_t i = 0; i < d; i++) {
-            double sum = first[1 + i] * back;
-            if (p->outer && !centred)
-                sum = (double)b->vectors[k * p->row_length + i] * back;
-            if (centred) /* from about the centre to about the shift */
+            double sum = first[1 + i] * scale;
+            if (model->centred_sums) /* from about the centre to about the shift */
                 sum -= nk * (out->shift[k * d + i] - (double)((const real *)model->centre)[i]);
+            else if (p->scatter == RANK_UPDATES)
+                sum = (double)b->first_moments[k * p->row_length + i] * scale;
             out->sx[k * d + i] += sum;
         }
     }
-    if (sums != FG_MOMENTS)
-        return;
-    double *sxx = out->sxx;
-    if (p->outer)
+}
+
+static void flush_second_moments(const fg_model *model, const block *b, double *sxx) {
+    const plan *p = &b->p;
+    const double scale = model->sums_scale;
+    if (p->scatter == RANK_UPDATES)
         for (int64_t row = 0;
-             row < p->n_matrices * d && !fg_parallel_poll_piece(row, d, b->monitor); row++)
-            for (int64_t j = 0; j <= row % d; j++)
-                *sxx++ += (double)b->matrices[row * p->row_length + j] * back;
+             row < p->n_matrices * p->d && !fg_parallel_poll_piece(row, p->d, b->monitor); row++)
+            for (int64_t j = 0; j <= row % p->d; j++)
+                *sxx++ += (double)b->matrices[row * p->row_length + j] * scale;
     else
         for (int64_t slot = p->moment_slot; slot < p->n_slots; slot++)
-            *sxx++ += b->slots[slot] * back;
+            *sxx++ += b->slots[slot] * scale;
+}
+
+/* Hands the sums over, in double and in the statistics' own layout. */
+static void flush_sums(const fg_model *model, const block *b, fg_sums sums, fg_statistics *out) {
+    if (b->lanes)
+        for (int64_t slot = 0; slot < b->p.n_slots; slot++)
+            b->slots[slot] = (double)vec_sum(vec_load(b->lanes + slot * FG_LANES));
+    flush_first_moments(model, b, out);
+    if (sums == FG_MOMENTS)
+        flush_second_moments(model, b, out->sxx);
 }
