@@ -25,13 +25,14 @@ static const fg_shift_choice AT_MEANS = {NULL, 0};
  * pay for it, as long as they leave tasks enough to share out and are done within the time that a
  * user waits for an interrupt. */
 static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
+    const int64_t multiple = fg_kernels_for(FG_FLOAT64)->rows_multiple; /* float's, too */
     const double d = (double)shape->n_features, k = (double)shape->n_components;
     const int own_matrices = fg_has_matrices(shape) && !fg_is_shared(shape);
     const double per_row = own_matrices ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
     double rows = fmin(fmax(16e6 / per_row, 1024), 16384);
     rows = fmin(rows, fmax((double)n_rows / 16, 512));
-    rows = fmin(rows, fmax(1e9 / per_row, 128));
-    return (int64_t)rows / 128 * 128;
+    rows = fmin(rows, fmax(1e9 / per_row, (double)multiple));
+    return (int64_t)rows / multiple * multiple;
 }
 
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {

@@ -12,7 +12,8 @@
 static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
 
 enum {
-    SMALL_FEATURES = 8, /* up to here a component fits into registers, d known at compile time */
+    ROWS_MULTIPLE = 128, /* of tasks; for every instruction set */
+    SMALL_FEATURES = 8,  /* up to here a component fits into registers, d known at compile time */
     TILED_FEATURES = 128 / sizeof(real), /* up to here the scatter's lanes run over samples */
     PANEL = 4,                           /* columns of U that a group of rows is multiplied by */
     SHIFT_REGISTERS = FG_REGISTERS / 4,  /* for a shift, where lanes run over features */
@@ -21,6 +22,8 @@ enum {
     SPAN = 1024,                 /* components between two polls, for one group of rows */
     STRIP = 4096 /* features between two polls, for one block; a multiple of the lanes */
 };
+
+_Static_assert(ROWS_MULTIPLE % GROUP_ROWS == 0, "tasks are whole groups of rows");
 
 /* float sums are added to double ones after so many rows. */
 #define FLUSH_ROWS (sizeof(real) == 4 ? 2048 : 1 << 30)

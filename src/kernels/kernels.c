@@ -131,6 +131,7 @@ static void exp_log(const void *x, int64_t n, int is_log, void *out) {
 extern const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME);
 const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME) = {
     .isa = NAME(FG_ISA),
+    .rows_multiple = ROWS_MULTIPLE,
     .model_bytes = model_bytes,
     .prepare = prepare,
     .scratch_bytes = scratch_bytes,
