@@ -18,6 +18,7 @@ from helpers.batches import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_a_batch_is_a_loop_of_fits(covariance_type, dtype, weighted):
     X = ragged([0, 1, 2, 3, 5, 17, 128, 129, 700, 2000], dtype=dtype)
@@ -111,6 +112,7 @@ def test_one_problem_under_many_seeds():
     assert_same_model(single(x, 4, result.seeds[11], init_params="random"), result[11])
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=80, database=None)
 @given(
     sizes=st.lists(st.integers(0, 60) | st.integers(100, 300), min_size=1, max_size=9),

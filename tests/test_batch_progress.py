@@ -82,6 +82,7 @@ INTERRUPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     "setup, check",
@@ -137,6 +138,7 @@ print(sum(a.nbytes for a in results[0]._arrays().values()) / 2**20)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_output():
     rise, output = measure_memory(MEMORY)
     assert output < 12

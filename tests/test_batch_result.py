@@ -47,6 +47,7 @@ def test_a_model_is_a_full_estimator(mixed):
     assert result.means[0].any()  # its own copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
 @pytest.mark.parametrize("k", [2, [1, 2, 3]], ids=str)
 def test_answers_are_those_of_the_models_in_every_form(

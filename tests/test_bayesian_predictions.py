@@ -37,6 +37,7 @@ def test_predictions_agree_with_each_other(covariance_type, prior_type, dtype):
     )
 
 
+@pytest.mark.slow
 def test_sample_has_the_moments_of_the_mixture(covariance_type):
     model = bayes(
         n_components=2, covariance_type=covariance_type, random_state=0, max_iter=500

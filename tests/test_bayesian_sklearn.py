@@ -66,6 +66,7 @@ def test_stops_where_scikit_learn_stops(prior_type):
     assert ours.converged_ and ours.n_iter_ == theirs.n_iter_ < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_verbose_prints_what_scikit_learn_prints(capsys, verbose):
     theirs = their_start(X).set_params(verbose=verbose, verbose_interval=2, max_iter=5, n_init=2)

@@ -49,6 +49,7 @@ def test_fit_writes_everything_it_is_asked_for(table, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["geyser.csv", "l.csv", "m.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["waiting", "0,1"])
 def test_plot(table, tmp_path, columns):
     pytest.importorskip("matplotlib")

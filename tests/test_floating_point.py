@@ -12,7 +12,7 @@ from fusedgmm.parameters import MixtureParameters
 from helpers import run_python
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-pytestmark = pytest.mark.usefixtures("four_cpus")
+pytestmark = [pytest.mark.usefixtures("four_cpus"), pytest.mark.slow]
 
 
 def rows(n, d, dtype=np.float64):

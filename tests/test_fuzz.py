@@ -6,11 +6,12 @@ import os
 import re
 import warnings
 
+import differential
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-import differential
 import fusedgmm
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, MixtureParameters, fit_batch
 from fusedgmm.batch_result import BatchStatus
@@ -219,6 +220,7 @@ def test_any_rows_give_a_bayesian_mixture_or_a_reason(X, k, weight, prior, more)
     )
 
 
+@pytest.mark.slow
 @fuzz
 @given(
     st.lists(data(min_rows=0), min_size=1, max_size=4),
@@ -290,5 +292,6 @@ def test_any_rows_give_sums_or_a_reason(X, k, weight, covariance_type, reg_covar
                          merged.precisions_cholesky, covariance_type)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_random_problems_agree_with_the_reference_and_scikit_learn():
     assert differential.run(60, seed=0) > 10

@@ -26,6 +26,7 @@ def fit(X, k, covariance_type, **options):
     return GaussianMixture(k, covariance_type=covariance_type, **options).fit(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2.0**-40, 2.0**-12, 2.0**30])
 def test_the_default_start_does_not_depend_on_the_scale(covariance_type, dtype, scale):
     X = GROUPS.astype(dtype)
@@ -128,6 +129,7 @@ def test_data_of_scale_1e_8_fit(kind, covariance_type, dtype):
     assert (same == (labels[:, None] == labels)).all()
 
 
+@pytest.mark.slow
 def test_a_reg_covar_beyond_the_data_is_said_once(covariance_type):
     with pytest.warns(UserWarning, match="reg_covar=1e-06 is more than every variance") as caught:
         model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(

@@ -7,6 +7,7 @@ import pytest
 from helpers import run_python
 
 
+@pytest.mark.slow
 def test_importing_is_quick_and_brings_only_numpy(tmp_path):
     code = """
         import sys
@@ -28,6 +29,7 @@ def test_importing_is_quick_and_brings_only_numpy(tmp_path):
     assert best < 60, "milliseconds beyond NumPy's own import"
 
 
+@pytest.mark.slow
 def test_scikit_learn_may_come_later():
     pytest.importorskip("sklearn")
     printed = run_python(

@@ -9,6 +9,8 @@ import pytest
 
 from fusedgmm import _core
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CONFIG = _core.config()
 OTHERS = [i for i in CONFIG["usable_instruction_sets"] if i != CONFIG["instruction_set"]]

@@ -10,6 +10,7 @@ from helpers.beside_sklearn import THEIRS
 X = mixture_data(400, 3, 3)[0]
 
 
+@pytest.mark.slow
 def test_a_model_of_scikit_learns_becomes_ours(kind, covariance_type, dtype):
     rows = X.astype(dtype)
     options = dict(covariance_type=covariance_type, max_iter=5, tol=0.5, random_state=3)

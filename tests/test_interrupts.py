@@ -9,7 +9,7 @@ import pytest
 
 from helpers import run_python
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"), pytest.mark.slow]
 
 SCRIPT = """
 import os, signal, statistics, sys, threading, time, warnings

@@ -16,6 +16,7 @@ print(rise(lambda: model.fit(X)), rise(lambda: model.predict(X)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["full", "tied"])
 def test_peak_memory_above_the_data(kind):
     fit, predict = measure_memory(SCRIPT.replace("{kind}", kind))

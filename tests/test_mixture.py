@@ -230,6 +230,7 @@ def test_a_fork_after_a_fit_does_not_hang():
         child.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
 def test_ctrl_c_stops_a_long_fit():
     X, *_ = mixture_data(200_000, 8, 8)

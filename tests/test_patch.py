@@ -130,6 +130,7 @@ def test_modules_that_imported_the_names_earlier_are_patched_when_asked(monkeypa
     assert THEIRS[GaussianMixture] is theirs is sklearn.mixture.GaussianMixture
 
 
+@pytest.mark.slow
 def test_a_script_runs_under_the_patch_as_it_would_without(tmp_path):
     (tmp_path / "beside.py").write_text("from sklearn.mixture import GaussianMixture\n")
     (tmp_path / "script.py").write_text(

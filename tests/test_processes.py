@@ -13,6 +13,8 @@ import pytest
 
 from helpers import run_python
 
+pytestmark = pytest.mark.slow
+
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, limits of Linux")
 

@@ -64,6 +64,7 @@ def test_starts_see_the_rows_that_have_weight(init):
         assert len(np.unique(np.round(model.means_ / 50), axis=0)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1e308, 1e-322])
 def test_weights_near_the_ends_of_the_range_say_so(weight, covariance_type):
     """Beside a prior they are numbers of rows; elsewhere only their ratios matter."""
@@ -121,6 +122,7 @@ def test_parts_with_weights_of_any_scale_merge(covariance_type, factor):
     np.testing.assert_allclose(a.covariances, b.covariances, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [5e-324, 1e-300, 1.0, 1e300, 1e308])
 def test_the_scale_of_weights_is_none_of_a_score(factor):
     model = GaussianMixture(2, random_state=0).fit(GROUPS)
@@ -136,6 +138,7 @@ def test_a_row_of_weight_zero_has_no_part_in_a_score():
     assert model.score(X, sample_weight=w + 1) == -np.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("total", [1.0, 0.5, 1e-200])
 def test_weights_of_a_bayesian_mixture_may_sum_to_one(covariance_type, total):
     """The prior's covariance is over N - 1, which such weights make zero or negative."""

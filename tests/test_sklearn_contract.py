@@ -87,6 +87,7 @@ def test_grid_search_finds_the_number_of_components():
     assert by_bic.fit(rows).best_params_ == {"n_components": 3}
 
 
+@pytest.mark.slow
 def test_pickle(covariance_type):
     model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)
     copy = pickle.loads(pickle.dumps(model))
@@ -187,6 +188,7 @@ def test_convergence_warning_points_at_the_caller():
         GaussianMixture(3, random_state=0).fit(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verbose", [0, 1, 2, True])
 @pytest.mark.parametrize("interval", [1, 3])
 @pytest.mark.parametrize("max_iter", [4, 100])
@@ -223,6 +225,7 @@ def test_sample_draws_what_scikit_learn_draws(covariance_type):
     np.testing.assert_allclose(rows, their_rows, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random_state", [0, np.random.default_rng(0)], ids=["int", "Generator"])
 def test_sample_has_the_moments_of_the_mixture(covariance_type, dtype, random_state):
     model = GaussianMixture(3, covariance_type=covariance_type, random_state=random_state)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 sklearn = pytest.importorskip("sklearn")
 
 HERE = Path(__file__).parent
