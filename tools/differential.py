@@ -10,11 +10,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from helpers import COVARIANCE_TYPES, of_type
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fusedgmm import GaussianMixture, fit_batch, reference
 from fusedgmm.parameters import precisions_of
+from helpers import COVARIANCE_TYPES, of_type
 
 
 def problem(seed):

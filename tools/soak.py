@@ -33,9 +33,8 @@ from pathlib import Path
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fusedgmm import (
     BayesianGaussianMixture,
     GaussianMixture,
@@ -45,6 +44,7 @@ from fusedgmm import (
     reference,
     threads,
 )
+from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
 N_CASES = 150  # different calls; the rest of the run repeats them
 N_THREADS = 4
