@@ -257,7 +257,7 @@ def resolve(test: str) -> str:
         return test
     file, _, name = test.rpartition("::")
     word = name.partition("[")[0]
-    files = [f for f in tests_by_name().get(word, []) if not file or f == file]
+    files = [f for f in tests_by_name().get(word, []) if fnmatch.fnmatch(f, file or "*")]
     if len(files) != 1:
         near = difflib.get_close_matches(word, tests_by_name(), 3)
         raise LookupError(
