@@ -215,12 +215,25 @@ def covariance_shape(covariance_type, n_components, n_features):
     return _covariance_shape(covariance_type, n_components, n_features)
 
 
+def moment_shape(covariance_type, n_components, n_features):
+    """The shape of second moments: as the covariances', but of matrices the lower triangle by
+    rows."""
+    return _moment_shape(covariance_type, n_components, n_features)
+
+
 cdef tuple _covariance_shape(covariance_type, n_components, n_features):
     if covariance_type == "full":
         return (n_components, n_features, n_features)
     if covariance_type == "tied":
         return (n_features, n_features)
     return (n_components, n_features) if covariance_type == "diag" else (n_components,)
+
+
+cdef tuple _moment_shape(covariance_type, n_components, n_features):
+    cdef tuple shape = _covariance_shape(covariance_type, n_components, n_features)
+    if covariance_type == "full" or covariance_type == "tied":
+        return (*shape[:len(shape) - 2], n_features * (n_features + 1) // 2)
+    return shape
 
 
 cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
@@ -365,46 +378,27 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
         fg_history_free(history)
 
 
-# Statistics are dicts here: nk, shift, sx and sxx, in the shapes of SufficientStatistics. The core
-# keeps the lower triangles of sxx only, by rows.
-
-cdef _pack(covariance_type, sxx):
-    if covariance_type not in ("full", "tied"):
-        return sxx
-    rows, columns = np.tril_indices(sxx.shape[sxx.ndim - 1])
-    return np.ascontiguousarray(sxx[..., rows, columns])
-
-
-cdef _unpack(covariance_type, moments, k, d):
-    if covariance_type in ("full", "tied"):
-        rows, columns = np.tril_indices(d)
-        packed = moments.reshape(-1, d * (d + 1) // 2)
-        moments = np.empty((len(packed), d, d))
-        moments[:, rows, columns] = packed
-        moments[:, columns, rows] = packed
-    return moments.reshape(_covariance_shape(covariance_type, k, d))
-
+# Statistics are dicts here: nk, shift, sx, and sxx in the shape of moment_shape.
 
 cdef class _Statistics:
     """Sums of a pass; holds what it points into."""
 
     cdef fg_statistics c
     cdef fg_shape shape
-    cdef object covariance_type, nk, shift, sx, moments
+    cdef object nk, shift, sx, sxx
 
     cdef dict sums(self):
-        k, d = self.sx.shape
-        return {"nk": self.nk, "shift": self.shift, "sx": self.sx,
-                "sxx": _unpack(self.covariance_type, self.moments, k, d)}
+        return {"nk": self.nk, "shift": self.shift, "sx": self.sx, "sxx": self.sxx}
 
 
-cdef _Statistics _statistics_in(covariance_type, nk, shift, sx, moments):
-    """Plain arrays, contiguous and float64; moments as the core keeps them."""
+cdef _Statistics _statistics_in(covariance_type, nk, shift, sx, sxx):
+    """To read, or to write into where they are plain arrays, contiguous and float64."""
     cdef _Statistics s = _Statistics.__new__(_Statistics)
-    s.covariance_type, s.nk, s.shift, s.sx, s.moments = covariance_type, nk, shift, sx, moments
-    s.shape = _shape(covariance_type, sx.shape[0], sx.shape[1])
-    s.c.nk, s.c.shift = <double *>_address(nk), <double *>_address(shift)
-    s.c.sx, s.c.sxx = <double *>_address(sx), <double *>_address(moments)
+    k, d = sx.shape if type(sx) is _ndarray else np.shape(sx)
+    s.shape = _shape(covariance_type, k, d)
+    s.nk, s.shift = _doubles(nk, (k,), &s.c.nk), _doubles(shift, (k, d), &s.c.shift)
+    s.sx = _doubles(sx, (k, d), &s.c.sx)
+    s.sxx = _doubles(sxx, _moment_shape(covariance_type, k, d), &s.c.sxx)
     s.c.log_likelihood = s.c.weight_sum = 0
     s.c.n_rows = 0
     return s
@@ -414,19 +408,20 @@ cdef _Statistics _copied(covariance_type, dict sums):
     """A copy, to be written into."""
     nk, shift, sx, sxx = (np.array(sums[name], dtype=np.float64, order="C")
                           for name in ("nk", "shift", "sx", "sxx"))
-    return _statistics_in(covariance_type, nk, shift, sx, _pack(covariance_type, sxx))
+    return _statistics_in(covariance_type, nk, shift, sx, sxx)
 
 
 def accumulate(X, *, covariance_type, weights, means, covariances, precisions_cholesky,
                sample_weight=None, n_threads=1):
-    """One pass: the sums about each component's shift. Tied's sxx is summed over the components;
-    where all rows of its shift are one point, that is the data's scatter."""
+    """One pass: the sums about each component's shift, sxx in the shape of moment_shape. Tied's sxx
+    is summed over the components; where all rows of its shift are one point, that is the data's
+    scatter."""
     cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
     k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Call call = _call(n_threads, _data(X, sample_weight))
-    cdef _Statistics s = _statistics_in(covariance_type, np.empty(k), np.empty((k, d)),
-                                        np.empty((k, d)), np.empty(fg_moment_count(&shape)))
+    cdef _Statistics s = _statistics_in(covariance_type, _empty(k), _empty((k, d)), _empty((k, d)),
+                                        _empty(_moment_shape(covariance_type, k, d)))
     with nogil:
         call.begin()
         call.end(fg_accumulate(&call.context, &shape, &p.c, &s.c))
@@ -459,14 +454,8 @@ def move_statistics(sums, *, covariance_type, shift):
 
 def maximize(*, covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_samples):
     """The M step: weights, means, covariances, precisions_cholesky."""
-    k, d = np.shape(sx)
-    cdef double *unused = NULL
-    nk, shift = _doubles(nk, (k,), &unused), _doubles(shift, (k, d), &unused)
-    sx = _doubles(sx, (k, d), &unused)
-    sxx = _doubles(sxx, _covariance_shape(covariance_type, k, d), &unused)
-    cdef _Statistics s = _statistics_in(covariance_type, nk, shift, sx,
-                                        _pack(covariance_type, sxx))
-    cdef _Parameters out = _fresh(covariance_type, k, d)
+    cdef _Statistics s = _statistics_in(covariance_type, nk, shift, sx, sxx)
+    cdef _Parameters out = _fresh(covariance_type, s.shape.n_components, s.shape.n_features)
     cdef _Call call = _call(1)
     cdef fg_m_step options
     options.reg_covar = reg_covar
@@ -477,16 +466,14 @@ def maximize(*, covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_sa
     return out.arrays
 
 
-def precision_cholesky(covariances, *, covariance_type):
+def precision_cholesky(covariances, *, covariance_type, n_components, n_features):
     """Upper U with precision = U U^T; covariances in the shape of their type."""
-    given = np.ascontiguousarray(covariances, dtype=np.float64)
-    k = 1 if covariance_type == "tied" else given.shape[0]
-    d = 1 if covariance_type == "spherical" else given.shape[given.ndim - 1]
+    cdef tuple array_shape = _covariance_shape(covariance_type, n_components, n_features)
     cdef fg_parameters p
-    given = _doubles(given, _covariance_shape(covariance_type, k, d), &p.covariances)
-    out = np.empty(given.shape)
+    given = _doubles(covariances, array_shape, &p.covariances)
+    out = _empty(array_shape)
     p.precisions_cholesky = <double *>_address(out)
-    cdef fg_shape shape = _shape(covariance_type, k, d)
+    cdef fg_shape shape = _shape(covariance_type, n_components, n_features)
     cdef _Call call = _call(1)
     with nogil:
         call.begin()

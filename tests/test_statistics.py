@@ -220,7 +220,7 @@ def test_parameters_that_do_not_fit_together(change, message):
 
 @pytest.mark.parametrize("n, d", [(0, 2), (1, 0)])
 def test_parameters_that_are_empty_are_refused(covariance_type, n, d):
-    square = fusedgmm._validation.covariance_shape(covariance_type, n, d)
+    square = fusedgmm._covariance.layout_of(covariance_type).shape(n, d)
     for make in (
         lambda *a: MixtureParameters.from_covariances(*a, covariance_type),
         lambda *a: MixtureParameters(*a, np.ones(square), covariance_type),

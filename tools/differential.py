@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fusedgmm import GaussianMixture, fit_batch, reference
-from fusedgmm.parameters import precisions_of
+from fusedgmm._covariance import layout_of
 from helpers import COVARIANCE_TYPES, of_type
 
 
@@ -68,7 +68,7 @@ def theirs(X, start, options):
         len(start["weights"]),
         weights_init=start["weights"],
         means_init=start["means"],
-        precisions_init=precisions_of(factors, kind),
+        precisions_init=layout_of(kind).precisions(factors),
         **options,
     )
     return model.fit(X.astype(np.float64))
@@ -119,7 +119,7 @@ def check(seed):
             sample_weight=None if weight is None else [weight],
             weights_init=start["weights"],
             means_init=start["means"],
-            precisions_init=precisions_of(factors, kind),
+            precisions_init=layout_of(kind).precisions(factors),
             **options,
         )
         close(alone.means[0], model.means_, 10 * rtol, "batch")

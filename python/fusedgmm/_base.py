@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, threads
+from ._covariance import COVARIANCE_TYPES, layout_of
 from ._estimator import (
     ConvergenceWarning,
     Estimator,
@@ -26,7 +27,6 @@ from ._estimator import (
 from ._sklearn import HOMES, original
 from ._typing import CovarianceType, Floats, InitParams, Labels, Output, RandomState, Reals
 from ._validation import (
-    COVARIANCE_TYPES,
     INIT_PARAMS,
     as_data,
     as_integer,
@@ -37,9 +37,7 @@ from ._validation import (
     check_n_features,
     check_range,
     check_shape,
-    covariance_shape,
 )
-from .parameters import precisions_of
 
 # weights, means, covariances and the precisions' factors
 Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
@@ -301,13 +299,12 @@ class BaseMixture(Estimator):
         if np.asarray(self.weights_).dtype != np.float64:  # float32 rounding may sum above one
             weights = weights / weights.sum()
         means = np.asarray(self.means_, dtype=np.float64)
-        covariances = np.asarray(self.covariances_, dtype=np.float64)
-        if self.covariance_type == "tied":
-            covariances = np.broadcast_to(covariances, (len(means), *covariances.shape))
+        layout = layout_of(self.covariance_type)
+        covariances = layout.each(np.asarray(self.covariances_, dtype=np.float64), len(means))
         counts = random.multinomial(n_samples, weights)
         rows = []
         for mean, covariance, count in zip(means, covariances, counts, strict=True):
-            if self.covariance_type in ("full", "tied"):
+            if layout.has_matrices:
                 rows.append(random.multivariate_normal(mean, covariance, int(count)))
             else:
                 noise = random.standard_normal(size=(int(count), len(mean)))
@@ -482,7 +479,7 @@ class BaseMixture(Estimator):
         start anew."""
         if not (self.warm_start and hasattr(self, "converged_")):
             return False
-        shape = covariance_shape(self.covariance_type, self.n_components, n_features)
+        shape = layout_of(self.covariance_type).shape(self.n_components, n_features)
         if np.shape(self.means_) == (self.n_components, n_features) and (
             np.shape(self.covariances_) == shape
         ):
@@ -523,14 +520,9 @@ class BaseMixture(Estimator):
     def _largest_variance(self, parameters: Parameters) -> float:
         """Return the largest variance of a feature under the mixture, less `reg_covar`."""
         weights, means, covariances, _ = parameters
-        if self.covariance_type == "full":
-            within = weights @ np.diagonal(covariances, axis1=1, axis2=2)
-        elif self.covariance_type == "tied":
-            within = np.diagonal(covariances)
-        else:
-            within = weights @ covariances  # spherical: one for all features
+        variances = layout_of(self.covariance_type).variances(covariances, *means.shape)
         between = weights @ (means - weights @ means) ** 2
-        return float((within + between).max()) - self.reg_covar
+        return float((weights @ variances + between).max()) - self.reg_covar
 
     def _converted(self, parameters: Parameters, dtype: DTypeLike) -> dict[str, object]:
         """Return the parameter attributes by name, in the data's own dtype."""
@@ -540,7 +532,7 @@ class BaseMixture(Estimator):
             "means_": means,
             "covariances_": covariances,
             "precisions_cholesky_": factors,
-            "precisions_": precisions_of(factors, self.covariance_type),
+            "precisions_": layout_of(self.covariance_type).precisions(factors),
         }
         return {name: _as(array, dtype, name) for name, array in arrays.items()}
 

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._typing import Floats, Reals
 
-COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 _CHUNK_ELEMENTS = 1 << 18
@@ -76,16 +75,6 @@ def as_positive(value: object, name: str, above: float = 0.0) -> float:
             f"The parameter '{name}' should be greater than {above:g}, but got {number:.3f}."
         )
     return number
-
-
-def covariance_shape(covariance_type: str, n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return the shape of covariances, precisions and their factors for one covariance type."""
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[as_option(covariance_type, "covariance_type", COVARIANCE_TYPES)]
 
 
 def check_shape(array: Reals, shape: tuple[int, ...], name: str) -> None:
@@ -298,7 +287,7 @@ def as_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Floats 
     return weight
 
 
-def _as_parameter(value: ArrayLike, shape: tuple[int, ...], name: str) -> tuple[Floats, float]:
+def as_parameter(value: ArrayLike, shape: tuple[int, ...], name: str) -> tuple[Floats, float]:
     """Return a finite float64 copy-if-needed of `value`, and the tolerance its own dtype earns."""
     array = as_floating(value, name)
     check_shape(array, shape, name)
@@ -314,7 +303,7 @@ def as_weights(
 
     The sum may be off by `tolerance`; None: by what the given dtype explains.
     """
-    weights, rounding = _as_parameter(weights, shape, "weights")
+    weights, rounding = as_parameter(weights, shape, "weights")
     tolerance = rounding if tolerance is None else tolerance
     if weights.size == 0:
         return weights
@@ -340,60 +329,4 @@ def as_weights(
 
 def as_means(means: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """Return starting means as float64."""
-    return _as_parameter(means, shape, "means")[0]
-
-
-def as_precisions(
-    precisions: ArrayLike, covariance_type: str, shape: tuple[int, ...], what: str = "precision"
-) -> Floats:
-    """Return starting precisions, or covariances, as float64; their shape is that of
-    `covariance_type`, of a batch with an axis of problems in front.
-
-    Raises
-    ------
-    ValueError
-        Another shape, NaN or infinity, or a precision that is not symmetric positive-definite
-        (naming its component).
-    """
-    name = f"{covariance_type} {what}"
-    precisions, _ = _as_parameter(precisions, shape, name)
-    if covariance_type in ("diag", "spherical"):
-        wanted, good = "positive", np.asarray(precisions > 0.0)
-        good = np.asarray(good.all(axis=-1)) if covariance_type == "diag" else good
-    else:
-        wanted = "symmetric, positive-definite"
-        transposed = np.swapaxes(precisions, -1, -2)
-        symmetric = np.isclose(precisions, transposed).all(axis=(-1, -2))
-        good = np.asarray(symmetric & (np.linalg.eigvalsh(precisions)[..., 0] > 0.0))
-    if not good.all():
-        bad = np.argwhere(~good)[0]
-        axes = ("problem",) if covariance_type == "tied" else ("problem", "component")
-        places = [f"{axis} {i}" for axis, i in zip(axes[len(axes) - len(bad) :], bad, strict=True)]
-        where = f"; it is not in {', '.join(places)}" if places else ""
-        raise ValueError(f"'{name}' should be {wanted}{where}")
-    return precisions
-
-
-def as_prior_mean(mean: ArrayLike, n_features: int) -> Floats:
-    """Return a prior mean (n_features,) as float64."""
-    return _as_parameter(mean, (n_features,), "means")[0]
-
-
-def as_prior_covariance(
-    covariance: ArrayLike, covariance_type: str, n_features: int, given: bool
-) -> Floats:
-    """Return a prior covariance as float64: a matrix, variances, or one variance.
-
-    Only a `given` one is checked for being positive; the rows' own may have a constant column.
-    """
-    shape = {"full": (n_features,) * 2, "tied": (n_features,) * 2, "diag": (n_features,)}
-    name = f"{covariance_type} covariance_prior"
-    array, _ = _as_parameter(np.atleast_1d(covariance), shape.get(covariance_type, (1,)), name)
-    if given and array.ndim == 2:
-        if not np.allclose(array, array.T) or np.linalg.eigvalsh(array)[0] <= 0.0:
-            raise ValueError(f"'{name}' should be symmetric, positive-definite")
-    elif given and (array <= 0.0).any():
-        raise ValueError(
-            f"The parameter '{name}' should be greater than 0.0, but got {array.min():.3f}."
-        )
-    return array if covariance_type != "spherical" else array.reshape(())
+    return as_parameter(means, shape, "means")[0]

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core, threads
+from ._covariance import layout_of
 from ._estimator import as_seed
 from ._problems import arrange
 from ._typing import CovarianceType, InitParams, RandomState
-from ._validation import as_candidates, as_integer, as_nonnegative, as_option, covariance_shape
-from .batch_result import BatchResult, layout_of
+from ._validation import as_candidates, as_integer, as_nonnegative, as_option
+from .batch_result import BatchResult, empty_arrays
 from .mixture import GaussianMixture
 from .parameters import as_given
 
@@ -134,8 +135,8 @@ def fit_batch(
         raise ValueError("starting values need a single n_components")
     each = _own_axes(inits, covariance_type)
     given = as_given(*inits, covariance_type, most, d, tuple(count if e else None for e in each))
-    layout = layout_of(covariance_type, count, most, d, len(candidates))
-    arrays: dict[str, Any] = {name: np.full(shape, fill) for name, (shape, fill) in layout.items()}
+    empty = empty_arrays(covariance_type, count, most, d, len(candidates))
+    arrays: dict[str, Any] = {name: np.full(shape, fill) for name, (shape, fill) in empty.items()}
     arrays["seeds"] = _as_seeds(random_state, count)
     result = BatchResult(
         **arrays,
@@ -194,7 +195,7 @@ def _own_axes(
     inits: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None], covariance_type: str
 ) -> tuple[bool, bool, bool]:
     """Return which of weights, means and precisions have one axis more than one mixture's."""
-    plain = (1, 2, len(covariance_shape(covariance_type, 1, 1)))
+    plain = (1, 2, len(layout_of(covariance_type).shape(1, 1)))
     weights, means, precisions = (
         init is not None and np.ndim(init) == axes + 1
         for init, axes in zip(inits, plain, strict=True)

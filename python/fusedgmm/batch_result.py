@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core, threads
+from ._covariance import layout_of
 from ._problems import Answers, arrange
 from ._typing import CovarianceType, Floats, Labels, Output
-from ._validation import as_candidates, as_option, covariance_shape
+from ._validation import as_candidates, as_option
 from .mixture import GaussianMixture
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ class BatchStatus(IntEnum):
         return _STATUSES[self.name][1]
 
 
-def layout_of(
+def empty_arrays(
     covariance_type: str, P: int, K: int, d: int, n_candidates: int
 ) -> dict[str, tuple[tuple[int, ...], np.generic]]:
     """Return what every problem has in a result: shape, and the value (and dtype) of no result."""
-    square = (P, *covariance_shape(covariance_type, K, d))
+    square = (P, *layout_of(covariance_type).shape(K, d))
     nan, none = np.float64(np.nan), np.int64(0)
     return {
         "weights": ((P, K), nan),
@@ -202,8 +203,7 @@ class BatchResult:
                 f"{self._name(i)} has no mixture: {self._reason(i)}; result[result.ok] has the "
                 "others"
             )
-        kind = self.covariance_type
-        parts = slice(None) if kind == "tied" else slice(K)
+        parts = slice(None) if layout_of(self.covariance_type).shared else slice(K)
         model = copy(self.template)
         model.n_components, model.random_state = K, int(self.seeds[i])
         model._assign(
@@ -375,16 +375,10 @@ class BatchResult:
             "weight": self.weights[at],
         }
         columns |= {f"mean_{j}": self.means[..., j][at] for j in range(d)}
-        kind = self.covariance_type
-        if kind in ("full", "tied"):
-            where = problem if kind == "tied" else at
-            for i in range(d):
-                for j in range(i + 1):
-                    columns[f"covariance_{i}_{j}"] = self.covariances[..., i, j][where]
-        elif kind == "diag":
-            columns |= {f"variance_{j}": self.covariances[..., j][at] for j in range(d)}
-        else:
-            columns["variance"] = self.covariances[at]
+        layout = layout_of(self.covariance_type)
+        where = problem if layout.shared else at
+        for name, entry in layout.entries(d):
+            columns[name] = self.covariances[entry][where]
         columns["status"] = [BatchStatus(s).name.lower() for s in self.status[problem]]
         for name in ("converged", "n_iter", "lower_bound", "bic", "aic"):
             columns[name] = getattr(self, name)[problem]
@@ -479,8 +473,8 @@ class BatchResult:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"rows of {self.dtype}")
         P, d = len(self), self.means.shape[-1]
-        layout = layout_of(self.covariance_type, P, max(self.candidates), d, len(self.candidates))
-        for name, (shape, fill) in layout.items():
+        empty = empty_arrays(self.covariance_type, P, max(self.candidates), d, len(self.candidates))
+        for name, (shape, fill) in empty.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != fill.dtype:
                 raise ValueError(

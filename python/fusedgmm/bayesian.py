@@ -9,15 +9,10 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from ._base import BaseMixture, Estimate, Progress
+from ._covariance import Layout, layout_of, moments_layout
 from ._estimator import as_seed
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import (
-    as_option,
-    as_positive,
-    as_prior_covariance,
-    as_prior_mean,
-    check_weight_sum,
-)
+from ._validation import as_option, as_parameter, as_positive, check_weight_sum
 from .variational import ConcentrationType, Posterior, Prior, Sums, recentre
 
 
@@ -165,7 +160,7 @@ class BayesianGaussianMixture(BaseMixture):
             freedom = as_positive(self.degrees_of_freedom_prior, "degrees_of_freedom_prior", d - 1)
         mean, covariance = self.mean_prior, self.covariance_prior
         if mean is None or covariance is None:
-            sums = _moments(X, weight, kind, n_threads)
+            sums = _moments(X, weight, moments_layout(kind), n_threads)
             mean = sums.means[0] if mean is None else mean
             covariance = _sample_covariance(sums, kind) if covariance is None else covariance
         concentration, precision = self.weight_concentration_prior, self.mean_precision_prior
@@ -173,9 +168,9 @@ class BayesianGaussianMixture(BaseMixture):
             self.weight_concentration_prior_type,
             1 / self.n_components if concentration is None else float(concentration),
             1.0 if precision is None else float(precision),
-            as_prior_mean(mean, d),
+            as_parameter(mean, (d,), "means")[0],
             freedom,
-            as_prior_covariance(covariance, kind, d, given=self.covariance_prior is not None),
+            _as_prior_covariance(covariance, kind, d, given=self.covariance_prior is not None),
         )
 
     def _posterior(self) -> Posterior:
@@ -206,7 +201,7 @@ class BayesianGaussianMixture(BaseMixture):
         # A cluster of one point is no fault here, where the prior keeps covariances apart from 0.
         floor = reg_covar
         if floor == 0.0:
-            sums = _moments(X, weight, "diag", n_threads)
+            sums = _moments(X, weight, moments_layout("spherical"), n_threads)
             floor = 1e-9 * float(np.mean(sums.scatter[0] / sums.nk[0])) or 1.0
         (weights, means, covariances, _), *_ = _core.fit(
             X,
@@ -220,9 +215,8 @@ class BayesianGaussianMixture(BaseMixture):
             max_iter=0,
             n_threads=n_threads,
         )
-        nk = weights * total
-        counts = {"full": nk[:, None, None], "diag": nk[:, None], "spherical": nk}
-        scatter = covariances * counts.get(self.covariance_type, total)
+        nk, layout = weights * total, layout_of(self.covariance_type)
+        scatter = covariances * (total if layout.shared else layout.per_component(nk))
         return Posterior.update(prior, Sums(nk, means, scatter), self.covariance_type, 0.0)
 
     def _iterate(
@@ -314,27 +308,43 @@ class BayesianGaussianMixture(BaseMixture):
         )
 
 
-def _moments(
-    X: Reals, weight: Floats | None, covariance_type: CovarianceType, n_threads: int
-) -> Sums:
-    """Return the rows' sums as one component: "full" for matrices, "diag" for the others."""
+def _as_prior_covariance(
+    covariance: ArrayLike, covariance_type: str, n_features: int, given: bool
+) -> Floats:
+    """Return a prior covariance as float64: a matrix, variances, or one variance.
+
+    Only a `given` one is checked for being positive; the rows' own may have a constant column.
+    """
+    layout, name = layout_of(covariance_type), f"{covariance_type} covariance_prior"
+    shape = layout.prior_shape(n_features)
+    array, _ = as_parameter(np.atleast_1d(covariance), shape or (1,), name)
+    if given and not layout.is_positive(array).all():
+        if layout.has_matrices:
+            raise ValueError(f"'{name}' should be {layout.positive}")
+        raise ValueError(
+            f"The parameter '{name}' should be greater than 0.0, but got {array.min():.3f}."
+        )
+    return array.reshape(shape)
+
+
+def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> Sums:
+    """Return the rows' sums as one component."""
     d = X.shape[1]
-    kind: CovarianceType = "full" if covariance_type in ("full", "tied") else "diag"
     # A density so wide that no row is beyond its reach: only the sums are wanted.
-    narrow = np.finfo(X.dtype).max ** -0.5 / d
-    unit = (np.eye(d)[None] if kind == "full" else np.ones((1, d))) * float(narrow)
+    narrow = float(np.finfo(X.dtype).max ** -0.5 / d)
+    unit = layout.identity(d)[None] * narrow
     about = np.array(X[:1], dtype=np.float64)
     statistics = _core.accumulate(
         X,
         sample_weight=weight,
-        covariance_type=kind,
+        covariance_type=layout.name,
         weights=np.ones(1),
         means=about,
         covariances=np.ones_like(unit),
         precisions_cholesky=unit,
         n_threads=n_threads,
     )
-    sums = recentre(statistics, kind)
+    sums = recentre(statistics, layout.name)
     if not (np.isfinite(sums.means).all() and np.isfinite(sums.scatter).all()):
         raise ValueError("the sums are not finite: scale the rows or their weights")
     return sums
@@ -345,4 +355,5 @@ def _sample_covariance(sums: Sums, covariance_type: CovarianceType) -> Floats:
     sum to less than 2."""
     total = float(sums.nk[0])
     covariance: Floats = sums.scatter[0] / max(total - 1, total / 2)
-    return np.asarray(covariance.mean()) if covariance_type == "spherical" else covariance
+    shape = layout_of(covariance_type).prior_shape(sums.means.shape[1])
+    return covariance if shape else np.asarray(covariance.mean())

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ._covariance import COVARIANCE_TYPES, layout_of
 from ._files import DAMAGE, write_whole
 from ._typing import Floats, Labels, Reals
+from ._validation import INIT_PARAMS
 
 if TYPE_CHECKING:
     from .mixture import GaussianMixture
@@ -194,11 +196,8 @@ def _write_labels(path: str, labels: Labels, probability: Reals) -> None:
 
 
 def _deviations(model: GaussianMixture) -> Floats:
-    from fusedgmm.plots import full_covariances
-
-    k, d = np.shape(model.means_)
-    full = full_covariances(model.covariances_, model.covariance_type, k, d)
-    return np.sqrt(np.diagonal(full, axis1=1, axis2=2))
+    layout = layout_of(model.covariance_type)
+    return np.sqrt(layout.variances(model.covariances_, *np.shape(model.means_)))
 
 
 def _print_components(model: GaussianMixture, names: list[str], shown: int = 6) -> None:
@@ -398,11 +397,9 @@ def _parser() -> argparse.ArgumentParser:
     count = _at_least(1, int)
     fit.add_argument("data", help=".csv, .npy, or .npz (array X, or the only one)")
     fit.add_argument("-k", "--components", type=count, required=True, help="number of components")
-    fit.add_argument("--covariance", choices=["full", "tied", "diag", "spherical"], default="full")
+    fit.add_argument("--covariance", choices=COVARIANCE_TYPES, default="full")
     fit.add_argument("--columns", help="names or numbers (from 0), separated by commas")
-    fit.add_argument(
-        "--init", default="kmeans", choices=["kmeans", "k-means++", "random", "random_from_data"]
-    )
+    fit.add_argument("--init", default="kmeans", choices=INIT_PARAMS)
     fit.add_argument("--n-init", type=count, default=1, help="starts; the best is kept")
     fit.add_argument("--seed", type=_at_least(0, int), default=0, help="default 0")
     fit.add_argument("--dtype", choices=["float32", "float64"])

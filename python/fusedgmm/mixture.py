@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from ._base import BaseMixture, Estimate, Parameters, Progress
+from ._covariance import layout_of
 from ._estimator import as_seed
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_integer, as_option, covariance_shape
+from ._validation import as_integer, as_option
 from .parameters import Given, as_given
 
 # Starts of a quick fit: the more components, the more ways to misplace one.
@@ -287,14 +288,8 @@ class GaussianMixture(BaseMixture):
     def _n_parameters(self) -> int:
         """Return the number of free parameters."""
         n_components, n_features = np.shape(self.means_)
-        triangle = n_features * (n_features + 1) // 2
-        covariance = {
-            "full": n_components * triangle,
-            "tied": triangle,
-            "diag": n_components * n_features,
-            "spherical": n_components,
-        }[self.covariance_type]
-        return int(covariance + n_features * n_components + n_components - 1)
+        covariances = layout_of(self.covariance_type).n_parameters(n_components, n_features)
+        return covariances + int(n_features) * int(n_components) + int(n_components) - 1
 
     def _given(self, n_features: int) -> Given:
         """Return the starting values that the user gave, checked; None where he gave none."""
@@ -311,7 +306,7 @@ class GaussianMixture(BaseMixture):
     def _resumed(self, n_features: int) -> Parameters:
         """Return the fitted parameters a warm start goes on from."""
         K = self.n_components
-        square = covariance_shape(self.covariance_type, K, n_features)
+        square = layout_of(self.covariance_type).shape(K, n_features)
         return (
             self._public("weights_", (K,)),
             self._public("means_", (K, n_features)),
@@ -332,8 +327,8 @@ class GaussianMixture(BaseMixture):
             starts = 1
         elif starts is None:
             K = int(self.n_components)  # a NumPy int of few bits would overflow
-            matrix = self.covariance_type in ("full", "tied")
-            work = n_rows * K * n_features * (n_features if matrix else 1)
+            matrices = layout_of(self.covariance_type).has_matrices
+            work = n_rows * K * n_features * (n_features if matrices else 1)
             starts = min(2 * K - 1, MOST_STARTS) if work <= QUICK else 1
         return max(int(self.n_init), int(starts))
 

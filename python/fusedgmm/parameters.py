@@ -8,16 +8,15 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core
+from ._covariance import layout_of
 from ._typing import CovarianceType, Floats
 from ._validation import (
     as_floating,
     as_means,
-    as_precisions,
+    as_parameter,
     as_weights,
     check_finite,
     check_shape,
-    covariance_shape,
 )
 
 
@@ -29,29 +28,28 @@ def frozen(value: ArrayLike, name: str) -> Floats:
     return array
 
 
-def precisions_of(precisions_cholesky: Floats, covariance_type: str) -> Floats:
-    """Return the precisions whose upper factors U (precision = U U^T) are given."""
-    if covariance_type in ("diag", "spherical"):
-        return precisions_cholesky**2
-    return precisions_cholesky @ np.swapaxes(precisions_cholesky, -1, -2)
+def as_precisions(
+    precisions: ArrayLike, covariance_type: str, shape: tuple[int, ...], what: str = "precision"
+) -> Floats:
+    """Return starting precisions, or covariances, as float64; their shape is that of
+    `covariance_type`, of a batch with an axis of problems in front.
 
-
-def covariances_of(precisions_cholesky: Floats, covariance_type: str) -> Floats:
-    """Return the covariances whose precisions' upper factors are given."""
-    if covariance_type in ("diag", "spherical"):
-        return 1.0 / precisions_cholesky**2
-    inverse = np.linalg.inv(precisions_cholesky)
-    covariances: Floats = np.swapaxes(inverse, -1, -2) @ inverse
-    return covariances
-
-
-def factor_precisions(precisions: Floats, covariance_type: str) -> Floats:
-    """Return the upper factors U (precision = U U^T) of positive-definite precisions."""
-    if covariance_type in ("diag", "spherical"):
-        return np.sqrt(precisions)
-    # reversing both axes turns NumPy's lower factor into the upper one
-    lower = np.linalg.cholesky(precisions[..., ::-1, ::-1])
-    return np.ascontiguousarray(lower[..., ::-1, ::-1])
+    Raises
+    ------
+    ValueError
+        Another shape, NaN or infinity, or a precision that is not symmetric positive-definite
+        (naming its component).
+    """
+    name, layout = f"{covariance_type} {what}", layout_of(covariance_type)
+    precisions, _ = as_parameter(precisions, shape, name)
+    good = layout.is_positive(precisions)
+    if not good.all():
+        bad = np.argwhere(~good)[0]
+        axes = ("problem",) if layout.shared else ("problem", "component")
+        places = [f"{axis} {i}" for axis, i in zip(axes[len(axes) - len(bad) :], bad, strict=True)]
+        where = f"; it is not in {', '.join(places)}" if places else ""
+        raise ValueError(f"'{name}' should be {layout.positive}{where}")
+    return precisions
 
 
 # weights, means, covariances and factors of precisions to start from; None where not given
@@ -75,21 +73,16 @@ def as_given(
     means = None if means is None else as_means(means, (*leading[1], n_components, n_features))
     if precisions is not None and covariances is not None:
         raise ValueError("give precisions_init or covariances_init, not both")
-    shape = (*leading[2], *covariance_shape(covariance_type, n_components, n_features))
+    layout = layout_of(covariance_type)
+    shape = (*leading[2], *layout.shape(n_components, n_features))
     if covariances is not None:
         covariances = as_precisions(covariances, covariance_type, shape, "covariance")
-        return (
-            weights,
-            means,
-            covariances,
-            _core.precision_cholesky(covariances, covariance_type=covariance_type),
-        )
+        return weights, means, covariances, layout.factors_of_covariances(covariances)
     if precisions is None:
         return weights, means, None, None
-    precisions = as_precisions(precisions, covariance_type, shape)
-    factors = factor_precisions(precisions, covariance_type)
+    factors = layout.factors(as_precisions(precisions, covariance_type, shape))
     with np.errstate(over="ignore", invalid="ignore"):  # infinite where float64 cannot hold them
-        covariances = np.ascontiguousarray(covariances_of(factors, covariance_type))
+        covariances = np.ascontiguousarray(layout.covariances(factors))
     return weights, means, covariances, factors
 
 
@@ -133,18 +126,17 @@ class MixtureParameters:
             object.__setattr__(self, name, frozen(getattr(self, name), name))
         if self.means.ndim != 2 or 0 in self.means.shape:
             raise ValueError(f"means must be 2-D and not empty, got shape {self.means.shape}")
-        shape = covariance_shape(self.covariance_type, *self.means.shape)
+        layout = layout_of(self.covariance_type)
+        shape = layout.shape(*self.means.shape)
         # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
         as_weights(self.weights, (self.n_components,), tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
-        scales = self.precisions_cholesky
-        if self.covariance_type in ("full", "tied"):
-            scales = np.diagonal(scales, axis1=-2, axis2=-1)
-        if not (scales > 0.0).all():
+        diagonals = layout.diagonals(self.precisions_cholesky)
+        if not (diagonals > 0.0).all():
             raise ValueError(
-                f"precisions_cholesky must be positive on the diagonal, got {scales.min():.5g}; "
-                "from_covariances makes it from covariances"
+                "precisions_cholesky must be positive on the diagonal, got "
+                f"{diagonals.min():.5g}; from_covariances makes it from covariances"
             )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
@@ -198,6 +190,7 @@ class MixtureParameters:
         covariances = frozen(covariances, "covariances")
         if means.ndim != 2 or 0 in means.shape:
             raise ValueError(f"means must be 2-D and not empty, got shape {means.shape}")
-        check_shape(covariances, covariance_shape(covariance_type, *means.shape), "covariances")
-        factors = _core.precision_cholesky(covariances, covariance_type=covariance_type)
+        layout = layout_of(covariance_type)
+        check_shape(covariances, layout.shape(*means.shape), "covariances")
+        factors = layout.factors_of_covariances(covariances)
         return cls(frozen(weights, "weights"), means, covariances, factors, covariance_type)

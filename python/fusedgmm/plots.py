@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._covariance import layout_of
 from ._estimator import check_fitted
 from ._typing import Floats, Labels
 from ._validation import as_data, check_finite
@@ -19,17 +20,6 @@ if TYPE_CHECKING:
 
     from .batch_result import BatchResult
     from .mixture import GaussianMixture
-
-
-def full_covariances(
-    covariances: ArrayLike, covariance_type: str, n_components: int, n_features: int
-) -> Floats:
-    """The covariances of any type as (K, d, d)."""
-    c = np.asarray(covariances, dtype=np.float64)
-    shape = (n_components, n_features, n_features)
-    if covariance_type in ("full", "tied"):
-        return np.broadcast_to(c, shape).copy()
-    return np.broadcast_to(c.reshape(n_components, -1, 1) * np.eye(n_features), shape).copy()
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -64,7 +54,7 @@ def plot_mixture(
         raise ValueError(f"X has {d} columns, the names are {len(names)}")
     weights = np.asarray(model.weights_, dtype=np.float64)
     means = np.asarray(model.means_, dtype=np.float64)
-    covariances = full_covariances(model.covariances_, model.covariance_type, len(weights), d)
+    covariances = layout_of(model.covariance_type).matrices(model.covariances_, len(weights), d)
     figure = _figure(7, 5)
     axes = figure.add_subplot()
     if d == 1:
@@ -147,8 +137,9 @@ def plot_batch(
         values = np.asarray(x, dtype=np.float64).reshape(-1)
         values = values[np.isfinite(values)]
         if len(values):
-            tied = result.covariance_type == "tied"
-            variances = np.broadcast_to(result.covariances[i].reshape(-1)[: 1 if tied else K], K)
+            layout = layout_of(result.covariance_type)
+            kept = result.covariances[i] if layout.shared else result.covariances[i, :K]
+            variances = layout.variances(kept, K, 1)[:, 0]
             order = np.argsort(result.means[i, :K, 0])  # the same colours from left to right
             _densities(
                 axes,

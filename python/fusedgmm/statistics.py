@@ -9,17 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core, threads
+from ._covariance import layout_of
 from ._typing import CovarianceType, Floats
 from ._validation import as_data, as_nonnegative, as_sample_weight, check_finite
 from .parameters import MixtureParameters
-
-
-def _square(vectors: Floats, covariance_type: str) -> Floats:
-    """Return the second moment of each row, in the shape the covariance type keeps."""
-    if covariance_type in ("full", "tied"):
-        return vectors[..., :, None] * vectors[..., None, :]
-    squares = vectors**2
-    return squares if covariance_type == "diag" else squares.sum(axis=-1)
 
 
 def _check_sums(sums: ArrayLike) -> None:
@@ -87,7 +80,7 @@ class SufficientStatistics:
     @property
     def sxx(self) -> Floats:
         """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
-        return self._about_zero(1)
+        return layout_of(self.covariance_type).unpacked(self._about_zero(1), self._shift.shape[1])
 
     def _about_zero(self, moment: int) -> Floats:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -101,14 +94,11 @@ class SufficientStatistics:
         # divided before they are squared: of weights near the ends of the range neither overflows
         root = np.sqrt(self.nk)[:, None]
         before, after = (
-            _square(
-                np.divide(first, root, out=np.zeros_like(first), where=root > 0),
-                self.covariance_type,
+            layout_of(self.covariance_type).second_moments(
+                np.divide(first, root, out=np.zeros_like(first), where=root > 0)
             )
             for first in (self._sx, sx)
         )
-        if self.covariance_type == "tied":  # one moment, of all components together
-            before, after = before.sum(axis=0), after.sum(axis=0)
         return sx, (self._sxx - before) + after
 
     def _common_shift(self, other: SufficientStatistics) -> Floats:

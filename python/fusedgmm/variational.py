@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from . import _core
+from ._covariance import layout_of
 from ._typing import CovarianceType, Floats, Moments
 
 ConcentrationType: TypeAlias = Literal["dirichlet_process", "dirichlet_distribution"]
@@ -92,33 +92,18 @@ class Posterior:
         away = sums.means - prior.mean
         means = sums.means - (prior.mean_precision / precision)[:, None] * away
         share = prior.mean_precision * nk / precision
-        freedom = prior.degrees_of_freedom + (nk.sum() / K if covariance_type == "tied" else nk)
-        if covariance_type == "full":
-            regular = reg_covar * nk[:, None, None] * np.eye(len(prior.mean))
-            spread = share[:, None, None] * (away[:, :, None] * away[:, None, :])
-            covariances = (prior.covariance + sums.scatter + regular + spread) / freedom[
-                :, None, None
-            ]
-        elif covariance_type == "tied":
-            scatter = sums.scatter + reg_covar * nk.sum() * np.eye(len(prior.mean))
-            root = np.sqrt(share)[:, None] * away
-            covariances = (prior.covariance + scatter / K + root.T @ root / K) / freedom
-        elif covariance_type == "diag":
-            scatter = sums.scatter + reg_covar * nk[:, None]
-            spread = share[:, None] * away**2
-            covariances = (prior.covariance + scatter + spread) / freedom[:, None]
-        else:
-            scatter = sums.scatter + reg_covar * nk
-            covariances = (prior.covariance + scatter + share * np.mean(away**2, axis=1)) / freedom
-        factors = _core.precision_cholesky(covariances, covariance_type=covariance_type)
+        layout = layout_of(covariance_type)
+        freedom = np.asarray(prior.degrees_of_freedom + (nk.sum() / K if layout.shared else nk))
+        scatter = layout.with_prior(prior.covariance, sums.scatter, nk, reg_covar, share, away)
+        covariances = scatter / layout.per_component(freedom)
         return cls(
             covariance_type,
             concentration,
             precision,
             means,
-            np.asarray(freedom),
+            freedom,
             covariances,
-            factors,
+            layout.factors_of_covariances(covariances),
         )
 
     def weights(self) -> Floats:
@@ -153,14 +138,8 @@ class Posterior:
 
     def log_determinants(self) -> Floats:
         """Of the factors U, one per component."""
-        K, d = self.means.shape
-        U = self.precisions_cholesky
-        if self.covariance_type == "full":
-            return np.asarray(np.log(np.diagonal(U, axis1=1, axis2=2)).sum(axis=1))
-        if self.covariance_type == "tied":
-            return np.full(K, np.log(np.diagonal(U)).sum())
-        return np.asarray(
-            np.log(U).sum(axis=1) if self.covariance_type == "diag" else d * np.log(U)
+        return layout_of(self.covariance_type).log_determinants(
+            self.precisions_cholesky, *self.means.shape
         )
 
     def density(self) -> tuple[Floats, Floats, Floats, float]:
@@ -174,22 +153,13 @@ class Posterior:
     def expected_log_density(self, sums: Sums, weights: Floats) -> float:
         """Sum over rows and components of responsibility times log(weight) + log N(x | ...), from
         the sums that these gave: with the log-likelihood it makes the entropy."""
-        K, d = self.means.shape
-        nk, U = sums.nk, self.precisions_cholesky
+        nk, d = sums.nk, self.means.shape[1]
         some = weights > 0  # a weight of zero has no share of any row
         constant = self.log_determinants()[some] - 0.5 * d * math.log(2 * math.pi)
         linear = float((nk[some] * (np.log(weights[some]) + constant)).sum())
-        step = sums.means - self.means
-        if self.covariance_type in ("full", "tied"):
-            spread = np.sqrt(nk)[:, None] * step
-            outer = spread[:, :, None] * spread[:, None, :]
-            if self.covariance_type == "tied":
-                outer = outer.sum(axis=0)
-            square = float(((U @ np.swapaxes(U, -1, -2)) * (sums.scatter + outer)).sum())
-        elif self.covariance_type == "diag":
-            square = float((U**2 * (sums.scatter + nk[:, None] * step**2)).sum())
-        else:
-            square = float((U**2 * (d * sums.scatter + nk * (step**2).sum(axis=1))).sum())
+        square = layout_of(self.covariance_type).squared_distances(
+            self.precisions_cholesky, sums.scatter, nk, sums.means - self.means
+        )
         return linear - 0.5 * square
 
     def lower_bound(self, entropy: float) -> float:
@@ -217,13 +187,6 @@ def recentre(statistics: Moments, covariance_type: CovarianceType) -> Sums:
     sx, sxx = statistics["sx"], statistics["sxx"]
     alive = nk > 0
     step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=alive[:, None])
-    if covariance_type == "full":  # in an order of operations that keeps the matrices symmetric
-        scatter = sxx - nk[:, None, None] * (step[:, :, None] * step[:, None, :])
-    elif covariance_type == "tied":
-        root = np.sqrt(nk)[:, None] * step
-        scatter = sxx - root.T @ root
-    elif covariance_type == "diag":
-        scatter = sxx - sx * step
-    else:
-        scatter = (sxx - (sx * step).sum(axis=1)) / sx.shape[1]
+    layout = layout_of(covariance_type)
+    scatter = layout.scatter(layout.unpacked(sxx, sx.shape[1]), nk, sx, step)
     return Sums(nk, shift + step, scatter)

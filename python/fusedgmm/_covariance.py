@@ -1,0 +1,390 @@
+"""The covariance types: all that depends on which one it is.
+
+A type says how the precisions' factors are laid out: a matrix for each component ("full"), one
+matrix for all ("tied"), variances for each component ("diag"), one variance for each ("spherical").
+Arguments are named alike throughout: covariances, precisions, factors (upper U with precision =
+U U^T) and scatter (sums of g (x - m) (x - m)^T) are arrays in the shape of their type; nk (K,) are
+sums of responsibilities g; vectors such as step and away are (K, d)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._typing import CovarianceType, Floats
+from ._validation import as_option
+
+
+def _transposed(matrices: Floats) -> Floats:
+    return np.swapaxes(matrices, -1, -2)
+
+
+def _outer(vectors: Floats) -> Floats:
+    return vectors[..., :, None] * vectors[..., None, :]
+
+
+class Layout(ABC):
+    """One covariance type."""
+
+    name: ClassVar[CovarianceType]
+    shared: ClassVar[bool] = False  # one covariance for all components
+    has_matrices: ClassVar[bool]  # matrices, or variances
+    positive: ClassVar[str]  # what a covariance must be, in words
+
+    # ---- shapes and counts ----
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of covariances, precisions and factors."""
+        return _core.covariance_shape(self.name, n_components, n_features)
+
+    def moment_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of second moments as the core has them: of matrices, the lower triangle
+        by rows."""
+        return _core.moment_shape(self.name, n_components, n_features)
+
+    @abstractmethod
+    def prior_shape(self, n_features: int) -> tuple[int, ...]:
+        """Return the shape of the covariance of one component, which is that of a prior."""
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return the number of free parameters of the covariances."""
+        return int(np.prod(self.moment_shape(int(n_components), int(n_features)), dtype=np.int64))
+
+    @abstractmethod
+    def entries(self, n_features: int) -> list[tuple[str, tuple[Any, ...]]]:
+        """Return a name for each free entry of a covariance, and its index in an array of them."""
+
+    # ---- covariances, precisions and factors ----
+
+    @abstractmethod
+    def precisions(self, factors: Floats) -> Floats:
+        """Return the precisions whose factors are given."""
+
+    @abstractmethod
+    def covariances(self, factors: Floats) -> Floats:
+        """Return the covariances whose precisions' factors are given."""
+
+    @abstractmethod
+    def factors(self, precisions: Floats) -> Floats:
+        """Return the factors of positive-definite precisions; further axes may stand in front."""
+
+    def factors_of_covariances(self, covariances: Floats) -> Floats:
+        """Return the factors of the precisions of covariances; further axes may stand in front.
+
+        Raises
+        ------
+        ValueError
+            A covariance is singular.
+        """
+        # a covariance at a time, whether it is shared or not
+        kind, matrix = ("full", 2) if self.has_matrices else ("spherical", 0)
+        each = covariances.reshape(-1, *covariances.shape[covariances.ndim - matrix :])
+        d = covariances.shape[-1] if self.has_matrices else 1
+        factors = _core.precision_cholesky(
+            each, covariance_type=kind, n_components=len(each), n_features=d
+        )
+        return factors.reshape(covariances.shape)
+
+    @abstractmethod
+    def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
+        """Return of each covariance whether it is as `positive` says; axes may stand in front."""
+
+    def diagonals(self, array: Floats) -> Floats:
+        """Return the diagonals of matrices; variances as they are."""
+        return np.diagonal(array, axis1=-2, axis2=-1) if self.has_matrices else array
+
+    @abstractmethod
+    def log_determinants(self, factors: Floats, n_components: int, n_features: int) -> Floats:
+        """Return log det U of each component, (K,)."""
+
+    def each(self, covariances: Floats, n_components: int) -> Floats:
+        """Return the covariance of each component, along the first axis."""
+        if self.shared:
+            return np.broadcast_to(covariances, (n_components, *covariances.shape))
+        return covariances
+
+    @abstractmethod
+    def matrices(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
+        """Return the covariances as matrices, (K, d, d)."""
+
+    def variances(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
+        """Return the variances of each component, (K, d)."""
+        array = self.diagonals(np.asarray(covariances, dtype=np.float64))
+        return np.broadcast_to(array if self._axes else array[:, None], (n_components, n_features))
+
+    def identity(self, n_features: int) -> Floats:
+        """Return the covariance of one component of independent features of variance 1."""
+        return np.eye(n_features) if self.has_matrices else np.ones(self.prior_shape(n_features))
+
+    # ---- sums ----
+
+    def per_component(self, values: Floats) -> Floats:
+        """Return values (K,), or a scalar where the covariance is shared, so that they broadcast
+        against covariances."""
+        return values.reshape(values.shape + (1,) * self._axes) if values.ndim else values
+
+    _axes: ClassVar[int]  # of one component's covariance
+
+    @abstractmethod
+    def second_moments(self, vectors: Floats) -> Floats:
+        """Return the second moments v v^T of vectors (K, d), as the core has them."""
+
+    def unpacked(self, moments: Floats, n_features: int) -> Floats:
+        """Return second moments of the core's form in the shape of covariances."""
+        return moments
+
+    def packed(self, moments: Floats) -> Floats:
+        """Return second moments in the shape of covariances in the core's form."""
+        return moments
+
+    @abstractmethod
+    def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
+        """Return the scatter about each component's mean, from the moments sx and (unpacked) sxx
+        about a shift, `step` being the mean less the shift; spherical: per feature."""
+
+    @abstractmethod
+    def squared_distances(
+        self, factors: Floats, scatter: Floats, nk: Floats, step: Floats
+    ) -> float:
+        """Return the sum over rows and components of g |U^T (x - c)|^2, `scatter` being that about
+        the components' means, and `step` those means less c."""
+
+    @abstractmethod
+    def with_prior(
+        self,
+        prior: Floats,
+        scatter: Floats,
+        nk: Floats,
+        reg_covar: float,
+        share: Floats,
+        away: Floats,
+    ) -> Floats:
+        """Return the scatter of the posterior: prior + scatter + reg_covar nk + share away away^T;
+        where it is shared, the mean over the components. Each type keeps its order of additions."""
+
+
+class _Matrices(Layout):
+    has_matrices = True
+    positive = "symmetric, positive-definite"
+    _axes = 2
+
+    def prior_shape(self, n_features: int) -> tuple[int, ...]:
+        return (n_features, n_features)
+
+    def entries(self, n_features: int) -> list[tuple[str, tuple[Any, ...]]]:
+        lower = ((i, j) for i in range(n_features) for j in range(i + 1))
+        return [(f"covariance_{i}_{j}", (..., i, j)) for i, j in lower]
+
+    def precisions(self, factors: Floats) -> Floats:
+        return factors @ _transposed(factors)
+
+    def covariances(self, factors: Floats) -> Floats:
+        inverse = np.linalg.inv(factors)
+        covariances: Floats = np.swapaxes(inverse, -1, -2) @ inverse
+        return covariances
+
+    def factors(self, precisions: Floats) -> Floats:
+        # reversing both axes turns NumPy's lower factor into the upper one
+        lower = np.linalg.cholesky(precisions[..., ::-1, ::-1])
+        return np.ascontiguousarray(lower[..., ::-1, ::-1])
+
+    def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
+        symmetric = np.isclose(covariances, _transposed(covariances)).all(axis=(-1, -2))
+        return np.asarray(symmetric & (np.linalg.eigvalsh(covariances)[..., 0] > 0.0))
+
+    def log_determinants(self, factors: Floats, n_components: int, n_features: int) -> Floats:
+        each = np.log(self.diagonals(factors)).sum(axis=-1)
+        return np.asarray(np.broadcast_to(each, n_components))
+
+    def matrices(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
+        shape = (n_components, n_features, n_features)
+        return np.broadcast_to(np.asarray(covariances, dtype=np.float64), shape).copy()
+
+    def second_moments(self, vectors: Floats) -> Floats:
+        rows, columns = np.tril_indices(vectors.shape[-1])
+        return vectors[..., rows] * vectors[..., columns]
+
+    def unpacked(self, moments: Floats, n_features: int) -> Floats:
+        rows, columns = np.tril_indices(n_features)
+        matrices = np.empty((*moments.shape[:-1], n_features, n_features))
+        matrices[..., rows, columns] = moments
+        matrices[..., columns, rows] = moments
+        return matrices
+
+    def packed(self, moments: Floats) -> Floats:
+        rows, columns = np.tril_indices(moments.shape[-1])
+        return np.ascontiguousarray(moments[..., rows, columns])
+
+    def squared_distances(
+        self, factors: Floats, scatter: Floats, nk: Floats, step: Floats
+    ) -> float:
+        moved = _outer(np.sqrt(nk)[:, None] * step)
+        if self.shared:
+            moved = moved.sum(axis=0)
+        return float((self.precisions(factors) * (scatter + moved)).sum())
+
+
+class _Full(_Matrices):
+    name = "full"
+
+    def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
+        # in an order of operations that keeps the matrices symmetric
+        return sxx - self.per_component(nk) * _outer(step)
+
+    def with_prior(
+        self,
+        prior: Floats,
+        scatter: Floats,
+        nk: Floats,
+        reg_covar: float,
+        share: Floats,
+        away: Floats,
+    ) -> Floats:
+        regular = self.per_component(reg_covar * nk) * np.eye(away.shape[1])
+        return prior + scatter + regular + self.per_component(share) * _outer(away)
+
+
+class _Tied(_Matrices):
+    name = "tied"
+    shared = True
+
+    def second_moments(self, vectors: Floats) -> Floats:
+        return np.asarray(super().second_moments(vectors).sum(axis=0))
+
+    def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
+        root = np.sqrt(nk)[:, None] * step
+        return sxx - root.T @ root
+
+    def with_prior(
+        self,
+        prior: Floats,
+        scatter: Floats,
+        nk: Floats,
+        reg_covar: float,
+        share: Floats,
+        away: Floats,
+    ) -> Floats:
+        K, d = away.shape
+        regular = scatter + reg_covar * nk.sum() * np.eye(d)
+        root = np.sqrt(share)[:, None] * away
+        return np.asarray(prior + regular / K + root.T @ root / K)
+
+
+class _Variances(Layout):
+    has_matrices = False
+    positive = "positive"
+
+    def precisions(self, factors: Floats) -> Floats:
+        return factors**2
+
+    def covariances(self, factors: Floats) -> Floats:
+        return 1.0 / factors**2
+
+    def factors(self, precisions: Floats) -> Floats:
+        return np.sqrt(precisions)
+
+    def matrices(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
+        variances = self.variances(covariances, n_components, n_features)
+        matrices: Floats = variances[:, :, None] * np.eye(n_features)
+        return matrices
+
+
+class _Diag(_Variances):
+    name = "diag"
+    _axes = 1
+
+    def prior_shape(self, n_features: int) -> tuple[int, ...]:
+        return (n_features,)
+
+    def entries(self, n_features: int) -> list[tuple[str, tuple[Any, ...]]]:
+        return [(f"variance_{j}", (..., j)) for j in range(n_features)]
+
+    def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
+        return np.asarray((covariances > 0.0).all(axis=-1))
+
+    def log_determinants(self, factors: Floats, n_components: int, n_features: int) -> Floats:
+        return np.asarray(np.log(factors).sum(axis=1))
+
+    def second_moments(self, vectors: Floats) -> Floats:
+        return vectors**2
+
+    def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
+        return sxx - sx * step
+
+    def squared_distances(
+        self, factors: Floats, scatter: Floats, nk: Floats, step: Floats
+    ) -> float:
+        return float((factors**2 * (scatter + nk[:, None] * step**2)).sum())
+
+    def with_prior(
+        self,
+        prior: Floats,
+        scatter: Floats,
+        nk: Floats,
+        reg_covar: float,
+        share: Floats,
+        away: Floats,
+    ) -> Floats:
+        regular = scatter + self.per_component(reg_covar * nk)
+        return prior + regular + self.per_component(share) * away**2
+
+
+class _Spherical(_Variances):
+    name = "spherical"
+    _axes = 0
+
+    def prior_shape(self, n_features: int) -> tuple[int, ...]:
+        return ()
+
+    def entries(self, n_features: int) -> list[tuple[str, tuple[Any, ...]]]:
+        return [("variance", (...,))]
+
+    def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
+        return np.asarray(covariances > 0.0)
+
+    def log_determinants(self, factors: Floats, n_components: int, n_features: int) -> Floats:
+        return np.asarray(n_features * np.log(factors))
+
+    def second_moments(self, vectors: Floats) -> Floats:
+        return np.asarray((vectors**2).sum(axis=-1))
+
+    def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
+        return np.asarray((sxx - (sx * step).sum(axis=1)) / sx.shape[1])
+
+    def squared_distances(
+        self, factors: Floats, scatter: Floats, nk: Floats, step: Floats
+    ) -> float:
+        d = step.shape[1]
+        return float((factors**2 * (d * scatter + nk * (step**2).sum(axis=1))).sum())
+
+    def with_prior(
+        self,
+        prior: Floats,
+        scatter: Floats,
+        nk: Floats,
+        reg_covar: float,
+        share: Floats,
+        away: Floats,
+    ) -> Floats:
+        regular = scatter + reg_covar * nk
+        return np.asarray(prior + regular + share * np.mean(away**2, axis=1))
+
+
+_LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (_Full(), _Tied(), _Diag(), _Spherical())
+}
+COVARIANCE_TYPES = tuple(_LAYOUTS)
+
+
+def layout_of(covariance_type: str) -> Layout:
+    """Return what there is to know about a covariance type; ValueError for an unknown one."""
+    return _LAYOUTS[as_option(covariance_type, "covariance_type", COVARIANCE_TYPES)]
+
+
+def moments_layout(covariance_type: str) -> Layout:
+    """Return the layout in which a prior's moments are taken: matrices, or else variances."""
+    return _LAYOUTS["full" if layout_of(covariance_type).has_matrices else "diag"]
