@@ -447,8 +447,7 @@ def move_statistics(sums, *, covariance_type, shift):
     cdef _Call call = _call(1)
     with nogil:
         call.begin()
-        fg_statistics_move(&s.shape, c_shift, &s.c)
-        call.end(FG_OK)
+        call.end(fg_statistics_move(&s.shape, c_shift, &s.c))
     return s.sums()
 
 

@@ -123,7 +123,7 @@ cdef extern from "fusedgmm.h" nogil:
     size_t fg_moment_count(const fg_shape *)
     size_t fg_covariance_count(const fg_shape *)
     void fg_rows_open(const fg_data *, fg_rows *)
-    void fg_statistics_move(const fg_shape *, const double *, fg_statistics *)
+    fg_status fg_statistics_move(const fg_shape *, const double *, fg_statistics *)
     fg_status fg_statistics_merge(const fg_shape *, fg_statistics *, fg_statistics *)
     fg_status fg_maximize(fg_context *, const fg_shape *, const fg_m_step *,
                           const fg_statistics *, fg_parameters *)

@@ -119,7 +119,7 @@ fg_status fg_precision_cholesky(fg_context *context, const fg_shape *shape,
 
 /* statistics: not for those of a pass that go on being summed */
 /* Takes the sums about another shift. */
-void fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *statistics);
+fg_status fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *statistics);
 /* into += from, about a shift where neither loses digits; from is moved there, too. */
 fg_status fg_statistics_merge(const fg_shape *shape, fg_statistics *from, fg_statistics *into);
 

@@ -58,39 +58,43 @@ void fg_statistics_add(const fg_shape *shape, const fg_statistics *from, fg_sums
 /* ---- sums about another shift ---- */
 
 /* Adds sign times nk mean mean^T of every component to the second moments, where nk mean is the
- * component's first moment. Divided by the root of nk before it is squared: of weights near the
- * ends of the range neither overflows. */
-static void add_squares(const fg_shape *shape, const fg_statistics *s, double sign) {
+ * component's first moment: those of a shared covariance are summed first, in squares. Divided by
+ * the root of nk before it is squared: of weights near the ends of the range neither overflows. */
+static void add_squares(const fg_shape *shape, fg_statistics *s, double sign, double *squares) {
     const int64_t d = shape->n_features;
-    const size_t size = fg_moment_count(shape) / (size_t)fg_covariance_parts(shape);
+    const size_t count = fg_moment_count(shape), size = count / (size_t)fg_covariance_parts(shape);
+    memset(squares, 0, count * sizeof(double));
     for (int64_t k = 0; k < shape->n_components; k++) {
         if (!(s->nk[k] > 0))
             continue;
         const double root = sqrt(s->nk[k]), *sx = s->sx + k * d;
-        double *sxx = s->sxx + (fg_is_shared(shape) ? 0 : (size_t)k * size), square = 0;
+        double *out = squares + (fg_is_shared(shape) ? 0 : (size_t)k * size);
         for (int64_t i = 0; i < d; i++) {
             const double x = sx[i] / root;
             if (fg_has_matrices(shape))
                 for (int64_t j = 0; j <= i; j++)
-                    *sxx++ += sign * (x * (sx[j] / root));
-            else if (fg_is_isotropic(shape))
-                square += x * x;
+                    *out++ += x * (sx[j] / root);
             else
-                sxx[i] += sign * (x * x);
+                out[fg_is_isotropic(shape) ? 0 : i] += x * x;
         }
-        if (fg_is_isotropic(shape))
-            *sxx += sign * square;
     }
+    for (size_t i = 0; i < count; i++)
+        s->sxx[i] += sign * squares[i];
 }
 
-void fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *s) {
+fg_status fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *s) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
-    add_squares(shape, s, -1);
+    double *squares = fg_doubles(fg_moment_count(shape));
+    if (!squares)
+        return FG_NO_MEMORY;
+    add_squares(shape, s, -1, squares);
     for (int64_t k = 0; k < k_count; k++)
         for (int64_t i = k * d; i < (k + 1) * d; i++)
             s->sx[i] += s->nk[k] * (s->shift[i] - shift[i]);
-    add_squares(shape, s, 1);
+    add_squares(shape, s, 1, squares);
     memcpy(s->shift, shift, (size_t)(k_count * d) * sizeof(double));
+    fg_release(squares);
+    return FG_OK;
 }
 
 /* out = the means of both together, where neither side's moments are large. As an offset from the
@@ -108,15 +112,18 @@ static void merged_means(const fg_shape *shape, const fg_statistics *a, const fg
 
 fg_status fg_statistics_merge(const fg_shape *shape, fg_statistics *from, fg_statistics *into) {
     const size_t means = (size_t)(shape->n_components * shape->n_features);
+    fg_status status = FG_OK;
     if (memcmp(from->shift, into->shift, means * sizeof(double)) != 0) {
         double *shift = fg_doubles(means);
         if (!shift)
             return FG_NO_MEMORY;
         merged_means(shape, into, from, shift);
-        fg_statistics_move(shape, shift, into);
-        fg_statistics_move(shape, shift, from);
+        status = fg_statistics_move(shape, shift, into);
+        if (status == FG_OK)
+            status = fg_statistics_move(shape, shift, from);
         fg_release(shift);
     }
-    fg_statistics_add(shape, from, FG_MOMENTS, into);
-    return FG_OK;
+    if (status == FG_OK)
+        fg_statistics_add(shape, from, FG_MOMENTS, into);
+    return status;
 }

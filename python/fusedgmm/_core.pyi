@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._typing import Floats, Labels, Moments, Output, Reals
+from ._typing import Floats, Labels, Output, PassSums, Reals, Sums
 
 _Real = TypeVar("_Real", np.ndarray[tuple[int, ...], np.dtype[np.float32]], Floats)
 
@@ -62,7 +62,9 @@ def accumulate(
     precisions_cholesky: Floats,
     sample_weight: Floats | None = None,
     n_threads: int = 1,
-) -> Moments: ...
+) -> PassSums: ...
+def merge_statistics(a: Sums, b: Sums, *, covariance_type: str) -> Sums: ...
+def move_statistics(sums: Sums, *, covariance_type: str, shift: Floats) -> Sums: ...
 def maximize(
     *,
     covariance_type: str,

@@ -18,13 +18,18 @@ Random: TypeAlias = "np.random.RandomState | np.random.Generator"
 RandomState: TypeAlias = "int | Random | None"
 
 
-class Moments(TypedDict):
-    """A pass's sums, as the core hands them over."""
+class Sums(TypedDict):
+    """Sums over rows about a shift, as the core takes and gives them."""
 
     nk: Floats
     shift: Floats
     sx: Floats
     sxx: Floats
+
+
+class PassSums(Sums):
+    """What one pass gives."""
+
     log_likelihood: float
     weight_sum: float
     n_samples: int

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from . import _core, threads
 from ._covariance import layout_of
-from ._typing import CovarianceType, Floats
+from ._typing import CovarianceType, Floats, Sums
 from ._validation import as_data, as_nonnegative, as_sample_weight, check_finite
 from .parameters import MixtureParameters
 
@@ -75,40 +75,23 @@ class SufficientStatistics:
     @property
     def sx(self) -> Floats:
         """Sum of g x about zero."""
-        return self._about_zero(0)
+        return self._about_zero()["sx"]
 
     @property
     def sxx(self) -> Floats:
         """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
-        return layout_of(self.covariance_type).unpacked(self._about_zero(1), self._shift.shape[1])
+        sxx = self._about_zero()["sxx"]
+        return layout_of(self.covariance_type).unpacked(sxx, self._shift.shape[1])
 
-    def _about_zero(self, moment: int) -> Floats:
-        with np.errstate(over="ignore", invalid="ignore"):
-            sums = self._about(np.zeros_like(self._shift))[moment]
-        _check_sums(sums)
+    def _sums(self) -> Sums:
+        return {"nk": self.nk, "shift": self._shift, "sx": self._sx, "sxx": self._sxx}
+
+    def _about_zero(self) -> Sums:
+        zero = np.zeros_like(self._shift)
+        sums = _core.move_statistics(self._sums(), covariance_type=self.covariance_type, shift=zero)
+        _check_sums(sums["sx"])
+        _check_sums(sums["sxx"])
         return sums
-
-    def _about(self, shift: Floats) -> tuple[Floats, Floats]:
-        """Return the first and second moments about another shift, by way of the own mean."""
-        sx = self._sx + self.nk[:, None] * (self._shift - shift)
-        # divided before they are squared: of weights near the ends of the range neither overflows
-        root = np.sqrt(self.nk)[:, None]
-        before, after = (
-            layout_of(self.covariance_type).second_moments(
-                np.divide(first, root, out=np.zeros_like(first), where=root > 0)
-            )
-            for first in (self._sx, sx)
-        )
-        return sx, (self._sxx - before) + after
-
-    def _common_shift(self, other: SufficientStatistics) -> Floats:
-        """Return a shift at the merged means, where both sides' moments are small."""
-        if np.array_equal(self._shift, other._shift):
-            return self._shift
-        # as an offset from this shift: sums of raw values would lose the digits merging needs
-        offset = self._sx + other._sx + other.nk[:, None] * (other._shift - self._shift)
-        n = (self.nk + other.nk)[:, None]
-        return self._shift + np.divide(offset, n, out=np.zeros_like(offset), where=n > 0)
 
     def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
         if not isinstance(other, SufficientStatistics):
@@ -123,20 +106,15 @@ class SufficientStatistics:
                 "cannot merge statistics of shapes (n_components, n_features) "
                 f"{self._shift.shape} and {other._shift.shape}"
             )
-        with np.errstate(over="ignore", invalid="ignore"):  # the constructor judges the sums
-            shift = self._common_shift(other)
-            if shift is self._shift:  # equal shifts: nothing to re-centre, nothing to round
-                sx, sxx = self._sx + other._sx, self._sxx + other._sxx
-            else:
-                (sx, sxx), (sx_other, sxx_other) = self._about(shift), other._about(shift)
-                sx, sxx = sx + sx_other, sxx + sxx_other
-            nk = self.nk + other.nk
-        return SufficientStatistics(
+        sums = _core.merge_statistics(
+            self._sums(), other._sums(), covariance_type=self.covariance_type
+        )
+        return SufficientStatistics(  # which judges the sums
             self.covariance_type,
-            nk,
-            shift,
-            sx,
-            sxx,
+            sums["nk"],
+            sums["shift"],
+            sums["sx"],
+            sums["sxx"],
             self.log_likelihood + other.log_likelihood,
             self.weight_sum + other.weight_sum,
             self.n_samples + other.n_samples,

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ._covariance import layout_of
-from ._typing import CovarianceType, Floats, Moments
+from ._typing import CovarianceType, Floats, PassSums
 
 ConcentrationType: TypeAlias = Literal["dirichlet_process", "dirichlet_distribution"]
 # Of a Dirichlet process the two parameters of each stick's beta; else of the Dirichlet.
@@ -181,7 +181,7 @@ class Posterior:
         return float(bound)
 
 
-def recentre(statistics: Moments, covariance_type: CovarianceType) -> Sums:
+def recentre(statistics: PassSums, covariance_type: CovarianceType) -> Sums:
     """Sums about each component's own mean, from a pass's sums about its shift."""
     nk, shift = statistics["nk"], statistics["shift"]
     sx, sxx = statistics["sx"], statistics["sxx"]
