@@ -14,14 +14,14 @@ except ModuleNotFoundError as error:
         "from another folder than that of the package"
     ) from error
 
-from ._patch import patch_sklearn, unpatch_sklearn
-from .batch import fit_batch
-from .batch_result import BatchResult, BatchStatus
-from .bayesian import BayesianGaussianMixture
-from .config import __version__, show_config
-from .mixture import GaussianMixture
-from .parameters import MixtureParameters
-from .statistics import SufficientStatistics, accumulate, maximize
+from ._batch import fit_batch
+from ._batch_result import BatchResult, BatchStatus
+from ._bayesian import BayesianGaussianMixture
+from ._config import __version__, show_config
+from ._mixture import GaussianMixture
+from ._parameters import MixtureParameters
+from ._statistics import SufficientStatistics, accumulate, maximize
+from .patch import patch_sklearn, unpatch_sklearn
 
 __all__ = [
     "BatchResult",

@@ -1,5 +1,5 @@
 import sys
 
-from fusedgmm.cli import main
+from fusedgmm._cli import main
 
 sys.exit(main())

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _core, threads
+from . import _core, _threads
 from ._covariance import COVARIANCE_TYPES, layout_of
 from ._estimator import (
     ConvergenceWarning,
@@ -390,7 +390,7 @@ class BaseMixture(Estimator):
                 weights=weights,
                 means=means,
                 precisions_cholesky=factors,
-                n_threads=threads.for_pass(
+                n_threads=_threads.for_pass(
                     self.n_threads, self.covariance_type, len(X), len(weights), X.shape[1]
                 ),
                 output=output,
@@ -436,7 +436,7 @@ class BaseMixture(Estimator):
                 "Expected n_samples >= n_components but got n_components = "
                 f"{self.n_components}, n_samples = {len(X)}"
             )
-        n_threads = threads.for_pass(
+        n_threads = _threads.for_pass(
             self.n_threads, self.covariance_type, len(X), self.n_components, X.shape[1]
         )
         weight = as_sample_weight(sample_weight, len(X))

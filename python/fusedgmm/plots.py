@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .batch_result import BatchResult
-    from .mixture import GaussianMixture
+    from ._batch_result import BatchResult
+    from ._mixture import GaussianMixture
 
 
 def _figure(width: float, height: float) -> Figure:

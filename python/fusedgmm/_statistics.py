@@ -8,11 +8,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core, threads
+from . import _core, _threads
 from ._covariance import layout_of
+from ._parameters import MixtureParameters
 from ._typing import CovarianceType, Floats, Sums
 from ._validation import as_data, as_nonnegative, as_sample_weight, check_finite
-from .parameters import MixtureParameters
 
 
 def _check_sums(sums: ArrayLike) -> None:
@@ -203,7 +203,7 @@ def accumulate(
             means=params.means,
             covariances=params.covariances,
             precisions_cholesky=params.precisions_cholesky,
-            n_threads=threads.for_pass(
+            n_threads=_threads.for_pass(
                 n_threads, params.covariance_type, len(X), *params.means.shape
             ),
         )

@@ -25,7 +25,7 @@ from ._typing import Floats, Labels, Reals
 from ._validation import INIT_PARAMS
 
 if TYPE_CHECKING:
-    from .mixture import GaussianMixture
+    from ._mixture import GaussianMixture
 
 T = TypeVar("T", int, float)
 
@@ -231,12 +231,12 @@ def _print_likelihood(model: GaussianMixture, n: int, at_most: int = 12) -> None
 
 
 def _print_machine(seconds: float) -> None:
-    from fusedgmm import threads
+    from fusedgmm import _threads
     from fusedgmm._core import config
 
     print(
         f"\nfitted in {seconds:.3g} s with instruction set {config()['instruction_set']}, "
-        f"up to {threads.resolve(None)} thread(s)"
+        f"up to {_threads.resolve(None)} thread(s)"
     )
 
 

@@ -10,15 +10,15 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core, threads
+from . import _core, _threads
+from ._batch_result import BatchResult, empty_arrays
 from ._covariance import layout_of
 from ._estimator import as_seed
+from ._mixture import GaussianMixture
+from ._parameters import as_given
 from ._problems import arrange
 from ._typing import CovarianceType, InitParams, RandomState
 from ._validation import as_candidates, as_integer, as_nonnegative, as_option
-from .batch_result import BatchResult, empty_arrays
-from .mixture import GaussianMixture
-from .parameters import as_given
 
 
 def fit_batch(
@@ -160,7 +160,7 @@ def fit_batch(
             repair=degenerate == "repair",
             given=given,
             given_each=each,
-            n_threads=threads.resolve(
+            n_threads=_threads.resolve(
                 n_threads, None if count > 1 else _n_tasks(problems.core, result)
             ),
             progress=report,

@@ -1,4 +1,9 @@
-"""Puts these mixtures in the place of scikit-learn's, and back."""
+"""Programs that use scikit-learn's mixtures run on these, unchanged.
+
+    python -m fusedgmm.patch script.py args...
+
+or, in a program, `fusedgmm.patch_sklearn()` before the others' imports.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,11 @@ from inspect import getmembers, isfunction
 from types import ModuleType
 from typing import Any
 
-from ._sklearn import HOMES, original
-from .bayesian import BayesianGaussianMixture
-from .mixture import GaussianMixture
+from .._bayesian import BayesianGaussianMixture
+from .._mixture import GaussianMixture
+from .._sklearn import HOMES, original
+
+__all__ = ["patch_sklearn", "unpatch_sklearn"]
 
 _OURS = {"GaussianMixture": GaussianMixture, "BayesianGaussianMixture": BayesianGaussianMixture}
 _substitutes: dict[str, type] = {}
@@ -107,7 +114,7 @@ def patch_sklearn(*, everywhere: bool = False) -> list[str]:
         places = sys.modules if everywhere else ("sklearn.mixture", home)
         for place in list(places):
             module = sys.modules[place]
-            if not isinstance(module, ModuleType) or place.startswith(f"{__package__}."):
+            if not isinstance(module, ModuleType) or place.startswith("fusedgmm."):
                 continue
             for attribute, value in list(vars(module).items()):
                 if value is theirs:

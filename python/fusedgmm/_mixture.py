@@ -13,9 +13,9 @@ from . import _core
 from ._base import BaseMixture, Estimate, Parameters, Progress
 from ._covariance import layout_of
 from ._estimator import as_seed
+from ._parameters import Given, as_given
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
 from ._validation import as_integer, as_option
-from .parameters import Given, as_given
 
 # Starts of a quick fit: the more components, the more ways to misplace one.
 MOST_STARTS = 11

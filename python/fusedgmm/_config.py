@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _core, threads
+from . import _core, _threads
 
 __version__ = _core.__version__  # importlib.metadata takes 15 ms to import
 
@@ -25,9 +25,9 @@ def show_config() -> None:
         "usable here": ", ".join(core["usable_instruction_sets"]),
         "OpenMP": f"version {openmp}" if openmp else "none in this build: one thread only",
         "built by": core["build"],
-        "threads": threads.resolve(),
-        "CPUs": threads.available_cpus(),
-        "CPU quota": threads.cpu_quota() or "none",
+        "threads": _threads.resolve(),
+        "CPUs": _threads.available_cpus(),
+        "CPU quota": _threads.cpu_quota() or "none",
     }
     width = max(map(len, rows))
     for name, value in rows.items():

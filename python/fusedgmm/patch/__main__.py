@@ -1,9 +1,4 @@
-"""Programs that use scikit-learn's mixtures run on these, unchanged.
-
-    python -m fusedgmm.patch script.py args...
-
-or, in a program, `fusedgmm.patch_sklearn()` before the others' imports.
-"""
+"""The command ``python -m fusedgmm.patch script.py args...``."""
 
 from __future__ import annotations
 
@@ -11,9 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from ._patch import patch_sklearn, unpatch_sklearn
-
-__all__ = ["patch_sklearn", "unpatch_sklearn"]
+from . import patch_sklearn
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from ._covariance import Layout, layout_of, moments_layout
 from ._estimator import as_seed
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
 from ._validation import as_option, as_parameter, as_positive, check_weight_sum
-from .variational import ConcentrationType, Posterior, Prior, Sums, recentre
+from ._variational import ConcentrationType, Posterior, Prior, Sums, recentre
 
 
 class BayesianGaussianMixture(BaseMixture):

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core, threads
+from . import _core, _threads
 from ._covariance import layout_of
+from ._mixture import GaussianMixture
 from ._problems import Answers, arrange
 from ._typing import CovarianceType, Floats, Labels, Output
 from ._validation import as_candidates, as_option
-from .mixture import GaussianMixture
 
 if TYPE_CHECKING:
     import pandas
@@ -310,7 +310,7 @@ class BatchResult:
             weights=self._rounded(self.weights),
             means=self._rounded(self.means),
             precisions_cholesky=self._rounded(self.precisions_cholesky),
-            n_threads=threads.resolve(self.template.n_threads),
+            n_threads=_threads.resolve(self.template.n_threads),
             output=output,
         )
         if bad is not None:
