@@ -7,7 +7,7 @@ import pytest
 
 pytest.register_assert_rewrite("helpers")
 
-from fusedgmm import _core, fit_batch, threads  # noqa: E402
+from fusedgmm import _core, _threads, fit_batch  # noqa: E402
 from helpers import BOTH, COVARIANCE_TYPES  # noqa: E402
 from helpers.batches import ragged  # noqa: E402
 
@@ -41,7 +41,7 @@ def prior_type(request):
 @pytest.fixture
 def four_cpus(monkeypatch):
     """n_threads is limited to the CPUs; results must not depend on how many there really are."""
-    monkeypatch.setattr(threads, "available_cpus", lambda: 4)
+    monkeypatch.setattr(_threads, "available_cpus", lambda: 4)
 
 
 @pytest.fixture(scope="module")

@@ -54,9 +54,9 @@ def test_the_bar(capsys, monkeypatch):
 INTERRUPT = """
     import os, signal, sys, threading, time
     import numpy as np
-    from fusedgmm import BatchStatus, fit_batch, threads
+    from fusedgmm import BatchStatus, fit_batch, _threads
 
-    threads.available_cpus = lambda: 2
+    _threads.available_cpus = lambda: 2
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = np.random.default_rng(0)
     options = dict(tol=0, max_iter=10**9, random_state=0, n_threads=2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import GaussianMixture
-from fusedgmm.variational import digamma
+from fusedgmm._variational import digamma
 from helpers import COVARIANCE_TYPES, INITS, mixture_data, of_type, quiet_fit, tolerance
 from helpers.bayesian import GROUPS, X, assert_close, assert_same_bits, bayes, priors, values
 

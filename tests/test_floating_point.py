@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, accumulate, fit_batch
-from fusedgmm.parameters import MixtureParameters
+from fusedgmm._parameters import MixtureParameters
 from helpers import run_python
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -108,8 +108,8 @@ def mxcsr():
     return ctypes.c_uint32.from_buffer(environment, 28).value & 0xffc0
 """
 FITS = """
-from fusedgmm import GaussianMixture, fit_batch, threads
-threads.available_cpus = lambda: 4
+from fusedgmm import GaussianMixture, fit_batch, _threads
+_threads.available_cpus = lambda: 4
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3000, 3)) + 4 * rng.integers(2, size=(3000, 1))

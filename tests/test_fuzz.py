@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fusedgmm
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, MixtureParameters, fit_batch
-from fusedgmm.batch_result import BatchStatus
+from fusedgmm._batch_result import BatchStatus
 from helpers import COVARIANCE_TYPES, INITS, of_type, tolerance
 
 THOROUGH = int(os.environ.get("FUSEDGMM_FUZZ", "0"))

@@ -15,11 +15,11 @@ SCRIPT = """
 import os, signal, statistics, sys, threading, time, warnings
 import numpy as np
 from fusedgmm import (
-    BayesianGaussianMixture, GaussianMixture, MixtureParameters, accumulate, fit_batch, threads
+    BayesianGaussianMixture, GaussianMixture, MixtureParameters, accumulate, fit_batch, _threads
 )
 
 warnings.simplefilter("ignore")
-threads.available_cpus = lambda: 2
+_threads.available_cpus = lambda: 2
 signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
 endless = dict(random_state=0, tol=0, max_iter=10**7)

@@ -159,7 +159,7 @@ def test_a_script_runs_under_the_patch_as_it_would_without(tmp_path):
 
 
 def test_an_error_of_a_script_under_the_patch_is_its_own(tmp_path, monkeypatch):
-    from fusedgmm import patch
+    from fusedgmm.patch import __main__ as patch
 
     script = str(tmp_path / "script.py")
     (tmp_path / "script.py").write_text("import sys\nraise KeyError(sys.argv, sys.path[0])\n")
@@ -178,11 +178,11 @@ def test_an_error_of_a_script_under_the_patch_is_its_own(tmp_path, monkeypatch):
 
 
 def test_the_patch_says_how_to_use_it(capsys, monkeypatch):
-    from fusedgmm import _patch, patch
+    from fusedgmm.patch import __main__ as patch
 
     for args in ([], ["-h"], ["--help"]):
         monkeypatch.setattr(sys, "argv", ["patch", *args])
         with pytest.raises(SystemExit, match="usage: python -m fusedgmm.patch script.py args"):
             patch.main()
     with pytest.raises(AttributeError, match="no attribute 'sklearn_Nothing'"):
-        _ = _patch.sklearn_Nothing
+        _ = fusedgmm.patch.sklearn_Nothing

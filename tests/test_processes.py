@@ -22,12 +22,12 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, 
 PRELUDE = """
 import os, sys, threading, time, traceback, warnings
 import numpy as np
-from fusedgmm import GaussianMixture, threads
+from fusedgmm import GaussianMixture, _threads
 
 warnings.simplefilter("error")
 for message in (".*multi-threaded, use of fork", "Best performing initialization did not conv"):
     warnings.filterwarnings("ignore", message=message)
-threads.available_cpus = lambda: 2
+_threads.available_cpus = lambda: 2
 X = np.random.default_rng(0).normal(size=(20_000, 3)) + np.repeat([[0], [5]], 10_000, axis=0)
 model = GaussianMixture(3, n_threads=2, random_state=0, tol=0, max_iter=5)
 model.init_params = "k-means++"
@@ -174,7 +174,7 @@ def test_jobs_of_joblib(backend):
         fitted = joblib.Parallel(n_jobs=2, backend="{backend}")(jobs)
         assert [bits(m) for m in fitted] == 4 * [before]
         if "{backend}" == "loky":  # which tells its workers how many threads are theirs
-            jobs = joblib.Parallel(n_jobs=2)(joblib.delayed(threads.resolve)() for _ in range(2))
+            jobs = joblib.Parallel(n_jobs=2)(joblib.delayed(_threads.resolve)() for _ in range(2))
             assert sum(jobs) <= max(2, joblib.cpu_count()), jobs
         """
     )
@@ -186,7 +186,7 @@ def test_calls_that_run_at_once_share_the_threads():
     joblib and Dask do not set a limit of their own."""
     printed = run(
         """
-        threads.available_cpus = lambda: 8
+        _threads.available_cpus = lambda: 8
         stop = threading.Event()
         def busy():
             mine = GaussianMixture(**model.get_params() | {"n_threads": 8})
@@ -302,7 +302,7 @@ def test_tasks_of_dask(workers):
                 if "{workers}" == "processes":  # Dask tells them how many threads are theirs
                     limits = client.run(lambda: os.environ["OMP_NUM_THREADS"])
                     assert set(limits.values()) == {{"1"}}
-                    assert set(client.run(threads.resolve).values()) == {{1}}
+                    assert set(client.run(_threads.resolve).values()) == {{1}}
         """
     )
 
@@ -310,7 +310,7 @@ def test_tasks_of_dask(workers):
 LIMITED = """
     import resource
     idle = count_threads()  # with the two that made the fit before
-    threads.available_cpus = lambda: 8
+    _threads.available_cpus = lambda: 8
     model.n_threads = 8
     def limit():
         {limit}

@@ -32,13 +32,14 @@ C_LAYERS = """
 """
 PYTHON_LAYERS = """
     __main__
-    cli patch
+    _cli
     __init__
-    _patch batch config
-    batch_result
-    mixture bayesian
-    _base variational statistics
-    parameters _problems threads plots
+    patch _batch _config
+    _batch_result
+    _mixture _bayesian
+    _base _variational _statistics
+    _parameters _problems _threads plots
+    _covariance
     _core
     _validation
     _estimator _files _sklearn datasets reference

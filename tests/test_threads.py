@@ -16,9 +16,9 @@ from fusedgmm import (
     BayesianGaussianMixture,
     GaussianMixture,
     MixtureParameters,
+    _threads,
     accumulate,
     fit_batch,
-    threads,
 )
 from helpers import run_python
 
@@ -30,14 +30,14 @@ many_cpus = pytest.mark.skipif(CPUS < 2, reason="one CPU shows no limit")
 def resolved_in_a_child(before="", **environment):
     """What resolve() says in a fresh process, after the statements `before`."""
     clean = {n: v for n, v in os.environ.items() if n != "OMP_NUM_THREADS"}
-    code = f"{before}\nfrom fusedgmm import threads\nprint(threads.resolve())"
+    code = f"{before}\nfrom fusedgmm import _threads\nprint(_threads.resolve())"
     return int(run_python(code, env=clean | environment))
 
 
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
     """An empty folder in the place of /sys/fs/cgroup."""
-    monkeypatch.setattr(threads, "_CGROUP", tmp_path)
+    monkeypatch.setattr(_threads, "_CGROUP", tmp_path)
     return tmp_path
 
 
@@ -59,19 +59,19 @@ def test_affinity(when):
 
 @many_cpus
 def test_threadpoolctl_limits_the_thread_that_asks(cgroup):
-    before = threads.resolve()
+    before = _threads.resolve()
     seen = []
 
     def limited():
         with threadpool_limits(1):
-            seen.append(threads.resolve())
-        seen.append(threads.resolve())
+            seen.append(_threads.resolve())
+        seen.append(_threads.resolve())
 
     worker = threading.Thread(target=limited)
     worker.start()
     worker.join()
     assert seen == [1, before]
-    assert threads.resolve() == before
+    assert _threads.resolve() == before
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def test_cgroup_quota(cgroup, files, quota):
     for name, text in files.items():
         (cgroup / name).parent.mkdir(exist_ok=True)
         (cgroup / name).write_text(text + "\n")
-    assert threads.cpu_quota() == quota
+    assert _threads.cpu_quota() == quota
     if quota is not None:
-        assert threads.resolve() <= quota
+        assert _threads.resolve() <= quota
 
 
 @pytest.mark.parametrize("n_threads", [0, -1, True, 1.5, "2"], ids=repr)
 def test_no_number_of_threads(n_threads):
     with pytest.raises(ValueError, match=r"n_threads must be an int >= 1, got"):
-        threads.resolve(n_threads)
+        _threads.resolve(n_threads)
 
 
 def test_an_int_is_clamped_to_the_cpus():
-    assert threads.resolve(1) == 1
-    assert threads.resolve(10**9) == threads.available_cpus()
+    assert _threads.resolve(1) == 1
+    assert _threads.resolve(10**9) == _threads.available_cpus()
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,11 @@ def test_cgroup_quota_of_a_folder(cgroup, monkeypatch, membership, files, quota)
     proc = cgroup / "membership"
     proc.write_text(membership + "\n")
     paths = {"/proc/self/cgroup": proc}
-    monkeypatch.setattr(threads, "Path", lambda path: paths.get(path) or Path(path))
+    monkeypatch.setattr(_threads, "Path", lambda path: paths.get(path) or Path(path))
     for name, text in files.items():
         (cgroup / name).parent.mkdir(exist_ok=True, parents=True)
         (cgroup / name).write_text(text + "\n")
-    assert threads.cpu_quota() == quota
+    assert _threads.cpu_quota() == quota
 
 
 # ---- what calls really use ----

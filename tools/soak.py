@@ -39,10 +39,10 @@ from fusedgmm import (
     BayesianGaussianMixture,
     GaussianMixture,
     MixtureParameters,
+    _threads,
     accumulate,
     fit_batch,
     reference,
-    threads,
 )
 from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
@@ -370,7 +370,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"soak: {arguments.minutes:g} minutes, seed {arguments.seed}", flush=True)
     warnings.simplefilter("ignore")
-    threads.available_cpus = lambda: N_THREADS  # more threads than CPUs, if need be
+    _threads.available_cpus = lambda: N_THREADS  # more threads than CPUs, if need be
     signal.signal(signal.SIGALRM, handle_alarm)
     rng = np.random.default_rng(arguments.seed)
     cases = [Case(int(seed)) for seed in rng.integers(2**31, size=N_CASES)]
