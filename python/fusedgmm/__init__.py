@@ -20,7 +20,7 @@ from ._bayesian import BayesianGaussianMixture
 from ._config import __version__, show_config
 from ._mixture import GaussianMixture
 from ._parameters import MixtureParameters
-from ._statistics import SufficientStatistics, accumulate, maximize
+from ._statistics import SufficientStatistics, accumulate
 from .patch import patch_sklearn, unpatch_sklearn
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "__version__",
     "accumulate",
     "fit_batch",
-    "maximize",
     "patch_sklearn",
     "reference",
     "show_config",

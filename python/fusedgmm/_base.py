@@ -21,9 +21,10 @@ from ._estimator import (
     as_random,
     check_feature_names,
     check_fitted,
-    current,
     feature_names,
+    sklearn_counterpart,
 )
+from ._parameters import MixtureParameters
 from ._sklearn import HOMES, original
 from ._typing import CovarianceType, Floats, InitParams, Labels, Output, RandomState, Reals
 from ._validation import (
@@ -94,10 +95,10 @@ class Estimate:
     others: dict[str, object] = field(default_factory=dict)  # attributes of one kind of mixture
 
 
-def _as(value: object, dtype: DTypeLike, name: str) -> object:
+def _in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
     """Return an array, or a tuple of arrays, in the data's own dtype; other things as they are."""
     if isinstance(value, tuple):
-        return tuple(_as(part, dtype, name) for part in value)
+        return tuple(_in_dtype(part, dtype, name) for part in value)
     if not isinstance(value, np.ndarray):
         return value
     array = np.array(value, dtype=dtype)  # a copy: a user's array must not become the model's
@@ -117,7 +118,7 @@ class BaseMixture(Estimator):
     tol: float
     reg_covar: float
     max_iter: int
-    n_init: int
+    n_init: int | Literal["auto"]
     init_params: InitParams
     random_state: RandomState
     warm_start: bool
@@ -311,6 +312,38 @@ class BaseMixture(Estimator):
                 rows.append(mean + noise * np.sqrt(covariance))
         return np.vstack(rows), np.repeat(np.arange(len(means), dtype=np.int64), counts)
 
+    @property
+    def parameters(self) -> MixtureParameters:
+        """The fitted weights, means and covariances, as float64; of a Bayesian mixture those
+        expected under the posterior.
+
+        Raises
+        ------
+        NotFittedError
+            The model has not been fitted.
+        ValueError
+            Attributes that were set to what is no mixture.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fusedgmm import GaussianMixture
+        >>> model = GaussianMixture().fit([[1.0], [3.0]])
+        >>> model.parameters.means.tolist()
+        [[2.0]]
+        >>> copy = GaussianMixture.from_parameters(model.parameters)
+        >>> bool(copy.score([[1.0]]) == model.score([[1.0]]))
+        True
+        """
+        check_fitted(self)
+        return MixtureParameters(
+            self._public("weights_"),
+            self._public("means_"),
+            self._public("covariances_"),
+            self._public("precisions_cholesky_"),
+            self.covariance_type,
+        )
+
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
         """Return a copy of scikit-learn's model of the same name, fitted where that is.
@@ -343,7 +376,8 @@ class BaseMixture(Estimator):
         Returns
         -------
         model : of scikit-learn's class
-            `random_state` is None where it is a Generator here, which scikit-learn does not take.
+            `random_state` is None where it is a Generator here, and `n_init` is 1 where it is
+            "auto" here: scikit-learn does not take these.
 
         Raises
         ------
@@ -357,6 +391,8 @@ class BaseMixture(Estimator):
         params = {name: getattr(self, name) for name in known if hasattr(self, name)}
         if isinstance(params["random_state"], np.random.Generator):  # which it does not take
             params["random_state"] = None
+        if params["n_init"] == "auto":
+            params["n_init"] = 1
         model.set_params(**params)
         vars(model).update(_fitted(self))
         return model
@@ -417,14 +453,17 @@ class BaseMixture(Estimator):
         for name, minimum in (
             ("n_components", 1),
             ("max_iter", 0),
-            ("n_init", 1),
             ("verbose_interval", 1),
         ):
             as_integer(getattr(self, name), name, minimum)
+        self._check_n_init()
         as_nonnegative(self.tol, "tol")
         as_nonnegative(self.reg_covar, "reg_covar")
         if not isinstance(self.verbose, (bool, np.bool_)):  # True is 1, as in scikit-learn
             as_integer(self.verbose, "verbose", 0)
+
+    def _check_n_init(self) -> None:
+        as_integer(self.n_init, "n_init", 1)
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
         """Fit, set the attributes, and return the converted rows."""
@@ -460,7 +499,9 @@ class BaseMixture(Estimator):
             check_finite(X)  # no pass may have read it
         with np.errstate(over="ignore", invalid="ignore"):  # what is lost is refused
             fitted = self._converted(found.parameters, X.dtype)
-            fitted |= {name: _as(value, X.dtype, name) for name, value in found.others.items()}
+            fitted |= {
+                name: _in_dtype(value, X.dtype, name) for name, value in found.others.items()
+            }
             self._warn(found.parameters, found.converged)
         vars(self).update(fitted)
         self.converged_ = found.converged
@@ -492,18 +533,18 @@ class BaseMixture(Estimator):
         return False
 
     def _warn(self, parameters: Parameters, converged: bool) -> None:
-        """Warn of a reg_covar beyond the data, a dead component or an unfinished fit."""
-        spread = self._largest_variance(parameters)
-        if 1e-12 * self.reg_covar < spread < self.reg_covar:
+        """Warn of a reg_covar beyond the data, an empty component or no convergence."""
+        largest = self._largest_variance(parameters)
+        if 1e-12 * self.reg_covar < largest < self.reg_covar:
             warnings.warn(
                 f"reg_covar={float(self.reg_covar):g} is more than every variance of the data (at "
-                f"most {spread:.3g}): the covariances show it, not the data; scale these or lower "
+                f"most {largest:.3g}): the covariances show it, not the data; scale these or lower "
                 "it",
                 stacklevel=4,
             )
-        dead = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
-        if len(dead):
-            names = ", ".join(map(str, dead))
+        empty = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
+        if len(empty):
+            names = ", ".join(map(str, empty))
             warnings.warn(
                 f"component(s) {names} of the mixture have weight 0: no row belongs to them. "
                 "Use fewer components or another start.",
@@ -513,7 +554,7 @@ class BaseMixture(Estimator):
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
                 "or increase max_iter, tol, or check for degenerate data.",
-                current(ConvergenceWarning),
+                sklearn_counterpart(ConvergenceWarning),
                 stacklevel=4,
             )
 
@@ -534,7 +575,7 @@ class BaseMixture(Estimator):
             "precisions_cholesky_": factors,
             "precisions_": layout_of(self.covariance_type).precisions(factors),
         }
-        return {name: _as(array, dtype, name) for name, array in arrays.items()}
+        return {name: _in_dtype(array, dtype, name) for name, array in arrays.items()}
 
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's own dtype."""

@@ -15,7 +15,7 @@ from ._batch_result import BatchResult, empty_arrays
 from ._covariance import layout_of
 from ._estimator import as_seed
 from ._mixture import GaussianMixture
-from ._parameters import as_given
+from ._parameters import as_starting_values
 from ._problems import arrange
 from ._typing import CovarianceType, InitParams, RandomState
 from ._validation import as_candidates, as_integer, as_nonnegative, as_option
@@ -37,6 +37,7 @@ def fit_batch(
     weights_init: ArrayLike | None = None,
     means_init: ArrayLike | None = None,
     precisions_init: ArrayLike | None = None,
+    covariances_init: ArrayLike | None = None,
     random_state: RandomState | ArrayLike = None,
     criterion: Literal["bic", "aic"] = "bic",
     n_threads: int | None = None,
@@ -46,9 +47,9 @@ def fit_batch(
 ) -> BatchResult:
     """Fit many independent Gaussian mixtures, shared out among the threads.
 
-    Problem i gets the bits that ``GaussianMixture(n_components, ..., n_starts=1,
-    random_state=result.seeds[i]).fit(X_i)`` gives: they depend neither on the other problems nor on
-    the number of threads. One start for each problem is the quick way; `n_init` asks for more.
+    Problem ``i`` is bit-for-bit identical to ``GaussianMixture(n_components, ..., n_init=1,
+    random_state=result.seeds[i]).fit(X_i)``, independent of the other problems, their order and the
+    number of threads. One start for each problem is the quick way; `n_init` asks for more.
 
     Parameters
     ----------
@@ -63,12 +64,14 @@ def fit_batch(
         Problem i has the rows ``X[offsets[i]:offsets[i + 1]]``.
     groups : array-like of shape (N,), default=None
         A label for each row; the rows of a label, in any order, are one problem. The problems are
-        in the order of the sorted labels, `BatchResult.labels`.
+        in the order of the sorted labels, `BatchResult.groups`.
     sample_weight : like X without its last axis, default=None
         As in `GaussianMixture.fit`, judged problem by problem.
-    covariance_type, tol, reg_covar, max_iter, n_init, init_params
+    covariance_type, tol, reg_covar, max_iter, init_params
         As in `GaussianMixture`, for every problem.
-    weights_init, means_init, precisions_init : array-like, default=None
+    n_init : int, default=1
+        Number of starts for each problem and each of its numbers of components.
+    weights_init, means_init, precisions_init, covariances_init : array-like, default=None
         As in `GaussianMixture`, the same for all problems; or with one more axis in front, for each
         its own. Only with a single `n_components`.
     random_state : int, RandomState, Generator, None, or array-like of int of shape (P,)
@@ -112,36 +115,41 @@ def fit_batch(
     >>> result[17].means_.shape == (result.n_components[17], 1)
     True
     """
-    candidates = as_candidates(n_components)
+    tried = as_candidates(n_components)
     as_option(criterion, "criterion", ("bic", "aic"))
     as_option(on_error, "on_error", ("mark", "raise"))
+    n_init = as_integer(n_init, "n_init of fit_batch", 1)
     template = GaussianMixture(
-        max(candidates),
+        max(tried),
         covariance_type=covariance_type,
         tol=as_nonnegative(tol, "tol"),
         reg_covar=as_nonnegative(reg_covar, "reg_covar"),
         max_iter=as_integer(max_iter, "max_iter", 0),
-        n_init=as_integer(n_init, "n_init", 1),
+        n_init=n_init,
         init_params=init_params,
         n_threads=None if n_threads is None else as_integer(n_threads, "n_threads", 1),
         degenerate=degenerate,
-        n_starts=1,
     )
     template._options()
     problems = arrange(X, offsets, groups, sample_weight)
-    count, most, d = len(problems.core), max(candidates), problems.n_features
-    inits = (weights_init, means_init, precisions_init)
-    if len(candidates) > 1 and any(init is not None for init in inits):
+    count, max_components, d = len(problems.core), max(tried), problems.n_features
+    inits = (weights_init, means_init, precisions_init, covariances_init)
+    if len(tried) > 1 and any(init is not None for init in inits):
         raise ValueError("starting values need a single n_components")
     each = _own_axes(inits, covariance_type)
-    given = as_given(*inits, covariance_type, most, d, tuple(count if e else None for e in each))
-    empty = empty_arrays(covariance_type, count, most, d, len(candidates))
+    given = as_starting_values(
+        *inits,
+        covariance_type,
+        (max_components, d),
+        problems=tuple(count if own else None for own in each),
+    )
+    empty = empty_arrays(covariance_type, count, max_components, d, len(tried))
     arrays: dict[str, Any] = {name: np.full(shape, fill) for name, (shape, fill) in empty.items()}
     arrays["seeds"] = _as_seeds(random_state, count)
     result = BatchResult(
         **arrays,
-        labels=problems.labels,
-        candidates=candidates,
+        groups=problems.groups,
+        n_components_tried=tried,
         criterion=criterion,
         dtype=problems.core.dtype,
         template=template,
@@ -150,10 +158,10 @@ def fit_batch(
         error = _core.fit_batch(
             problems.core,
             covariance_type=covariance_type,
-            candidates=candidates,
+            candidates=tried,
             by_aic=criterion == "aic",
             init_params=init_params,
-            n_init=template.n_init,
+            n_init=n_init,
             tol=template.tol,
             reg_covar=template.reg_covar,
             max_iter=template.max_iter,
@@ -191,16 +199,15 @@ def _n_tasks(core: _core.Problems, result: BatchResult) -> int:
     )
 
 
-def _own_axes(
-    inits: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None], covariance_type: str
-) -> tuple[bool, bool, bool]:
-    """Return which of weights, means and precisions have one axis more than one mixture's."""
-    plain = (1, 2, len(layout_of(covariance_type).shape(1, 1)))
-    weights, means, precisions = (
+def _own_axes(inits: tuple[ArrayLike | None, ...], covariance_type: str) -> tuple[bool, bool, bool]:
+    """Return which of weights, means, and precisions or covariances have one axis more than one
+    mixture's."""
+    square = len(layout_of(covariance_type).shape(1, 1))
+    weights, means, precisions, covariances = (
         init is not None and np.ndim(init) == axes + 1
-        for init, axes in zip(inits, plain, strict=True)
+        for init, axes in zip(inits, (1, 2, square, square), strict=True)
     )
-    return weights, means, precisions
+    return weights, means, precisions or covariances
 
 
 def _as_seeds(random_state: RandomState | ArrayLike, count: int) -> NDArray[np.uint32]:

@@ -114,14 +114,14 @@ class BatchResult:
         The number that was chosen; 0 where there is no mixture.
     bic, aic : array of shape (P,)
         Criteria of the mixture kept, at its final parameters; with sample weights, N is their sum.
-    criteria : array of shape (P, len(candidates))
+    criteria : array of shape (P, len(n_components_tried))
         The criterion of every number of components that was tried; NaN where that has no mixture.
     seeds : array of shape (P,), uint32
         The `random_state` of each problem.
-    labels : array of shape (P,) or None
-        The labels of the groups, sorted; None where there were no `groups`.
-    candidates : tuple of int
-        The numbers of components that were tried.
+    groups : array of shape (P,) or None
+        The label of each group, sorted; None where there were no `groups`.
+    n_components_tried : tuple of int
+        The numbers of components that were tried for each problem.
     criterion : {"bic", "aic"}
         What chose among them.
     dtype : numpy.dtype
@@ -153,8 +153,8 @@ class BatchResult:
     aic: Floats
     criteria: Floats
     seeds: NDArray[np.uint32]
-    labels: NDArray[np.generic] | None
-    candidates: tuple[int, ...]
+    groups: NDArray[np.generic] | None
+    n_components_tried: tuple[int, ...]
     criterion: Literal["bic", "aic"]
     dtype: np.dtype[np.floating]
     template: GaussianMixture
@@ -180,7 +180,7 @@ class BatchResult:
         )
 
     def _name(self, i: int) -> str:
-        return f"problem {i}" + ("" if self.labels is None else f" (group {self.labels[i]!r})")
+        return f"problem {i}" + ("" if self.groups is None else f" (group {self.groups[i]!r})")
 
     def _reason(self, i: int) -> str:
         return BatchStatus(self.status[i]).meaning
@@ -293,10 +293,10 @@ class BatchResult:
         groups: ArrayLike | None,
         output: Output,
     ) -> Answers:
-        if groups is not None and self.labels is None:
+        if groups is not None and self.groups is None:
             raise ValueError("the problems of the fit had no groups; pass X in the form of the fit")
         self._check()  # the core trusts these arrays, and they can be written to
-        problems = arrange(X, offsets, groups, labels=self.labels)
+        problems = arrange(X, offsets, groups, groups_wanted=self.groups)
         if len(problems.core) != len(self):
             raise ValueError(f"X has {len(problems.core)} problems, the fit had {len(self)}")
         if problems.n_features != self.means.shape[2] and problems.core.offsets[-1]:
@@ -370,7 +370,7 @@ class BatchResult:
         component = np.arange(len(problem)) - np.repeat(np.cumsum(rows) - rows, rows)
         at = (problem, component)
         columns: dict[str, NDArray[np.generic] | list[str]] = {
-            "problem": problem if self.labels is None else self.labels[problem],
+            "problem": problem if self.groups is None else self.groups[problem],
             "component": component,
             "weight": self.weights[at],
         }
@@ -395,9 +395,11 @@ class BatchResult:
                 )
                 print(f"  {len(places):>9}  {status.meaning}{first}")
         chosen, counts = np.unique(self.n_components[self.ok], return_counts=True)
-        if len(self.candidates) > 1:
-            shares = ", ".join(f"{k}: {n}" for k, n in zip(chosen, counts, strict=True))
-            print(f"  components chosen: {shares}")
+        if len(self.n_components_tried) > 1:
+            shares = (
+                f"{k} ({n} problem{'s' * (n > 1)})" for k, n in zip(chosen, counts, strict=True)
+            )
+            print(f"  n_components chosen: {', '.join(shares)}")
         if self.ok.any():
             iterations = self.n_iter[self.ok]
             print(f"  iterations: median {np.median(iterations):g}, most {iterations.max()}")
@@ -412,20 +414,20 @@ class BatchResult:
         Raises
         ------
         TypeError
-            Labels that are neither numbers, strings nor dates: such a file could run code.
+            Groups that are neither numbers, strings nor dates: such a file could run code.
         """
         from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
 
         arrays = self._arrays()
-        if self.labels is not None and self.labels.dtype.hasobject:  # NumPy's StringDType has
-            plain = np.asarray(self.labels.tolist())
-            if plain.dtype.kind == "O" or plain.tolist() != self.labels.tolist():
-                raise TypeError("labels of such Python types cannot be saved; make them strings")
-            arrays["labels"] = plain
+        if self.groups is not None and self.groups.dtype.hasobject:  # NumPy's StringDType has
+            plain = np.asarray(self.groups.tolist())
+            if plain.dtype.kind == "O" or plain.tolist() != self.groups.tolist():
+                raise TypeError("groups of such Python types cannot be saved; make them strings")
+            arrays["groups"] = plain
         options = self.template.get_params()
         options.pop("random_state")
         meta = {
-            "candidates": self.candidates,
+            "n_components_tried": self.n_components_tried,
             "criterion": self.criterion,
             "dtype": self.dtype.name,
             "options": options,
@@ -449,22 +451,22 @@ class BatchResult:
         ValueError
             Another kind of file, a newer format, or one that is damaged.
         """
-        from ._files import load_arrays
+        from ._files import load_object
 
-        meta, arrays = load_arrays(path, "fusedgmm.BatchResult", FORMAT)
-        try:
-            template = GaussianMixture(**meta["options"])
-            template._options()
-            result = cls(
-                **{"labels": None, **arrays},
-                candidates=as_candidates(meta["candidates"]),
-                criterion=meta["criterion"],
-                dtype=np.dtype(meta["dtype"]),
-                template=template,
-            )
-            result._check()
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not a whole BatchResult: {error}") from error
+        return load_object(path, "fusedgmm.BatchResult", FORMAT, cls._from_file)
+
+    @classmethod
+    def _from_file(cls, meta: dict[str, Any], arrays: dict[str, Any]) -> Self:
+        template = GaussianMixture(**meta["options"])
+        template._options()
+        result = cls(
+            **{"groups": None, **arrays},
+            n_components_tried=as_candidates(meta["n_components_tried"]),
+            criterion=meta["criterion"],
+            dtype=np.dtype(meta["dtype"]),
+            template=template,
+        )
+        result._check()
         return result
 
     def _check(self) -> None:
@@ -473,17 +475,19 @@ class BatchResult:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"rows of {self.dtype}")
         P, d = len(self), self.means.shape[-1]
-        empty = empty_arrays(self.covariance_type, P, max(self.candidates), d, len(self.candidates))
+        empty = empty_arrays(
+            self.covariance_type, P, max(self.n_components_tried), d, len(self.n_components_tried)
+        )
         for name, (shape, fill) in empty.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != fill.dtype:
                 raise ValueError(
                     f"{name} is {array.dtype} of shape {array.shape}, not {fill.dtype} of {shape}"
                 )
-        if self.labels is not None and self.labels.shape != (P,):
-            raise ValueError(f"labels have shape {self.labels.shape}, not {(P,)}")
+        if self.groups is not None and self.groups.shape != (P,):
+            raise ValueError(f"groups have shape {self.groups.shape}, not {(P,)}")
         if P and not 0 <= self.n_components.min() <= self.n_components.max() <= max(
-            self.candidates
+            self.n_components_tried
         ):
             raise ValueError("n_components has numbers that were not tried")
         if P and not 0 <= self.status.min() <= self.status.max() <= max(BatchStatus):

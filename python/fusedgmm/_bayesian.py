@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike
 from . import _core
 from ._base import BaseMixture, Estimate, Progress
 from ._covariance import Layout, layout_of, moments_layout
+from ._em import best_of
 from ._estimator import as_seed
+from ._statistics import SufficientStatistics, of_pass
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_option, as_parameter, as_positive, check_weight_sum
-from ._variational import ConcentrationType, Posterior, Prior, Sums, recentre
+from ._validation import as_integer, as_option, as_parameter, as_positive, check_weight_sum
+from ._variational import ConcentrationType, Posterior, Prior, Sums
 
 
 class BayesianGaussianMixture(BaseMixture):
@@ -219,22 +221,25 @@ class BayesianGaussianMixture(BaseMixture):
         scatter = covariances * (total if layout.shared else layout.per_component(nk))
         return Posterior.update(prior, Sums(nk, means, scatter), self.covariance_type, 0.0)
 
-    def _iterate(
-        self,
-        X: Reals,
-        weight: Floats | None,
-        prior: Prior,
-        posterior: Posterior,
-        before: float,
-        n_threads: int,
-        init: int,
-        progress: Progress | None,
-    ) -> tuple[Posterior, list[float], bool]:
-        """Make passes from a posterior until the lower bound moves by less than `tol`."""
-        bounds, converged = list[float](), False
-        while not converged and len(bounds) < self.max_iter:
-            weights, means, factors, scale = posterior.density()
-            statistics = _core.accumulate(
+    def _estimate(
+        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+    ) -> Estimate:
+        if weight is not None:
+            check_weight_sum(weight)  # beside the prior, weights are numbers of rows
+        prior = self._prior(X, weight, n_threads)
+        seed = as_seed(self.random_state)
+        resume = self._resumes(X.shape[1])
+
+        def start(init: int) -> tuple[Posterior, float]:
+            if resume:
+                # scikit-learn's tied models have it as an array of one
+                return self._posterior(), np.asarray(self.lower_bound_).item()
+            start_seed = _core.start_seed(seed, init=init)
+            return self._start(X, weight, prior, start_seed, n_threads), -math.inf
+
+        def step(posterior: Posterior) -> tuple[Posterior, float]:
+            weights, means, factors, _ = posterior.density()
+            sums = _core.accumulate(
                 X,
                 sample_weight=weight,
                 covariance_type=self.covariance_type,
@@ -244,41 +249,21 @@ class BayesianGaussianMixture(BaseMixture):
                 precisions_cholesky=factors,
                 n_threads=n_threads,
             )
-            sums = recentre(statistics, self.covariance_type)
-            entropy = statistics["log_likelihood"] - posterior.expected_log_density(sums, weights)
-            posterior = Posterior.update(prior, sums, self.covariance_type, float(self.reg_covar))
-            bounds.append(posterior.lower_bound(entropy))
-            change = bounds[-1] - before
-            before = bounds[-1]
-            converged = abs(change) < self.tol
-            if progress is not None:
-                progress(init, len(bounds), before, change)
-        return posterior, bounds, converged
+            statistics = of_pass(sums, self.covariance_type)
+            about = _about_means(statistics)
+            entropy = statistics.log_likelihood - posterior.expected_log_density(about, weights)
+            posterior = Posterior.update(prior, about, self.covariance_type, float(self.reg_covar))
+            return posterior, posterior.lower_bound(entropy)
 
-    def _estimate(
-        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
-    ) -> Estimate:
-        if weight is not None:
-            check_weight_sum(weight)  # beside the prior, weights are numbers of rows
-        prior = self._prior(X, weight, n_threads)
-        seed = as_seed(self.random_state)
-        kept: tuple[Posterior, list[float], bool] | None = None
-        resume = self._resumes(X.shape[1])
-        for init in range(1 if resume else int(self.n_init)):
-            if progress is not None:
-                progress(init, 0, -math.inf, math.inf)
-            if resume:
-                # scikit-learn's tied models have it as an array of one
-                posterior, before = self._posterior(), np.asarray(self.lower_bound_).item()
-            else:
-                start_seed = _core.start_seed(seed, init=init)
-                posterior = self._start(X, weight, prior, start_seed, n_threads)
-                before = -math.inf
-            trial = self._iterate(X, weight, prior, posterior, before, n_threads, init, progress)
-            if kept is None or (trial[1] and trial[1][-1] > kept[1][-1]):
-                kept = trial
-        assert kept is not None  # n_init is at least 1
-        posterior, bounds, converged = kept
+        run = best_of(
+            1 if resume else as_integer(self.n_init, "n_init", 1),
+            start,
+            step,
+            tol=float(self.tol),
+            max_iter=int(self.max_iter),
+            report=progress,
+        )
+        posterior, bounds = run.state, run.lower_bounds
         if not np.isfinite(bounds).all():
             raise ValueError(
                 "the fit gave lower bounds that are not finite; scale the data or the weights"
@@ -292,7 +277,7 @@ class BayesianGaussianMixture(BaseMixture):
                 posterior.precisions_cholesky,
             ),
             bounds,
-            converged,
+            run.converged,
             {
                 "weight_concentration_": posterior.concentration,
                 "mean_precision_": posterior.mean_precision,
@@ -327,24 +312,28 @@ def _as_prior_covariance(
     return array.reshape(shape)
 
 
+def _about_means(statistics: SufficientStatistics) -> Sums:
+    return Sums(statistics.nk, *statistics.about_means())
+
+
 def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> Sums:
     """Return the rows' sums as one component."""
     d = X.shape[1]
     # A density so wide that no row is beyond its reach: only the sums are wanted.
     narrow = float(np.finfo(X.dtype).max ** -0.5 / d)
     unit = layout.identity(d)[None] * narrow
-    about = np.array(X[:1], dtype=np.float64)
+    shift = np.array(X[:1], dtype=np.float64)
     statistics = _core.accumulate(
         X,
         sample_weight=weight,
         covariance_type=layout.name,
         weights=np.ones(1),
-        means=about,
+        means=shift,
         covariances=np.ones_like(unit),
         precisions_cholesky=unit,
         n_threads=n_threads,
     )
-    sums = recentre(statistics, layout.name)
+    sums = _about_means(of_pass(statistics, layout.name))
     if not (np.isfinite(sums.means).all() and np.isfinite(sums.scatter).all()):
         raise ValueError("the sums are not finite: scale the rows or their weights")
     return sums

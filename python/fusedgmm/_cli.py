@@ -369,10 +369,14 @@ def fit_command(args: argparse.Namespace) -> None:
         write_whole(args.labels, lambda p: _write_labels(p, labels, probability.max(axis=1)))
         print(f"labels  -> {args.labels}")
     if args.plot:
+        from matplotlib.figure import Figure
+
         from fusedgmm.plots import plot_mixture
 
+        figure = Figure(figsize=(7, 5), layout="constrained")
         # a dollar in a name is no mathematics
-        figure = plot_mixture(X, model, columns=[name.replace("$", r"\$") for name in names])
+        columns = [name.replace("$", r"\$") for name in names]
+        plot_mixture(model, X, ax=figure.add_subplot(), columns=columns)
         write_whole(args.plot, lambda path: figure.savefig(path, dpi=150))
         print(f"figure  -> {args.plot}")
 
@@ -400,7 +404,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--covariance", choices=COVARIANCE_TYPES, default="full")
     fit.add_argument("--columns", help="names or numbers (from 0), separated by commas")
     fit.add_argument("--init", default="kmeans", choices=INIT_PARAMS)
-    fit.add_argument("--n-init", type=count, default=1, help="starts; the best is kept")
+    fit.add_argument(
+        "--n-init",
+        type=lambda text: text if text == "auto" else count(text),
+        default="auto",
+        help="starts; the best is kept; auto (the default): several where they are quick",
+    )
     fit.add_argument("--seed", type=_at_least(0, int), default=0, help="default 0")
     fit.add_argument("--dtype", choices=["float32", "float64"])
     fit.add_argument("--max-iter", type=count, default=100)

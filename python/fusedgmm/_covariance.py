@@ -9,14 +9,25 @@ sums of responsibilities g; vectors such as step and away are (K, d)."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._typing import CovarianceType, Floats
+from ._typing import CovarianceType, Floats, Labels
 from ._validation import as_option
+
+
+@lru_cache(maxsize=8)
+def _lower_triangle(d: int) -> tuple[Labels, Labels, Labels]:
+    """Return rows and columns of a lower triangle, row by row; and for each place of a symmetric
+    matrix, (d, d), where its value is in the triangle."""
+    rows, columns = np.tril_indices(d)
+    places = np.empty((d, d), dtype=np.int64)
+    places[rows, columns] = places[columns, rows] = np.arange(len(rows))
+    return rows, columns, places
 
 
 def _transposed(matrices: Floats) -> Floats:
@@ -114,7 +125,9 @@ class Layout(ABC):
     def variances(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
         """Return the variances of each component, (K, d)."""
         array = self.diagonals(np.asarray(covariances, dtype=np.float64))
-        return np.broadcast_to(array if self._axes else array[:, None], (n_components, n_features))
+        array = array if self._axes else array[:, None]
+        shape = (n_components, n_features)
+        return array if array.shape == shape else np.broadcast_to(array, shape)
 
     def identity(self, n_features: int) -> Floats:
         """Return the covariance of one component of independent features of variance 1."""
@@ -198,25 +211,21 @@ class _Matrices(Layout):
 
     def log_determinants(self, factors: Floats, n_components: int, n_features: int) -> Floats:
         each = np.log(self.diagonals(factors)).sum(axis=-1)
-        return np.asarray(np.broadcast_to(each, n_components))
+        return np.full(n_components, each) if self.shared else np.asarray(each)
 
     def matrices(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
         shape = (n_components, n_features, n_features)
         return np.broadcast_to(np.asarray(covariances, dtype=np.float64), shape).copy()
 
     def second_moments(self, vectors: Floats) -> Floats:
-        rows, columns = np.tril_indices(vectors.shape[-1])
+        rows, columns, _ = _lower_triangle(vectors.shape[-1])
         return vectors[..., rows] * vectors[..., columns]
 
     def unpacked(self, moments: Floats, n_features: int) -> Floats:
-        rows, columns = np.tril_indices(n_features)
-        matrices = np.empty((*moments.shape[:-1], n_features, n_features))
-        matrices[..., rows, columns] = moments
-        matrices[..., columns, rows] = moments
-        return matrices
+        return moments.take(_lower_triangle(n_features)[2], axis=-1)
 
     def packed(self, moments: Floats) -> Floats:
-        rows, columns = np.tril_indices(moments.shape[-1])
+        rows, columns, _ = _lower_triangle(moments.shape[-1])
         return np.ascontiguousarray(moments[..., rows, columns])
 
     def squared_distances(

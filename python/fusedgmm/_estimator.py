@@ -23,7 +23,7 @@ class NotFittedError(ValueError, AttributeError):
     """A fitted model is needed. scikit-learn's own stands in for it once it is loaded."""
 
 
-def current(kind: type) -> type:
+def sklearn_counterpart(kind: type) -> type:
     """Return scikit-learn's class of that name where it is loaded, for those who catch it."""
     theirs = sys.modules.get("sklearn.exceptions")
     return kind if theirs is None else getattr(theirs, kind.__name__)
@@ -155,7 +155,7 @@ def _subclasses(cls: type) -> set[type]:
 def check_fitted(estimator: Estimator) -> None:
     """Raise NotFittedError unless the model has parameters."""
     if not hasattr(estimator, "precisions_cholesky_"):
-        raise current(NotFittedError)(
+        raise sklearn_counterpart(NotFittedError)(
             f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with "
             "appropriate arguments before using this estimator."
         )

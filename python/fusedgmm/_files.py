@@ -13,11 +13,13 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 # What reading an archive or an array raises where bytes are not what they should be.
 DAMAGE = (
@@ -100,11 +102,11 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]
     return array
 
 
-def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
+def _read(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the arrays of a saved file; ValueError for any other."""
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading it might never end
-        raise ValueError(f"{path}: not a whole file of {kind}: it is a device or a pipe")
+        raise ValueError(f"{path}: not a whole file of {what}: it is a device or a pipe")
     with open(path, "rb") as file:
         try:
             size = os.fstat(file.fileno()).st_size
@@ -116,16 +118,42 @@ def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, An
                     info.filename.removesuffix(".npy"): _read_array(archive, info) for info in infos
                 }
             header = json.loads(str(arrays.pop("header")))
-            found, written, meta = header["kind"], header["format"], header["meta"]
-            if not isinstance(meta, dict):
+            header = {name: header[name] for name in ("kind", "format", "meta")}
+            if not isinstance(header["meta"], dict):
                 raise ValueError("its header is not one of ours")
         except (OSError, *DAMAGE) as error:
             # damage may send zipfile to a place before the beginning
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
-            raise ValueError(f"{path}: not a whole file of {kind}: {error}") from error
-    if found != kind:
-        raise ValueError(f"{path}: holds {found}, not {kind}")
-    if written != version:
-        raise ValueError(f"{path}: has format {written}; this version reads {version}")
-    return meta, arrays
+            raise ValueError(f"{path}: not a whole file of {what}: {error}") from error
+    return header, arrays
+
+
+def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
+    header, arrays = _read(path, kind)
+    if header["kind"] != kind:
+        raise ValueError(f"{path}: holds {header['kind']}, not {kind}")
+    if header["format"] != version:
+        raise ValueError(f"{path}: has format {header['format']}; this version reads {version}")
+    return header["meta"], arrays
+
+
+def load_object(
+    path: str | Path,
+    kind: str,
+    version: int,
+    build: Callable[[dict[str, Any], dict[str, Any]], T],
+) -> T:
+    """Return build(meta, arrays); ValueError naming the file where these make no whole object."""
+    meta, arrays = load_arrays(path, kind, version)
+    try:
+        return build(meta, arrays)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        what = kind.removeprefix("fusedgmm.")
+        raise ValueError(f"{path}: not a whole {what}: {error}") from error
+
+
+def kind_of(path: str | Path) -> str:
+    """Return what a saved file holds, such as "fusedgmm.BatchResult"; ValueError for any other."""
+    return str(_read(path, "fusedgmm")[0]["kind"])

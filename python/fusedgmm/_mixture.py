@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Literal, NamedTuple, Self, cast
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,16 +13,16 @@ from . import _core
 from ._base import BaseMixture, Estimate, Parameters, Progress
 from ._covariance import layout_of
 from ._estimator import as_seed
-from ._parameters import Given, as_given
+from ._parameters import MixtureParameters, StartingValues, as_starting_values
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_integer, as_option
+from ._validation import as_option
 
 # Starts of a quick fit: the more components, the more ways to misplace one.
-MOST_STARTS = 11
-QUICK = 4_000_000
+MAX_STARTS = 11
+QUICK_WORK = 4_000_000  # N K d, or N K d^2
 
 
-class Degeneracy(NamedTuple):
+class Repair(NamedTuple):
     """What ``degenerate="repair"`` did to a component."""
 
     iteration: int  # 0: in the start
@@ -55,8 +55,10 @@ class GaussianMixture(BaseMixture):
         Added to every variance (the diagonal of every covariance), in squared units of the data.
     max_iter : int, default=100
         Most iterations of one start; 0 keeps the starting parameters.
-    n_init : int, default=1
-        Number of starts, see also `n_starts`; the one with the highest `lower_bound_` is kept.
+    n_init : int or "auto", default="auto"
+        Number of starts; the one with the highest `lower_bound_` is kept. "auto": 2 K - 1, at most
+        11, where they are quick (N K d is at most 4 million, for "full" and "tied" N K d^2), unless
+        `means_init` leaves no choice or `max_iter` is 0; otherwise 1.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         How to start: from the clusters of k-means; from centres spread by k-means++; from random
         responsibilities; from rows drawn at random as means.
@@ -79,15 +81,11 @@ class GaussianMixture(BaseMixture):
     verbose_interval : int, default=10
         Iterations between two printed lines.
     degenerate : {"raise", "repair"}, default="raise"
-        What to do about a component whose covariance collapses or that no row is left to. "raise":
-        ValueError for a singular covariance, a warning for weight zero. "repair": a component
-        narrower, in some direction, than a thousandth of the data's deviation there gets that much
-        added; one without rows starts again at the row that the mixture explains worst, up to three
-        times. `degeneracies_` records it, and a warning says so.
-    n_starts : int or None, default=None
-        Starts to make at least, where `n_init` is fewer; 1 leaves it to `n_init`. None: 2 K - 1, at
-        most 11, where they are quick (N K d is at most 4 million, for "full" and "tied" N K d^2)
-        and `means_init` leaves a choice.
+        What to do when a covariance becomes singular or a component loses all its rows. "raise":
+        ValueError for a singular covariance, a warning for an empty component. "repair": a
+        component narrower, in some direction, than a thousandth of the data's standard deviation
+        there gets that much added; an empty one starts again at the row that the mixture explains
+        worst, up to three times. `repairs_` records it, and a warning says so.
     n_threads : int or None, default=None
         Most threads to use, never more than the CPUs this process may run on. None: as many as
         OMP_NUM_THREADS, an active threadpoolctl limit, the CPU affinity and the container's CPU
@@ -116,7 +114,7 @@ class GaussianMixture(BaseMixture):
         The last of `lower_bounds_`; -inf when `max_iter` is 0.
     lower_bounds_ : list of float
         Mean log-likelihood per row (nats) that each iteration found, before its M-step.
-    degeneracies_ : list of Degeneracy
+    repairs_ : list of Repair
         What was repaired: tuples (iteration, component, row); see `degenerate`.
     n_features_in_ : int
         Number of columns of the data of the fit.
@@ -158,6 +156,8 @@ class GaussianMixture(BaseMixture):
     False
     """
 
+    repairs_: list[Repair]
+
     def __init__(
         self,
         n_components: int = 1,
@@ -166,7 +166,7 @@ class GaussianMixture(BaseMixture):
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
-        n_init: int = 1,
+        n_init: int | Literal["auto"] = "auto",
         init_params: InitParams = "kmeans",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
@@ -178,7 +178,6 @@ class GaussianMixture(BaseMixture):
         n_threads: int | None = None,
         covariances_init: ArrayLike | None = None,
         degenerate: Literal["raise", "repair"] = "raise",
-        n_starts: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -197,30 +196,18 @@ class GaussianMixture(BaseMixture):
         self.n_threads = n_threads
         self.covariances_init = covariances_init
         self.degenerate = degenerate
-        self.n_starts = n_starts
 
     @classmethod
-    def from_parameters(
-        cls,
-        weights: ArrayLike,
-        means: ArrayLike,
-        *,
-        covariances: ArrayLike | None = None,
-        precisions: ArrayLike | None = None,
-        covariance_type: CovarianceType = "full",
-        **options: Any,
-    ) -> Self:
+    def from_parameters(cls, parameters: MixtureParameters, **options: Any) -> Self:
         """Return a fitted model with known parameters, without data.
 
         Parameters
         ----------
-        weights : array-like of shape (n_components,)
-        means : array-like of shape (n_components, n_features)
-        covariances, precisions : array-like
-            Exactly one of them, in the shape of `covariances_`.
-        covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        parameters : MixtureParameters
+            From `SufficientStatistics.maximize`, from another model's `parameters`, or made by
+            `MixtureParameters.from_covariances` or `MixtureParameters.from_precisions`.
         **options
-            Other parameters of the constructor.
+            Parameters of the constructor but `n_components` and `covariance_type`.
 
         Returns
         -------
@@ -228,32 +215,34 @@ class GaussianMixture(BaseMixture):
 
         Raises
         ------
+        TypeError
+            `parameters` is something else.
         ValueError
-            Parameters that are no mixture's: which, and where.
+            An option is not what it should be.
 
         Examples
         --------
-        >>> from fusedgmm import GaussianMixture
-        >>> model = GaussianMixture.from_parameters(
-        ...     [0.3, 0.7], [[0.0], [5.0]], covariances=[1.0, 2.0], covariance_type="spherical"
+        >>> from fusedgmm import GaussianMixture, MixtureParameters
+        >>> parameters = MixtureParameters.from_covariances(
+        ...     [0.3, 0.7], [[0.0], [5.0]], [1.0, 2.0], "spherical"
         ... )
+        >>> model = GaussianMixture.from_parameters(parameters)
         >>> model.predict([[0.5], [4.0]]).tolist()
         [0, 1]
         """
-        if (covariances is None) == (precisions is None):
-            raise ValueError("from_parameters takes exactly one of covariances and precisions")
-        shape = np.shape(means)
-        if len(shape) != 2 or 0 in shape:
-            raise ValueError(f"means must have shape (n_components, n_features), got {shape}")
-        model = cls(shape[0], covariance_type=covariance_type, **options)
+        if not isinstance(parameters, MixtureParameters):
+            raise TypeError(
+                f"expected MixtureParameters, got a {type(parameters).__name__}; "
+                "MixtureParameters.from_covariances and .from_precisions make them from arrays"
+            )
+        p = parameters
+        model = cls(p.n_components, covariance_type=p.covariance_type, **options)
         model._options()
-        given = as_given(
-            weights, means, precisions, covariance_type, *shape, covariances=covariances
-        )
-        model._assign(cast(Parameters, given), np.float64)
-        model.n_features_in_ = shape[1]
+        model._assign((p.weights, p.means, p.covariances, p.precisions_cholesky), np.float64)
+        model.n_features_in_ = p.n_features
         model.converged_, model.n_iter_ = True, 0
         model.lower_bound_, model.lower_bounds_ = -math.inf, []
+        model.repairs_ = []
         return model
 
     def aic(self, X: ArrayLike) -> float:
@@ -291,16 +280,15 @@ class GaussianMixture(BaseMixture):
         covariances = layout_of(self.covariance_type).n_parameters(n_components, n_features)
         return covariances + int(n_features) * int(n_components) + int(n_components) - 1
 
-    def _given(self, n_features: int) -> Given:
+    def _starting_values(self, n_features: int) -> StartingValues:
         """Return the starting values that the user gave, checked; None where he gave none."""
-        return as_given(
+        return as_starting_values(
             self.weights_init,
             self.means_init,
             self.precisions_init,
+            self.covariances_init,
             self.covariance_type,
-            self.n_components,
-            n_features,
-            covariances=self.covariances_init,
+            (self.n_components, n_features),
         )
 
     def _resumed(self, n_features: int) -> Parameters:
@@ -317,26 +305,30 @@ class GaussianMixture(BaseMixture):
     def _options(self) -> None:
         super()._options()
         as_option(self.degenerate, "degenerate", ("raise", "repair"))
-        if self.n_starts is not None:
-            as_integer(self.n_starts, "n_starts", 1)
+
+    def _check_n_init(self) -> None:
+        if isinstance(self.n_init, str) and self.n_init == "auto":
+            return
+        if isinstance(self.n_init, str):
+            raise ValueError(f'n_init must be "auto" or an int >= 1, got {self.n_init!r}')
+        super()._check_n_init()
 
     def _count_starts(self, n_rows: int, n_features: int) -> int:
         """Return how many starts a fit of so many rows and features makes."""
-        starts = self.n_starts
+        if self.n_init != "auto":
+            return int(self.n_init)
         if self.max_iter == 0 or self.means_init is not None:
-            starts = 1
-        elif starts is None:
-            K = int(self.n_components)  # a NumPy int of few bits would overflow
-            matrices = layout_of(self.covariance_type).has_matrices
-            work = n_rows * K * n_features * (n_features if matrices else 1)
-            starts = min(2 * K - 1, MOST_STARTS) if work <= QUICK else 1
-        return max(int(self.n_init), int(starts))
+            return 1
+        K = int(self.n_components)  # a NumPy int of few bits would overflow
+        matrices = layout_of(self.covariance_type).has_matrices
+        work = n_rows * K * n_features * (n_features if matrices else 1)
+        return min(2 * K - 1, MAX_STARTS) if work <= QUICK_WORK else 1
 
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
         resume = self._resumes(X.shape[1])
-        parameters, bounds, converged, repairs = _core.fit(
+        parameters, bounds, converged, found = _core.fit(
             X,
             sample_weight=weight,
             covariance_type=self.covariance_type,
@@ -344,7 +336,7 @@ class GaussianMixture(BaseMixture):
             init_params=self.init_params,
             n_init=1 if resume else self._count_starts(*X.shape),
             seed=as_seed(self.random_state),
-            given=self._resumed(X.shape[1]) if resume else self._given(X.shape[1]),
+            given=self._resumed(X.shape[1]) if resume else self._starting_values(X.shape[1]),
             tol=float(self.tol),
             reg_covar=float(self.reg_covar),
             max_iter=int(self.max_iter),
@@ -353,12 +345,12 @@ class GaussianMixture(BaseMixture):
             report=progress,
             repair=self.degenerate == "repair",
         )
-        degeneracies = [Degeneracy(*repair) for repair in repairs]
-        if degeneracies:
-            listed = "; ".join(map(str, degeneracies[:3])) + ("; ..." if len(repairs) > 3 else "")
+        repairs = [Repair(*repair) for repair in found]
+        if repairs:
+            listed = "; ".join(map(str, repairs[:3])) + ("; ..." if len(repairs) > 3 else "")
             warnings.warn(
                 f"degenerate components were repaired: {listed}; all {len(repairs)} repair(s) are "
-                "in degeneracies_",
+                "in repairs_",
                 stacklevel=4,
             )
-        return Estimate(parameters, bounds, converged, {"degeneracies_": degeneracies})
+        return Estimate(parameters, bounds, converged, {"repairs_": repairs})

@@ -23,7 +23,7 @@ class Arranged:
 
     core: _core.Problems
     n_features: int
-    labels: NDArray[np.generic] | None  # of the groups, one per problem
+    groups: NDArray[np.generic] | None  # the label of each problem's group
     restore: _Restore  # from one answer per row
 
 
@@ -32,9 +32,9 @@ def arrange(
     offsets: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     sample_weight: object = None,
-    labels: NDArray[np.generic] | None = None,
+    groups_wanted: NDArray[np.generic] | None = None,
 ) -> Arranged:
-    """Find the problems in `X`; `labels`, where given, are the groups' in the order wanted.
+    """Find the problems in `X`; `groups_wanted`, where given, are their labels in that order.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def arrange(
         cuts = _as_offsets(offsets, len(rows))
         return _arranged(rows, cuts, weight, rows.shape[1], lambda answer: answer)
     if groups is not None and offsets is None:
-        return _from_groups(rows, groups, weight, labels)
+        return _from_groups(rows, groups, weight, groups_wanted)
     raise ValueError(
         f"X of shape {rows.shape} is cut into problems by exactly one of offsets and groups; "
         "for problems of one feature that are the rows of X pass X[:, :, None]"
@@ -72,7 +72,7 @@ def _arranged(
     weight: Floats | list[Floats] | None,
     n_features: int,
     restore: _Restore,
-    labels: NDArray[np.generic] | None = None,
+    groups: NDArray[np.generic] | None = None,
 ) -> Arranged:
     if n_features < 1:
         raise ValueError("X has problems of 0 features, while a minimum of 1 is required")
@@ -90,7 +90,7 @@ def _arranged(
         dtype=dtype,
         n_features=n_features,
     )
-    return Arranged(core, n_features, labels, restore)
+    return Arranged(core, n_features, groups, restore)
 
 
 def _as_weight(

@@ -1,9 +1,13 @@
-"""Sufficient statistics: the one thing every fit accumulates, merges and maximizes."""
+"""Sufficient statistics: what every fit accumulates, merges and maximizes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Self
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from numbers import Real
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,43 +15,70 @@ from numpy.typing import ArrayLike
 from . import _core, _threads
 from ._covariance import layout_of
 from ._parameters import MixtureParameters
-from ._typing import CovarianceType, Floats, Sums
-from ._validation import as_data, as_nonnegative, as_sample_weight, check_finite
+from ._typing import CovarianceType, Floats, PassSums, Sums
+from ._validation import (
+    as_data,
+    as_finite,
+    as_integer,
+    as_nonnegative,
+    as_sample_weight,
+    check_finite,
+    check_shape,
+)
+
+_KIND, _FORMAT = "fusedgmm.SufficientStatistics", 1  # of saved statistics
+_ARRAYS = ("nk", "_shift", "_sx", "_sxx")
 
 
-def _check_sums(sums: ArrayLike) -> None:
-    if not np.isfinite(sums).all():
-        raise ValueError("the sums are not finite: scale the rows, their weights or the parameters")
+def _are_finite(arrays: Iterable[Floats]) -> bool:
+    """Whether all entries are; a sum, which is quick, is hardly ever infinite by itself."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(
+            math.isfinite(np.add.reduce(array, axis=None)) or np.isfinite(array).all()
+            for array in arrays
+        )
+
+
+def _not_finite() -> ValueError:
+    return ValueError("the sums are not finite: scale the rows, their weights or the parameters")
 
 
 @dataclass(frozen=True, eq=False)
 class SufficientStatistics:
-    """What one pass over the rows leaves behind; `a + b` merges two passes.
+    """What one pass over the rows leaves behind.
 
-    Moments are kept about a shift near the means, so that data far from zero keeps its digits.
+    ``a + b`` and ``sum([a, b, c])`` merge passes over different rows; ``w * a`` lets the rows of
+    `a` count `w` times as much, so that old rows can be forgotten. Moments are kept about a shift
+    near the means, so that data far from zero keep their digits.
 
     Attributes
     ----------
     nk : array of shape (n_components,)
         Sum of the responsibilities g, weighted by the sample weights.
     sx : array of shape (n_components, n_features)
-        Sum of g x.
+        Sum of g x, about zero.
     sxx : array
-        Sum of g x x^T: (n_components, n_features, n_features) for "full"; (n_features,
+        Sum of g x x^T, about zero: (n_components, n_features, n_features) for "full"; (n_features,
         n_features), over all components, for "tied"; (n_components, n_features) for "diag";
         (n_components,), of g |x|^2, for "spherical".
-    log_likelihood, weight_sum : float
+    log_likelihood : float
+        Of all rows together, in nats, weighted by the sample weights.
+    weight_sum : float
+        Sum of the sample weights, or the number of rows.
     n_samples : int
-    covariance_type : str
+        Number of rows.
+    covariance_type : {"full", "tied", "diag", "spherical"}
 
     Examples
     --------
     >>> import numpy as np
     >>> from fusedgmm import MixtureParameters, accumulate
-    >>> params = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
-    >>> stats = accumulate(np.array([[1.0], [2.0]]), params)
-    >>> stats.nk.tolist(), stats.sx.tolist(), stats.sxx.tolist()
+    >>> parameters = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
+    >>> statistics = accumulate(np.array([[1.0], [2.0]]), parameters)
+    >>> statistics.nk.tolist(), statistics.sx.tolist(), statistics.sxx.tolist()
     ([2.0], [[3.0]], [5.0])
+    >>> (0.5 * statistics + statistics).nk.tolist()
+    [3.0]
     """
 
     covariance_type: CovarianceType
@@ -60,13 +91,20 @@ class SufficientStatistics:
     n_samples: int
 
     def __post_init__(self) -> None:
-        for name in ("nk", "_shift", "_sx", "_sxx"):
+        for name in _ARRAYS:
             array = np.array(getattr(self, name), dtype=np.float64, order="C")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-            _check_sums(array)
-        _check_sums(self.log_likelihood)
-        _check_sums(self.weight_sum)
+        numbers = math.isfinite(self.log_likelihood) and math.isfinite(self.weight_sum)
+        if not (numbers and _are_finite((self.nk, self._shift, self._sx, self._sxx))):
+            raise _not_finite()
+        if self._sx.ndim != 2 or 0 in self._sx.shape:
+            raise ValueError(f"sx must be 2-D and not empty, got shape {self._sx.shape}")
+        K, d = self._sx.shape
+        moments = layout_of(self.covariance_type).moment_shape(K, d)
+        shapes = ((K,), (K, d), (K, d), moments)
+        for name, shape in zip(_ARRAYS, shapes, strict=True):
+            check_shape(getattr(self, name), shape, name)
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # through the constructor, so that unpickled arrays are read-only again
@@ -89,8 +127,8 @@ class SufficientStatistics:
     def _about_zero(self) -> Sums:
         zero = np.zeros_like(self._shift)
         sums = _core.move_statistics(self._sums(), covariance_type=self.covariance_type, shift=zero)
-        _check_sums(sums["sx"])
-        _check_sums(sums["sxx"])
+        if not _are_finite((sums["sx"], sums["sxx"])):
+            raise _not_finite()
         return sums
 
     def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
@@ -120,13 +158,113 @@ class SufficientStatistics:
             self.n_samples + other.n_samples,
         )
 
+    def __radd__(self, other: object) -> Self:
+        # sum([a, b, ...]) begins with 0
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    __array_ufunc__ = None  # NumPy's numbers leave w * statistics to __rmul__
+
+    def __mul__(self, weight: float) -> Self:
+        if isinstance(weight, (bool, np.bool_)) or not isinstance(weight, Real):
+            return NotImplemented
+        weight = as_nonnegative(weight, "the weight of statistics")
+        with np.errstate(over="ignore"):  # the constructor judges the sums
+            return replace(
+                self,
+                nk=weight * self.nk,
+                _sx=weight * self._sx,
+                _sxx=weight * self._sxx,
+                log_likelihood=weight * self.log_likelihood,
+                weight_sum=weight * self.weight_sum,
+            )
+
+    __rmul__ = __mul__
+
+    def about_means(self) -> tuple[Floats, Floats]:
+        """Return each component's mean, (K, d), and the scatter about it, in the shape of
+        covariances (tied: of all components together; spherical: per feature)."""
+        nk, sx = self.nk, self._sx
+        step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=nk[:, None] > 0)
+        layout = layout_of(self.covariance_type)
+        scatter = layout.scatter(layout.unpacked(self._sxx, sx.shape[1]), nk, sx, step)
+        return self._shift + step, scatter
+
+    def save(self, path: str | Path) -> None:
+        """Write the statistics to one .npz file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            A name that ends in .npz.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from fusedgmm import MixtureParameters, SufficientStatistics, accumulate
+        >>> parameters = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
+        >>> with TemporaryDirectory() as folder:
+        ...     for i, X in enumerate(([[1.0], [2.0]], [[4.0]])):
+        ...         accumulate(X, parameters).save(Path(folder) / f"part{i}.npz")
+        ...     parts = [SufficientStatistics.load(path) for path in Path(folder).glob("*.npz")]
+        >>> sum(parts).sx.tolist()
+        [[7.0]]
+        """
+        from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
+
+        meta = {
+            "covariance_type": self.covariance_type,
+            "log_likelihood": float(self.log_likelihood),
+            "weight_sum": float(self.weight_sum),
+            "n_samples": int(self.n_samples),
+        }
+        arrays = {name.removeprefix("_"): getattr(self, name) for name in _ARRAYS}
+        save_arrays(path, _KIND, _FORMAT, meta, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Never runs code from the file.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+
+        Returns
+        -------
+        SufficientStatistics
+
+        Raises
+        ------
+        ValueError
+            Another kind of file, a newer format, or one that is damaged.
+        """
+        from ._files import load_object
+
+        return load_object(path, _KIND, _FORMAT, cls._from_file)
+
+    @classmethod
+    def _from_file(cls, meta: dict[str, Any], arrays: dict[str, Any]) -> Self:
+        names = {name.removeprefix("_"): name for name in _ARRAYS}
+        for name, array in arrays.items():
+            if array.dtype != np.float64:
+                raise ValueError(f"{name} is {array.dtype}, not float64")
+        if (arrays["nk"] < 0.0).any():
+            raise ValueError("nk has a negative entry")
+        return cls(
+            covariance_type=meta["covariance_type"],
+            log_likelihood=as_finite(meta["log_likelihood"], "log_likelihood"),
+            weight_sum=as_nonnegative(meta["weight_sum"], "weight_sum"),
+            n_samples=as_integer(meta["n_samples"], "n_samples", 0),
+            **{names[name]: array for name, array in arrays.items()},
+        )
+
     def maximize(self, reg_covar: float = 1e-6) -> MixtureParameters:
-        """Return the parameters that maximize the expected likelihood of these statistics.
+        """Return the parameters that maximize the expected likelihood: the M step.
 
         Parameters
         ----------
         reg_covar : float, default=1e-6
-            Added to every variance.
+            Added to every variance, in squared units of the data.
 
         Returns
         -------
@@ -136,6 +274,18 @@ class SufficientStatistics:
         ------
         ValueError
             A covariance is singular, or `reg_covar` is negative.
+
+        Notes
+        -----
+        Bishop (2006), "Pattern Recognition and Machine Learning", equations 9.24 to 9.26.
+
+        Examples
+        --------
+        >>> from fusedgmm import MixtureParameters, accumulate
+        >>> start = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
+        >>> parameters = accumulate([[1.0], [3.0]], start).maximize(reg_covar=0)
+        >>> parameters.means.tolist(), parameters.covariances.tolist()
+        ([[2.0]], [1.0])
         """
         return MixtureParameters(
             *_core.maximize(
@@ -152,20 +302,29 @@ class SufficientStatistics:
         )
 
 
+class _Model(Protocol):
+    @property
+    def parameters(self) -> MixtureParameters: ...
+
+
 def accumulate(
     X: ArrayLike,
-    params: MixtureParameters,
+    parameters_or_model: MixtureParameters | _Model,
     sample_weight: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> SufficientStatistics:
-    """Make one fused pass over the rows of `X` at the given parameters.
+    """Make one fused pass over the rows of `X` at the given parameters: the E step.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-    params : MixtureParameters
-    sample_weight : array-like of shape (n_samples,) or None
-    n_threads : int or None
+    parameters_or_model : MixtureParameters, or a fitted model
+        Of a model, its `parameters`; of a Bayesian mixture these are expected ones, and the
+        responsibilities are those of a plain mixture with them.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        Finite and not negative, not all zero. None: every row counts once.
+    n_threads : int or None, default=None
+        Maximum number of threads, see `GaussianMixture`.
 
     Returns
     -------
@@ -174,44 +333,57 @@ def accumulate(
     Raises
     ------
     TypeError, ValueError
-        `X`, `params`, `sample_weight` or `n_threads` is not what it should be.
+        `X`, `parameters_or_model`, `sample_weight` or `n_threads` is not what it should be.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from fusedgmm import MixtureParameters, accumulate
+    >>> from fusedgmm import GaussianMixture, MixtureParameters, accumulate
     >>> X = np.array([[0.0], [1.0], [8.0], [9.0]])
-    >>> params = MixtureParameters.from_covariances(
+    >>> parameters = MixtureParameters.from_covariances(
     ...     [0.5, 0.5], [[0.0], [9.0]], [[1.0], [1.0]], "diag"
     ... )
-    >>> whole = accumulate(X, params)
-    >>> parts = accumulate(X[:1], params) + accumulate(X[1:], params)
+    >>> whole = accumulate(X, parameters)
+    >>> parts = sum(accumulate(part, parameters) for part in (X[:1], X[1:]))
     >>> bool(np.allclose(parts.sx, whole.sx))
     True
-    >>> whole.maximize().means.round(6).tolist()
+    >>> model = GaussianMixture.from_parameters(whole.maximize())
+    >>> model.means_.round(6).tolist()
     [[0.5], [8.5]]
+    >>> accumulate(X, model).nk.round(6).tolist()
+    [2.0, 2.0]
     """
-    if not isinstance(params, MixtureParameters):
-        raise TypeError(f"params must be MixtureParameters, got a {type(params).__name__}")
-    X = as_data(X, n_features=params.n_features, estimator="MixtureParameters")
+    if isinstance(parameters_or_model, MixtureParameters):
+        parameters, estimator = parameters_or_model, "MixtureParameters"
+    else:
+        estimator = type(parameters_or_model).__name__
+        if not hasattr(type(parameters_or_model), "parameters"):
+            raise TypeError(f"expected MixtureParameters or a fitted model, got a {estimator}")
+        parameters = parameters_or_model.parameters
+    X = as_data(X, n_features=parameters.n_features, estimator=estimator)
     try:
         sums = _core.accumulate(
             X,
             sample_weight=as_sample_weight(sample_weight, len(X)),
-            covariance_type=params.covariance_type,
-            weights=params.weights,
-            means=params.means,
-            covariances=params.covariances,
-            precisions_cholesky=params.precisions_cholesky,
+            covariance_type=parameters.covariance_type,
+            weights=parameters.weights,
+            means=parameters.means,
+            covariances=parameters.covariances,
+            precisions_cholesky=parameters.precisions_cholesky,
             n_threads=_threads.for_pass(
-                n_threads, params.covariance_type, len(X), *params.means.shape
+                n_threads, parameters.covariance_type, len(X), *parameters.means.shape
             ),
         )
     except _core.NotFiniteError:
         check_finite(X)  # which names the row
         raise
+    return of_pass(sums, parameters.covariance_type)
+
+
+def of_pass(sums: PassSums, covariance_type: CovarianceType) -> SufficientStatistics:
+    """Return the core's sums as statistics."""
     return SufficientStatistics(
-        params.covariance_type,
+        covariance_type,
         sums["nk"],
         sums["shift"],
         sums["sx"],
@@ -220,33 +392,3 @@ def accumulate(
         sums["weight_sum"],
         sums["n_samples"],
     )
-
-
-def maximize(stats: SufficientStatistics, reg_covar: float = 1e-6) -> MixtureParameters:
-    """Return `stats.maximize(reg_covar)`: the M-step as a function.
-
-    Parameters
-    ----------
-    stats : SufficientStatistics
-    reg_covar : float, default=1e-6
-        Added to every variance.
-
-    Returns
-    -------
-    MixtureParameters
-
-    Raises
-    ------
-    ValueError
-        A covariance is singular, or `reg_covar` is negative.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fusedgmm import MixtureParameters, accumulate, maximize
-    >>> start = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
-    >>> params = maximize(accumulate(np.array([[1.0], [3.0]]), start), reg_covar=0)
-    >>> params.means.tolist(), params.covariances.tolist()
-    ([[2.0]], [1.0])
-    """
-    return stats.maximize(reg_covar)

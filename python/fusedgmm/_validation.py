@@ -65,6 +65,16 @@ def as_nonnegative(value: object, name: str) -> float:
     return number
 
 
+def as_finite(value: object, name: str) -> float:
+    """Return `value` as a finite float; anything else is a ValueError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    number = _as_float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
 def as_positive(value: object, name: str, above: float = 0.0) -> float:
     """Return `value` as a finite float greater than `above`; anything else is a ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
@@ -184,21 +194,21 @@ def check_range(X: Reals) -> None:
     """Raise ValueError where the squares of the data's differences leave their dtype's range; for a
     fit that has failed, whose own message would blame the components."""
     with np.errstate(over="ignore", invalid="ignore"):
-        spread = float((X.max(axis=0).astype(np.float64) - X.min(axis=0)).max())
-        square = np.float64(spread) ** 2
-        most, limits = square * X.size, np.finfo(X.dtype)
-    if not most < limits.max:
+        difference = float((X.max(axis=0).astype(np.float64) - X.min(axis=0)).max())
+        square = np.float64(difference) ** 2
+        total, limits = square * X.size, np.finfo(X.dtype)
+    if not total < limits.max:
         if not np.isfinite(X).all():
             return
         what = "are too large"
-    elif spread > 0.0 and square < 1e6 * limits.tiny:
+    elif difference > 0.0 and square < 1e6 * limits.tiny:
         what = "vanish"
     else:
         return
     wider = ", or convert them to float64" if X.dtype == np.float32 else ""
     raise ValueError(
-        f"the squares of the data's differences (up to {spread:.3g}) {what} in {X.dtype}: scale "
-        f"the data{wider}"
+        f"the squares of the data's differences (up to {difference:.3g}) {what} in {X.dtype}: "
+        f"scale the data{wider}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ._covariance import layout_of
-from ._typing import CovarianceType, Floats, PassSums
+from ._typing import CovarianceType, Floats
 
 ConcentrationType: TypeAlias = Literal["dirichlet_process", "dirichlet_distribution"]
 # Of a Dirichlet process the two parameters of each stick's beta; else of the Dirichlet.
@@ -179,14 +179,3 @@ class Posterior:
             log_norm = _log_gamma(self.concentration.sum()) - _lgamma(self.concentration).sum()
         bound = entropy - log_wishart.sum() - log_norm - 0.5 * d * np.log(self.mean_precision).sum()
         return float(bound)
-
-
-def recentre(statistics: PassSums, covariance_type: CovarianceType) -> Sums:
-    """Sums about each component's own mean, from a pass's sums about its shift."""
-    nk, shift = statistics["nk"], statistics["shift"]
-    sx, sxx = statistics["sx"], statistics["sxx"]
-    alive = nk > 0
-    step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=alive[:, None])
-    layout = layout_of(covariance_type)
-    scatter = layout.scatter(layout.unpacked(sxx, sx.shape[1]), nk, sx, step)
-    return Sums(nk, shift + step, scatter)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._covariance import layout_of
 from ._estimator import check_fitted
@@ -18,32 +18,66 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ._base import BaseMixture
     from ._batch_result import BatchResult
-    from ._mixture import GaussianMixture
 
 
-def _figure(width: float, height: float) -> Figure:
-    """Return an empty Figure, its sides in inches."""
+def _new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of pyplot's, its sides in inches."""
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install fusedgmm[plot]") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return pyplot.figure(figsize=(width, height), layout="constrained")
 
 
 def plot_mixture(
+    model: BaseMixture,
     X: ArrayLike,
-    model: GaussianMixture,
     *,
+    ax: Axes | None = None,
     columns: Sequence[str] | None = None,
     features: tuple[int, int] | None = None,
-) -> Figure:
-    """A matplotlib Figure of the rows X and the fitted model.
+) -> Axes:
+    """Draw the rows of `X` and a fitted mixture.
 
-    One feature: histogram and densities. Two: scatter and the ellipses at 1 and 2 standard
-    deviations. More: the same on the data's first two principal axes, or on the two columns
-    ``features=(i, j)``. ValueError for rows that the model would not take, or other numbers of
-    `columns`.
+    One feature: a histogram and densities. Two: a scatter plot, and ellipses at 1 and 2 standard
+    deviations. More: the same on the data's first two principal axes, or on two of the features.
+
+    Parameters
+    ----------
+    model : GaussianMixture or BayesianGaussianMixture
+        Fitted.
+    X : array-like of shape (n_samples, n_features)
+    ax : matplotlib.axes.Axes or None, default=None
+        Where to draw. None: in a new figure of matplotlib.pyplot.
+    columns : sequence of str or None, default=None
+        Names of the features. None: "feature 0" and so on.
+    features : (int, int) or None, default=None
+        The two features to draw, of several. None: principal axes.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Its figure is ``ax.figure``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    ValueError
+        The model is not fitted, or would not take the rows; another number of `columns`.
+
+    Examples
+    --------
+    >>> from fusedgmm import GaussianMixture
+    >>> from fusedgmm.datasets import load_faithful
+    >>> from fusedgmm.plots import plot_mixture
+    >>> X = load_faithful()
+    >>> model = GaussianMixture(2, random_state=0).fit(X)
+    >>> ax = plot_mixture(model, X, columns=["eruption (min)", "waiting (min)"])
+    >>> ax.get_xlabel()
+    'eruption (min)'
     """
     check_fitted(model)
     d = int(np.shape(model.means_)[1])
@@ -55,14 +89,14 @@ def plot_mixture(
     weights = np.asarray(model.weights_, dtype=np.float64)
     means = np.asarray(model.means_, dtype=np.float64)
     covariances = layout_of(model.covariance_type).matrices(model.covariances_, len(weights), d)
-    figure = _figure(7, 5)
-    axes = figure.add_subplot()
+    if ax is None:
+        ax = _new_figure(7, 5).add_subplot()
     if d == 1:
-        _densities(axes, rows[:, 0], weights, means[:, 0], covariances[:, 0, 0])
-        axes.set_xlabel(names[0])
-        axes.set_ylabel("density")
-        axes.legend(frameon=False)
-        return figure
+        _densities(ax, rows[:, 0], weights, means[:, 0], covariances[:, 0, 0])
+        ax.set_xlabel(names[0])
+        ax.set_ylabel("density")
+        ax.legend(frameon=False)
+        return ax
     labels = model.predict(X)  # with the names that it may have
     if features is not None:
         basis, origin = np.eye(d)[:, list(features)], np.zeros(d)
@@ -76,32 +110,35 @@ def plot_mixture(
         share = values[::-1][:2] / values.sum() if values.sum() > 0 else np.zeros(2)
         titles = [f"principal axis {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
     _ellipses(
-        axes,
+        ax,
         (rows - origin) @ basis,
         labels,
         (means - origin) @ basis,
         basis.T @ covariances @ basis,
     )
-    axes.set_xlabel(titles[0])
-    axes.set_ylabel(titles[1])
-    return figure
+    ax.set_xlabel(titles[0])
+    ax.set_ylabel(titles[1])
+    return ax
 
 
 def plot_batch(
-    X: Sequence[ArrayLike],
     result: BatchResult,
+    X: Sequence[ArrayLike],
     *,
+    axes: Sequence[Axes] | NDArray[np.object_] | None = None,
     names: Sequence[str] | None = None,
     unit: str = "value",
-) -> Figure:
+) -> NDArray[np.object_]:
     """Draw problems of one feature, each in a panel: histogram, components and their sum.
 
     Parameters
     ----------
+    result : BatchResult
+        A few problems: of many, choose some, as in ``plot_batch(result[:12], X[:12])``.
     X : sequence of array-likes of shape (n_i,) or (n_i, 1)
         The rows of every problem, as `fit_batch` took them.
-    result : BatchResult
-        A few problems: of many, choose some, as in ``plot_batch(X[:12], result[:12])``.
+    axes : array-like of matplotlib.axes.Axes or None, default=None
+        Where to draw, one for each problem. None: in a new figure of matplotlib.pyplot.
     names : sequence of str or None, default=None
         One per problem. None: the labels of the groups, or numbers.
     unit : str, default="value"
@@ -109,7 +146,7 @@ def plot_batch(
 
     Returns
     -------
-    matplotlib.figure.Figure
+    axes : array of matplotlib.axes.Axes of shape (n_problems,)
         A title says the number of components and, where several were tried, the criterion of each.
 
     Raises
@@ -117,22 +154,36 @@ def plot_batch(
     ImportError
         matplotlib is not installed.
     ValueError
-        Problems of several features, or another number of them than in `X` or `names`.
+        Problems of several features, or another number of them than in `X`, `names` or `axes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import fit_batch
+    >>> from fusedgmm.plots import plot_batch
+    >>> X = np.random.default_rng(0).normal(size=(4, 100, 1))
+    >>> axes = plot_batch(fit_batch(X, [1, 2], random_state=0), X, unit="cm")
+    >>> len(axes), axes[3].get_xlabel()
+    (4, 'cm')
     """
     if result.means.shape[2] != 1:
         raise ValueError(f"plot_batch draws one feature, the fits have {result.means.shape[2]}")
     if names is None:
-        labels = range(len(result)) if result.labels is None else result.labels
+        labels = range(len(result)) if result.groups is None else result.groups
         names = [str(label) for label in labels]
     if not len(X) == len(names) == len(result):
         raise ValueError(
             f"the result has {len(result)} problems, X has {len(X)}, names are {len(names)}"
         )
     columns = max(1, math.ceil(math.sqrt(len(result))))
-    lines = max(1, math.ceil(len(result) / columns))
-    figure = _figure(1 + 3.6 * columns, 0.4 + 2.8 * lines)
-    for i, (x, name) in enumerate(zip(X, names, strict=True)):
-        axes = figure.add_subplot(lines, columns, i + 1)
+    if axes is None:
+        lines = max(1, math.ceil(len(result) / columns))
+        figure = _new_figure(1 + 3.6 * columns, 0.4 + 2.8 * lines)
+        axes = [figure.add_subplot(lines, columns, i + 1) for i in range(len(result))]
+    panels = np.array(axes, dtype=object).reshape(-1)
+    if len(panels) != len(result):
+        raise ValueError(f"the result has {len(result)} problems, axes are {len(panels)}")
+    for i, (ax, x, name) in enumerate(zip(panels, X, names, strict=True)):
         K = int(result.n_components[i])
         values = np.asarray(x, dtype=np.float64).reshape(-1)
         values = values[np.isfinite(values)]
@@ -142,17 +193,17 @@ def plot_batch(
             variances = layout.variances(kept, K, 1)[:, 0]
             order = np.argsort(result.means[i, :K, 0])  # the same colours from left to right
             _densities(
-                axes,
+                ax,
                 values,
                 result.weights[i, order],
                 result.means[i, order, 0],
                 variances[order],
             )
-        axes.set_title(_title(result, i, name), fontsize="medium")
-        axes.set_xlabel(unit)
+        ax.set_title(_title(result, i, name), fontsize="medium")
+        ax.set_xlabel(unit)
         if i % columns == 0:
-            axes.set_ylabel("density")
-    return figure
+            ax.set_ylabel("density")
+    return panels
 
 
 def _title(result: BatchResult, i: int, name: str) -> str:
@@ -160,9 +211,9 @@ def _title(result: BatchResult, i: int, name: str) -> str:
     if K == 0:
         return f"{name}\n{result._reason(i)}"
     title = f"{name}: {K} component{'s' * (K > 1)}"
-    if len(result.candidates) == 1:
+    if len(result.n_components_tried) == 1:
         return title
-    tried = zip(result.candidates, result.criteria[i], strict=True)
+    tried = zip(result.n_components_tried, result.criteria[i], strict=True)
     return f"{title}\n{result.criterion.upper()} of " + ", ".join(f"{k}: {v:.1f}" for k, v in tried)
 
 

@@ -24,6 +24,19 @@ _substitutes: dict[str, type] = {}
 _replaced: list[tuple[ModuleType, str, type]] = []  # module, attribute, what was there
 
 
+class _IntNInit:
+    """The `n_init` of a model that scikit-learn fits: 1 in place of "auto", which it refuses."""
+
+    def __get__(self, model: object, kind: type) -> Any:
+        if model is None:
+            return self
+        n_init = vars(model)["n_init"]
+        return 1 if isinstance(n_init, str) and n_init == "auto" else n_init
+
+    def __set__(self, model: object, value: object) -> None:
+        vars(model)["n_init"] = value
+
+
 def _substitute(name: str) -> type:
     """Return the class that stands in for scikit-learn's of that name: ours, and a subclass of
     theirs, so that isinstance answers as before."""
@@ -55,6 +68,7 @@ def _substitute(name: str) -> type:
             for method, function in of_mixtures.items():
                 if method not in vars(cls):
                     setattr(cls, method, function)
+            cls.n_init = _IntNInit()  # type: ignore[attr-defined]
 
     substitute: Any = Meta(
         name,

@@ -1,0 +1,94 @@
+"""The loop of an EM fit in Python, whatever it fits: steps until they converge, the best of several
+starts, and the reports. `GaussianMixture` has its loop in C, in src/em.c."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+State = TypeVar("State")
+# init, iteration (0 when a start begins), lower bound, its change
+Report: TypeAlias = Callable[[int, int, float, float], object]
+
+
+@dataclass(frozen=True)
+class Run(Generic[State]):
+    """Where a start led: the last state, and the lower bound after each iteration."""
+
+    state: State
+    lower_bounds: list[float]
+    converged: bool
+
+
+def run(
+    state: State,
+    step: Callable[[State], tuple[State, float]],
+    *,
+    tol: float,
+    max_iter: int,
+    lower_bound: float = -math.inf,
+    report: Callable[[int, float, float], object] | None = None,
+) -> Run[State]:
+    """Take steps from a state until the lower bound changes by less than `tol`.
+
+    Parameters
+    ----------
+    state : State
+    step : callable
+        Maps a state to the next one and the lower bound of that.
+    tol : float
+    max_iter : int
+    lower_bound : float
+        What the state reached before, -inf where that is not known.
+    report : callable or None
+        Called with (iteration, lower bound, change) after each step.
+    """
+    bounds, converged = list[float](), False
+    while not converged and len(bounds) < max_iter:
+        state, bound = step(state)
+        change, lower_bound = bound - lower_bound, bound
+        bounds.append(bound)
+        converged = abs(change) < tol
+        if report is not None:
+            report(len(bounds), bound, change)
+    return Run(state, bounds, converged)
+
+
+def best_of(
+    n_init: int,
+    start: Callable[[int], tuple[State, float]],
+    step: Callable[[State], tuple[State, float]],
+    *,
+    tol: float,
+    max_iter: int,
+    report: Report | None = None,
+) -> Run[State]:
+    """Run from `n_init` starts, and return the first run with the highest last lower bound.
+
+    `start` maps the number of a start to its state and what that reached before; the other
+    parameters are those of `run`.
+    """
+    best: Run[State] | None = None
+    for init in range(n_init):
+        if report is not None:
+            report(init, 0, -math.inf, math.inf)
+        state, lower_bound = start(init)
+
+        def report_step(iteration: int, bound: float, change: float, init: int = init) -> None:
+            if report is not None:
+                report(init, iteration, bound, change)
+
+        found = run(
+            state,
+            step,
+            tol=tol,
+            max_iter=max_iter,
+            lower_bound=lower_bound,
+            report=report_step,
+        )
+        if best is None or (found.lower_bounds and found.lower_bounds[-1] > best.lower_bounds[-1]):
+            best = found
+    assert best is not None, "n_init is at least 1"
+    return best
