@@ -1,4 +1,4 @@
-"""The examples in docstrings and in the README run, and the classes document what they have."""
+"""The examples in docstrings and on the pages run, and the classes document what they have."""
 
 import doctest
 import importlib
@@ -24,7 +24,14 @@ from fusedgmm import (
 )
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "COMPATIBILITY.md", "CONTRIBUTING.md", "bench/README.md")
+PAGES = (
+    "README.md",
+    "COMPATIBILITY.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "bench/README.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))),
+)
 MODULES = [
     name
     for _, name, _ in pkgutil.iter_modules(fusedgmm.__path__, "fusedgmm.")
@@ -50,14 +57,24 @@ def blocks(page, language):
     return found
 
 
+def printed_after(page, block):
+    """The text block that follows a Python block: what it prints."""
+    rest = (ROOT / page).read_text().split(f"```python\n{block}```\n", 1)[1]
+    found = re.match(r"\n```text\n(.*?)^```", rest, re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
 @pytest.mark.parametrize(
     "page, block", [(page, block) for page in PAGES for block in blocks(page, "python")]
 )
-def test_the_python_of_the_pages_runs(page, block, tmp_path, monkeypatch):
+def test_the_python_of_the_pages_runs(page, block, tmp_path, monkeypatch, capsys):
     if "matplotlib" in block:
         pytest.importorskip("matplotlib")
+        paragraph = (ROOT / page).read_text().split(f"```python\n{block}")[0].split("\n\n")[-2]
+        assert 'pip install "fusedgmm[plot]"' in " ".join(paragraph.split())
     monkeypatch.chdir(tmp_path)
     exec(block, {})
+    assert capsys.readouterr().out == printed_after(page, block)
     assert all(f'"{path.name}"' in block for path in tmp_path.iterdir())
 
 
@@ -69,7 +86,7 @@ def test_every_block_of_the_pages_is_of_a_kind_that_is_tested():
             r"^```(.*)\n(?:.*\n)*?^```", (ROOT / page).read_text(), re.MULTILINE
         )
     ]
-    assert "python" in languages and set(languages) <= {"python", "sh"}
+    assert "python" in languages and set(languages) <= {"python", "text", "sh"}
     assert sum(len(blocks(page, "sh")) for page in PAGES) >= 5
 
 
