@@ -16,6 +16,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -28,6 +29,9 @@ _STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random":
           "random_from_data": FG_START_DATA}
 _OUTPUTS = {"labels": FG_OUTPUT_LABELS, "responsibilities": FG_OUTPUT_RESPONSIBILITIES,
             "log_likelihood": FG_OUTPUT_LOG_LIKELIHOOD}
+
+
+_NO_MEMORY = "fusedgmm could not allocate its working memory"
 
 
 # ---- the build and the machine ----
@@ -52,8 +56,13 @@ __version__ = FG_VERSION.decode()
 
 
 def omp_max_threads():
-    """The calling thread's OpenMP limit; 1 without OpenMP."""
+    """The calling thread's OpenMP limit; without OpenMP, the largest int."""
     return fg_openmp_max_threads()
+
+
+def n_helpers():
+    """How many threads the core has started so far to help with calls."""
+    return fg_team_size()
 
 
 def config():
@@ -83,6 +92,7 @@ cdef class _Call:
     cdef fg_monitor monitor
     cdef fg_rows rows
     cdef _Data data  # or None
+    cdef object others  # what else a late helper may still read
     cdef int n_threads
     cdef object report, progress
     cdef object error
@@ -100,13 +110,23 @@ cdef class _Call:
     cdef void begin(self) noexcept nogil:
         fg_call_begin(self.n_threads, &self.shared)
         self.context.n_threads = self.shared.n_threads
+        self.context.lease = self.shared.lease
         if self.context.rows != NULL:
             fg_rows_open(self.rows.data, &self.rows)
 
     cdef fg_status leave(self, fg_status status) noexcept nogil:
         """End the call, and leave the status to the caller."""
-        fg_call_end(&self.shared)
+        cdef fg_lease *lease = fg_call_end(&self.shared)
+        if lease != NULL:
+            with gil:
+                self.stay(lease)
         return status
+
+    cdef void stay(self, fg_lease *lease) noexcept:
+        """Keep this call, and all that it points to: a helper has not come back to its CPU yet."""
+        self.report = self.progress = None
+        Py_INCREF(self)  # given back by _let_go; without memory to note it, never
+        fg_lease_keep(lease, <void *>self)
 
     cdef int end(self, fg_status status) except -1 nogil:
         """End the call, and raise unless all went well."""
@@ -120,7 +140,7 @@ cdef class _Call:
         if status == FG_INTERRUPTED:
             raise self.error
         if status == FG_NO_MEMORY:
-            raise MemoryError("fusedgmm could not allocate its working memory")
+            raise MemoryError(_NO_MEMORY)
         if status == FG_SINGULAR:
             where = f"component {component}" if component >= 0 else "the tied covariance"
             raise ValueError(
@@ -135,9 +155,18 @@ cdef class _Call:
         )
 
 
+cdef _let_go():
+    """Forget the calls of earlier whose helpers have all come back."""
+    cdef void *call = fg_lease_let_go()
+    while call != NULL:
+        Py_DECREF(<object>call)
+        call = fg_lease_let_go()
+
+
 cdef _Call _call(int n_threads, _Data data=None, report=None, progress=None):
     """A call to come; made by __new__, as the others here: by way of arguments of a constructor it
     would take a tenth of the time of scoring a row."""
+    _let_go()
     cdef _Call call = _Call.__new__(_Call)
     call.n_threads, call.report, call.progress = n_threads, report, progress
     if data is not None:
@@ -535,7 +564,7 @@ cdef class Problems:
         if isinstance(rows, list):
             self.own = <fg_data *>malloc(max(1, len(rows)) * sizeof(fg_data))
             if self.own == NULL:
-                raise MemoryError("fusedgmm could not allocate its working memory")
+                raise MemoryError(_NO_MEMORY)
             for i in range(len(rows)):
                 _point_at(&self.own[i], rows[i])
                 if sample_weight is not None:
@@ -585,6 +614,7 @@ def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_pa
     cdef _Call call = _call(n_threads, None, None, progress)
     cdef fg_status status
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
+    call.others = (problems, candidates, given, result)
     options.layout = _COVARIANCE_TYPES[covariance_type]
     options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter, repair)
     options.candidates = <const int64_t *>_address(candidates)
@@ -603,6 +633,8 @@ def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_pa
     with nogil:
         call.begin()
         status = call.leave(fg_fit_batch(&call.context, &problems.c, &options, &out))
+    if status == FG_NO_MEMORY:
+        return MemoryError(_NO_MEMORY)
     if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
         _poll(<void *>call)
     return call.error
@@ -616,6 +648,7 @@ def score_batch(Problems problems, *, covariance_type, n_components, weights, me
     cdef _Call call = _call(n_threads)
     cdef fg_score_batch_options options
     cdef int64_t bad = 0
+    call.others = (problems, n_components, weights, means, precisions_cholesky)
     cdef fg_status status
     cdef object n_rows = problems.c.offsets[problems.c.n_problems] - problems.c.offsets[0]
     options.layout, options.max_components = _COVARIANCE_TYPES[covariance_type], weights.shape[1]

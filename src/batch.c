@@ -33,47 +33,88 @@ static fg_data problem_data(const fg_problems *problems, int64_t i) {
 
 /* ---- sharing out ---- */
 
-typedef struct batch batch;
-/* context: the threads and the monitor; the rows are the problem's own. */
-typedef fg_status (*problem_work)(const batch *b, int64_t problem, fg_context *context);
+/* What is done to each problem. work: with the context's threads and monitor, into result; direct:
+ * without a result, where it belongs. commit: puts a result where it belongs. A helper may be late,
+ * so both touch nothing but the job, a copy, and what it and problems point to. */
+typedef struct {
+    fg_status (*work)(const void *job, const fg_problems *problems, int64_t problem,
+                      fg_context *context, void *result);
+    void (*commit)(const void *job, const fg_problems *problems, int64_t problem,
+                   const void *result);
+    int direct;
+    size_t job_bytes, result_bytes;
+    int64_t most_rows; /* that a result has room for */
+    fg_shape largest;
+} batch_kind;
 
-struct batch {
-    const fg_problems *problems;
-    problem_work work;
-    const void *job;
+/* Behind it: the job. */
+typedef struct {
+    batch_kind kind;
+    fg_problems problems;
     int64_t first; /* in order: those before it are done */
-    fg_monitor *user;
-    fg_monitor caller, others; /* for work on the calling thread, and on the others */
-    atomic_int stopped, failed;
-    atomic_int_fast64_t done;
-};
+    atomic_int failed;
+    atomic_int_fast64_t done, not_finite; /* how many; and the first whose rows are not finite */
+} shared;
 
-static int poll_stopped(void *context) {
-    return atomic_load_explicit(&((batch *)context)->stopped, memory_order_relaxed);
+/* Behind it: what the kind of batch writes. */
+typedef struct {
+    fg_status status;
+} problem_result;
+
+#define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
+static void *after(const void *head, size_t bytes) { return (char *)head + ALIGNED(bytes); }
+
+static fg_status work_on(shared *b, int64_t place, fg_context *context, void *result) {
+    return b->kind.work(after(b, sizeof *b), &b->problems, b->problems.order[place], context,
+                        result);
 }
 
-static int poll_user(void *context) {
-    batch *b = context;
-    if (poll_stopped(b)) /* the user is not asked again */
-        return 1;
-    b->user->done = atomic_load_explicit(&b->done, memory_order_relaxed);
-    if (b->user->poll && b->user->poll(b->user->context))
-        atomic_store_explicit(&b->stopped, 1, memory_order_relaxed);
-    return poll_stopped(b);
+static void keep_first(atomic_int_fast64_t *first, int64_t problem) {
+    int_fast64_t known = atomic_load(first);
+    while (problem < known && !atomic_compare_exchange_weak(first, &known, problem))
+        ;
 }
 
-static void one_problem(int64_t task, int thread, fg_monitor *monitor, void *context) {
-    (void)monitor; /* the batch has its own, which reports too */
-    batch *b = context;
-    fg_status status = FG_INTERRUPTED;
-    fg_monitor others = b->others; /* a monitor's clock is for one thread */
-    fg_context alone = {.n_threads = 1, .monitor = thread == 0 ? &b->caller : &others};
-    if (!poll_stopped(b))
-        status = b->work(b, b->problems->order[b->first + task], &alone);
-    if (status == FG_OK)
+static void count(shared *b, int64_t place, fg_status status) {
+    if (status == FG_NOT_FINITE)
+        keep_first(&b->not_finite, b->problems.order[place]);
+    if (status == FG_OK || status == FG_NOT_FINITE)
         atomic_fetch_add_explicit(&b->done, 1, memory_order_relaxed);
     else if (status != FG_INTERRUPTED)
         atomic_store_explicit(&b->failed, status, memory_order_relaxed);
+}
+
+static void commit_task(void *context, int64_t task, void *result) {
+    shared *b = context;
+    const problem_result *head = result;
+    if (head->status == FG_OK)
+        b->kind.commit(after(b, sizeof *b), &b->problems, b->problems.order[b->first + task],
+                       after(head, sizeof *head));
+    count(b, b->first + task, head->status);
+}
+
+static void problem_task(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                         void *result) {
+    (void)scratch;
+    shared *b = context;
+    problem_result *head = result;
+    fg_context alone = {.n_threads = 1, .monitor = monitor};
+    if (head)
+        head->status = work_on(b, b->first + task, &alone, after(head, sizeof *head));
+    else
+        count(b, b->first + task, work_on(b, b->first + task, &alone, NULL));
+}
+
+/* The user's monitor, told how far the batch is. */
+typedef struct {
+    shared *b;
+    fg_monitor *user;
+} teller;
+
+static int poll_user(void *context) {
+    const teller *t = context;
+    t->user->done = atomic_load_explicit(&t->b->done, memory_order_relaxed);
+    return t->user->poll && t->user->poll(t->user->context);
 }
 
 /* A problem that alone is more than its share of the work that is left would keep one thread busy
@@ -84,31 +125,60 @@ static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_th
            fg_task_count(shape, n_rows) >= 4 * threads;
 }
 
-/* The job stands for all problems; context has the user's monitor. */
-static fg_status run_problems(const fg_context *context, batch *b, const fg_shape *largest) {
-    const int64_t *offsets = b->problems->offsets, count = b->problems->n_problems;
-    int64_t left = offsets[count] - offsets[0];
-    const int n_threads = context->n_threads;
-    b->user = context->monitor;
-    b->caller = (fg_monitor){.poll = poll_user, .context = b};
-    b->others = (fg_monitor){.poll = poll_stopped, .context = b};
-    fg_context all_threads = {.n_threads = n_threads, .monitor = &b->caller};
-    fg_status status = FG_OK;
-    for (; b->first < count; b->first++) {
-        const int64_t problem = b->problems->order[b->first];
+/* Those at the beginning, one after the other, with all threads. */
+static fg_status run_wide(shared *b, fg_context *context, problem_result *result) {
+    const int64_t *offsets = b->problems.offsets, n_problems = b->problems.n_problems;
+    int64_t left = offsets[n_problems] - offsets[0];
+    for (; b->first < n_problems && !fg_stopped(context->monitor); b->first++) {
+        const int64_t problem = b->problems.order[b->first];
         const int64_t n_rows = offsets[problem + 1] - offsets[problem];
-        if (!is_wide(largest, n_rows, left, n_threads))
-            break;
-        status = b->work(b, problem, &all_threads);
-        if (status != FG_OK)
-            break;
-        b->done++;
+        if (!is_wide(&b->kind.largest, n_rows, left, context->n_threads) &&
+            (context->n_threads == 1 || n_rows <= b->kind.most_rows))
+            return FG_OK;
+        if (b->kind.direct)
+            count(b, b->first, work_on(b, b->first, context, NULL));
+        else {
+            result->status = work_on(b, b->first, context, after(result, sizeof *result));
+            commit_task(b, 0, result);
+        }
         left -= n_rows;
     }
-    if (status == FG_OK)
-        status = fg_parallel_run(count - b->first, n_threads, &b->caller, one_problem, NULL, b);
-    b->user->done = b->done;
-    return b->stopped ? FG_INTERRUPTED : status != FG_OK ? status : (fg_status)b->failed;
+    return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
+}
+
+/* context: the threads, and the user's monitor. FG_NOT_FINITE comes with a problem. */
+static fg_status run_problems(const fg_context *context, const fg_problems *problems,
+                              const batch_kind *kind, const void *job, int64_t *out_problem) {
+    fg_monitor *user = context->monitor;
+    const fg_tasks tasks = {.work = problem_task,
+                            .commit = commit_task,
+                            .direct = kind->direct,
+                            .shared_bytes = ALIGNED(sizeof(shared)) + kind->job_bytes,
+                            .result_bytes = ALIGNED(sizeof(problem_result)) + kind->result_bytes};
+    fg_run *run = fg_run_open(&tasks, context->n_threads, context->lease);
+    void *result = fg_cache_lines(tasks.result_bytes); /* of wide ones */
+    fg_status status = run && result ? FG_OK : FG_NO_MEMORY;
+    if (status == FG_OK) {
+        shared *b = fg_run_shared(run);
+        *b = (shared){.kind = *kind, .problems = *problems, .not_finite = INT64_MAX};
+        memcpy(after(b, sizeof *b), job, kind->job_bytes);
+        teller t = {b, user};
+        fg_monitor monitor = {.poll = poll_user, .context = &t};
+        fg_context all = {
+            .n_threads = context->n_threads, .monitor = &monitor, .lease = context->lease};
+        status = run_wide(b, &all, result);
+        if (status == FG_OK)
+            status = fg_run_tasks(run, &all, problems->n_problems - b->first);
+        user->done = b->done;
+        *out_problem = b->not_finite;
+        if (status == FG_OK)
+            status = b->failed                   ? (fg_status)b->failed
+                     : b->not_finite < INT64_MAX ? FG_NOT_FINITE
+                                                 : FG_OK;
+    }
+    fg_release(result);
+    fg_run_close(run);
+    return status;
 }
 
 /* ---- what became of a problem ---- */
@@ -236,9 +306,9 @@ static int all_finite(const double *x, size_t n) {
 }
 
 typedef struct {
-    const fg_batch_options *options;
+    fg_batch_options options;
     fg_shape largest;
-    fg_batch_result *out;
+    fg_batch_result out;
 } fit_job;
 
 /* One number of components tried on one problem. */
@@ -299,7 +369,7 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
 /* The best candidate that could be fitted; where there is none, the first one. */
 static fg_status try_all(const fit_job *job, int64_t problem, fg_context *context, double *memory,
                          double *out_criteria, trial *out_best) {
-    const fg_batch_options *options = job->options;
+    const fg_batch_options *options = &job->options;
     const int64_t n_rows = context->rows->data->n_rows;
     double *spare = memory + fg_parameters_count(&job->largest);
     double least = INFINITY;
@@ -330,10 +400,45 @@ static fg_status try_all(const fit_job *job, int64_t problem, fg_context *contex
     return FG_OK;
 }
 
-static void write_result(const fit_job *job, int64_t problem, const trial *best,
-                         const double *criteria) {
-    fg_batch_result *out = job->out;
-    const size_t n_candidates = (size_t)job->options->n_candidates;
+/* What a problem's fit found; behind it: the parameters, twice, and the criteria. */
+typedef struct {
+    trial best;
+} fit_result;
+
+static size_t fit_result_bytes(const fit_job *job) {
+    return ALIGNED(sizeof(fit_result)) +
+           (2 * fg_parameters_count(&job->largest) + (size_t)job->options.n_candidates) *
+               sizeof(double);
+}
+
+static fg_status fit_problem(const void *context_of_job, const fg_problems *problems,
+                             int64_t problem, fg_context *context, void *result) {
+    const fit_job *job = context_of_job;
+    const fg_data data = problem_data(problems, problem);
+    fit_result *found = result;
+    double *memory = after(found, sizeof *found);
+    double *criteria = memory + 2 * fg_parameters_count(&job->largest);
+    for (int64_t c = 0; c < job->options.n_candidates; c++)
+        criteria[c] = NAN;
+    found->best = (trial){.status = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_SAMPLE_WEIGHT};
+    if (data.n_rows < 2 || !weights_are_good(&data))
+        return FG_OK;
+    fg_rows rows;
+    fg_rows_open(&data, &rows);
+    context->rows = &rows;
+    return try_all(job, problem, context, memory, criteria, &found->best);
+}
+
+/* Only when all candidates are tried: an interrupt leaves nothing half done. */
+static void write_fit(const void *context, const fg_problems *problems, int64_t problem,
+                      const void *result) {
+    (void)problems;
+    const fit_job *job = context;
+    const fg_batch_result *out = &job->out;
+    const trial *best = &((const fit_result *)result)->best;
+    const double *memory = after(result, sizeof(fit_result));
+    const double *criteria = memory + 2 * fg_parameters_count(&job->largest);
+    const size_t n_candidates = (size_t)job->options.n_candidates;
     out->status[problem] = (int8_t)best->status;
     memcpy(out->criteria + (size_t)problem * n_candidates, criteria, n_candidates * sizeof(double));
     if (!best->fitted)
@@ -349,34 +454,6 @@ static void write_result(const fit_job *job, int64_t problem, const trial *best,
     out->aic[problem] = best->aic;
 }
 
-/* Writes only when all candidates are tried: an interrupt leaves nothing half done. */
-static fg_status fit_problem(const batch *b, int64_t problem, fg_context *context) {
-    const fit_job *job = b->job;
-    const fg_data data = problem_data(b->problems, problem);
-    const size_t parameters = fg_parameters_count(&job->largest);
-    const size_t n_candidates = (size_t)job->options->n_candidates;
-    double *memory = fg_doubles(2 * parameters + n_candidates);
-    if (!memory) {
-        job->out->status[problem] = FG_OUT_OF_MEMORY;
-        return FG_OK;
-    }
-    double *criteria = memory + 2 * parameters;
-    for (size_t c = 0; c < n_candidates; c++)
-        criteria[c] = NAN;
-    trial best = {.status = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_SAMPLE_WEIGHT};
-    fg_status status = FG_OK;
-    if (data.n_rows >= 2 && weights_are_good(&data)) {
-        fg_rows rows;
-        fg_rows_open(&data, &rows);
-        context->rows = &rows;
-        status = try_all(job, problem, context, memory, criteria, &best);
-    }
-    if (status == FG_OK)
-        write_result(job, problem, &best, criteria);
-    fg_release(memory);
-    return status;
-}
-
 static int64_t largest_of(const int64_t *candidates, int64_t n) {
     int64_t largest = 1;
     for (int64_t c = 0; c < n; c++)
@@ -387,21 +464,36 @@ static int64_t largest_of(const int64_t *candidates, int64_t n) {
 fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
                        const fg_batch_options *options, fg_batch_result *out) {
     const int64_t max_components = largest_of(options->candidates, options->n_candidates);
-    const fit_job job = {options, {max_components, problems->n_features, options->layout}, out};
+    const fit_job job = {*options, {max_components, problems->n_features, options->layout}, *out};
     if (!fg_shape_is_countable(&job.largest))
         return FG_NO_MEMORY;
-    batch b = {.problems = problems, .work = fit_problem, .job = &job};
-    return run_problems(context, &b, &job.largest);
+    const batch_kind kind = {.work = fit_problem,
+                             .commit = write_fit,
+                             .job_bytes = sizeof job,
+                             .result_bytes = fit_result_bytes(&job),
+                             .most_rows = INT64_MAX,
+                             .largest = job.largest};
+    int64_t unused;
+    return run_problems(context, problems, &kind, &job, &unused);
 }
 
 /* ---- scores ---- */
 
 typedef struct {
-    const fg_score_batch_options *options;
+    fg_score_batch_options options;
     fg_shape largest;
+    size_t real_bytes, row_bytes; /* of a number, and of a row of the output */
     char *out;
-    _Atomic int64_t *bad_problem;
 } score_job;
+
+static size_t output_bytes(const fg_problems *problems, int64_t problem, const score_job *job) {
+    return (size_t)(problems->offsets[problem + 1] - problems->offsets[problem]) * job->row_bytes;
+}
+
+/* Where a problem's scores belong. */
+static char *output_of(const fg_problems *problems, int64_t problem, const score_job *job) {
+    return job->out + (size_t)(problems->offsets[problem] - problems->offsets[0]) * job->row_bytes;
+}
 
 /* Moves rows apart, to rows of max_components; what is between has no value. */
 static void pad_rows(char *rows, int64_t n_rows, size_t k_bytes, size_t padded_bytes) {
@@ -411,27 +503,18 @@ static void pad_rows(char *rows, int64_t n_rows, size_t k_bytes, size_t padded_b
     }
 }
 
-static void keep_first(_Atomic int64_t *bad_problem, int64_t problem) {
-    int64_t first = atomic_load(bad_problem);
-    while (problem < first && !atomic_compare_exchange_weak(bad_problem, &first, problem))
-        ;
-}
-
-static fg_status score_problem(const batch *b, int64_t problem, fg_context *context) {
-    const score_job *job = b->job;
-    const fg_score_batch_options *options = job->options;
-    const fg_data data = problem_data(b->problems, problem);
-    fg_shape shape = job->largest;
-    shape.n_components = options->n_components[problem];
+static fg_status score_problem(const void *context_of_job, const fg_problems *problems,
+                               int64_t problem, fg_context *context, void *result) {
+    const score_job *job = context_of_job;
+    const fg_score_batch_options *options = &job->options;
+    const fg_data data = problem_data(problems, problem);
     const part_sizes room = sizes_of(&job->largest);
     const fg_parameters parameters = parameters_of(&options->parameters, &room, problem);
-    const size_t real = data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
-    const size_t columns =
-        options->output == FG_OUTPUT_RESPONSIBILITIES ? (size_t)options->max_components : 1;
-    const size_t row = options->output == FG_OUTPUT_LABELS ? sizeof(int64_t) : columns * real;
-    char *out = job->out + (size_t)(b->problems->offsets[problem] - b->problems->offsets[0]) * row;
+    char *out = result ? result : output_of(problems, problem, job);
+    fg_shape shape = job->largest;
+    shape.n_components = options->n_components[problem];
     if (shape.n_components == 0) { /* all bits set: NaN, and -1 */
-        memset(out, 0xff, (size_t)data.n_rows * row);
+        memset(out, 0xff, output_bytes(problems, problem, job));
         return FG_OK;
     }
     if (data.n_rows == 0)
@@ -439,26 +522,42 @@ static fg_status score_problem(const batch *b, int64_t problem, fg_context *cont
     const fg_rows rows = {&data, 1};
     context->rows = &rows;
     const fg_status status = fg_score(context, &shape, &parameters, options->output, out);
-    if (status == FG_OK && (size_t)shape.n_components < columns)
-        pad_rows(out, data.n_rows, (size_t)shape.n_components * real, row);
-    if (status == FG_NOT_FINITE) {
-        keep_first(job->bad_problem, problem);
-        return FG_OK;
-    }
+    if (status == FG_OK && options->output == FG_OUTPUT_RESPONSIBILITIES &&
+        shape.n_components < options->max_components)
+        pad_rows(out, data.n_rows, (size_t)shape.n_components * job->real_bytes, job->row_bytes);
     return status;
+}
+
+static void write_scores(const void *context, const fg_problems *problems, int64_t problem,
+                         const void *result) {
+    const score_job *job = context;
+    memcpy(output_of(problems, problem, job), result, output_bytes(problems, problem, job));
+}
+
+static fg_real_type real_type_of(const fg_problems *problems) {
+    return problems->each && problems->n_problems > 0 ? problems->each[0].real_type
+                                                      : problems->rows.real_type;
 }
 
 fg_status fg_score_batch(fg_context *context, const fg_problems *problems,
                          const fg_score_batch_options *options, void *out, int64_t *out_problem) {
-    _Atomic int64_t bad_problem = INT64_MAX;
-    const score_job job = {options,
-                           {options->max_components, problems->n_features, options->layout},
-                           out,
-                           &bad_problem};
+    enum { RESULT_BYTES = 256 << 10 }; /* problems with more are scored by all threads */
+    score_job job = {.options = *options,
+                     .largest = {options->max_components, problems->n_features, options->layout},
+                     .out = out};
     if (!fg_shape_is_countable(&job.largest))
         return FG_NO_MEMORY;
-    batch b = {.problems = problems, .work = score_problem, .job = &job};
-    const fg_status status = run_problems(context, &b, &job.largest);
-    *out_problem = bad_problem;
-    return status == FG_OK && bad_problem < INT64_MAX ? FG_NOT_FINITE : status;
+    job.real_bytes = real_type_of(problems) == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+    job.row_bytes = options->output == FG_OUTPUT_LABELS ? sizeof(int64_t)
+                    : options->output == FG_OUTPUT_RESPONSIBILITIES
+                        ? (size_t)options->max_components * job.real_bytes
+                        : job.real_bytes;
+    const batch_kind kind = {.work = score_problem,
+                             .commit = write_scores,
+                             .direct = 1,
+                             .job_bytes = sizeof job,
+                             .result_bytes = context->n_threads > 1 ? RESULT_BYTES : 0,
+                             .most_rows = (int64_t)(RESULT_BYTES / job.row_bytes),
+                             .largest = job.largest};
+    return run_problems(context, problems, &kind, &job, out_problem);
 }

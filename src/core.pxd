@@ -44,11 +44,14 @@ cdef extern from "fusedgmm.h" nogil:
         int stopped
     ctypedef struct fg_rows:
         const fg_data *data
+    ctypedef struct fg_lease:
+        pass
     ctypedef struct fg_context:
         const fg_rows *rows
         int n_threads
         fg_monitor *monitor
         int64_t singular_component
+        fg_lease *lease
     ctypedef struct fg_m_step:
         double reg_covar
     ctypedef struct fg_fit_options:
@@ -118,8 +121,12 @@ cdef extern from "fusedgmm.h" nogil:
     int fg_parallel_install()
     ctypedef struct fg_call:
         int n_threads
+        fg_lease *lease
     void fg_call_begin(int, fg_call *)
-    void fg_call_end(const fg_call *)
+    fg_lease *fg_call_end(fg_call *)
+    int fg_lease_keep(fg_lease *, void *)
+    void *fg_lease_let_go()
+    int fg_team_size()
     size_t fg_moment_count(const fg_shape *)
     size_t fg_covariance_count(const fg_shape *)
     void fg_rows_open(const fg_data *, fg_rows *)

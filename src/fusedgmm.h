@@ -67,6 +67,7 @@ typedef struct {
     double last_poll; /* seconds; kept here so that many short passes poll as one long one does */
     int64_t done;     /* batch: problems finished */
     int stopped;
+    int eager; /* poll is called whenever there is an occasion: it costs nothing */
 } fg_monitor;
 
 /* Where the rows are; see rows.h. */
@@ -78,13 +79,36 @@ typedef struct {
 /* Reads the sample weights once. The data stay the caller's. */
 void fg_rows_open(const fg_data *data, fg_rows *out);
 
+/* A thread that helps with a call may be off its CPU when the call returns, in the middle of work
+ * that somebody else has done meanwhile. It still reads the rows when it comes back. A lease says
+ * until when they have to stay. */
+typedef struct fg_lease fg_lease;
+
 /* What the calls below carry with them. */
 typedef struct {
     const fg_rows *rows; /* NULL where none are read */
     int n_threads;
     fg_monitor *monitor;        /* or NULL */
     int64_t singular_component; /* out, with FG_SINGULAR; -1: the tied covariance */
+    fg_lease *lease;            /* or NULL: no thread reads the rows any more when a call returns */
 } fg_context;
+
+/* Stands around every call that may take long. Calls that run at the same time share the threads;
+ * and rounding is to the nearest, subnormals are kept, whatever the caller has set. */
+typedef struct {
+    int n_threads;   /* the call's share */
+    fg_lease *lease; /* for the call's context; NULL where there is one thread, or no memory */
+    fenv_t environment;
+} fg_call;
+void fg_call_begin(int n_threads, fg_call *out_call);
+/* Returns the lease where the rows have to stay, otherwise NULL. */
+fg_lease *fg_call_end(fg_call *call);
+/* Whether the rows of a call that has ended may go; the lease is gone then, too. */
+int fg_lease_try_end(fg_lease *lease);
+/* Keeps what belongs to a lease until it can go; 0 without memory. And one of those that can go now,
+ * or NULL: asked for whenever there is an occasion. */
+int fg_lease_keep(fg_lease *lease, void *what);
+void *fg_lease_let_go(void);
 
 typedef enum { FG_OUTPUT_LABELS, FG_OUTPUT_RESPONSIBILITIES, FG_OUTPUT_LOG_LIKELIHOOD } fg_output;
 
@@ -97,18 +121,10 @@ int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not
 void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out);
 
 /* parallel */
-int fg_openmp_max_threads(void); /* the calling thread's limit; 1 without OpenMP */
+int fg_openmp_max_threads(void); /* the calling thread's limit; INT_MAX without OpenMP */
 int fg_openmp_version(void);     /* 0 without OpenMP */
 int fg_parallel_install(void);   /* once: what a fork needs */
-
-/* Stands around every call that may take long. Calls that run at the same time share the threads;
- * and rounding is to the nearest, subnormals are kept, whatever the caller has set. */
-typedef struct {
-    int n_threads; /* the call's share */
-    fenv_t environment;
-} fg_call;
-void fg_call_begin(int n_threads, fg_call *out_call);
-void fg_call_end(const fg_call *call);
+int fg_team_size(void);          /* threads that have been started so far */
 
 /* covariance */
 size_t fg_moment_count(const fg_shape *shape);     /* doubles in sxx */

@@ -35,180 +35,232 @@ static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
     return (int64_t)rows / multiple * multiple;
 }
 
+/* ---- what the tasks of a pass share ---- */
+
+/* Read by every thread that helps, also by one that is late; behind it lie the model's memory and
+ * the shift. */
+typedef struct {
+    fg_shape shape;
+    fg_data data;
+    const fg_kernels *kernels;
+    int64_t task_rows;
+    fg_model model;
+    double *shift;
+    uint64_t seed;
+    fg_sums sums;
+    fg_statistics *total; /* the calling thread's */
+    fg_output output;
+    size_t row_bytes; /* of a score */
+    char *out;
+    fg_visit visit;
+    void *visitor;
+    atomic_int bad;
+} shared;
+
+static size_t shared_bytes(const fg_kernels *kernels, const fg_shape *shape) {
+    const size_t means = (size_t)(shape->n_components * shape->n_features);
+    return ALIGNED(sizeof(shared)) + ALIGNED(kernels->model_bytes(shape)) + means * sizeof(double);
+}
+
+/* Lays the model out; the rest of what is shared is there. */
+static shared *prepare(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
+                       const fg_shift_choice *choice) {
+    shared *s = fg_run_prepare(&pass->run, sizeof *s);
+    char *model = (char *)s + ALIGNED(sizeof *s);
+    s->shift = (double *)(model + ALIGNED(pass->kernels->model_bytes(&s->shape)));
+    pass->kernels->prepare(&s->shape, parameters, assignment, choice, model, pass->context->monitor,
+                           s->shift, &s->model);
+    return s;
+}
+
+/* Room for a task's sums: the struct, and behind it its memory. */
+static size_t sums_bytes(const fg_shape *shape) {
+    return ALIGNED(sizeof(fg_statistics)) + fg_statistics_count(shape) * sizeof(double);
+}
+
+static fg_statistics *sums_in(const shared *s, void *memory) {
+    fg_statistics *sums = memory;
+    *sums = fg_statistics_in(&s->shape, (double *)((char *)memory + ALIGNED(sizeof *sums)));
+    sums->shift = s->shift;
+    return sums;
+}
+
+static int64_t task_end(const shared *s, int64_t task) {
+    const int64_t begin = task * s->task_rows, left = s->data.n_rows - begin;
+    return begin + (left < s->task_rows ? left : s->task_rows);
+}
+
+static int64_t count_tasks(int64_t n_rows, int64_t task_rows) {
+    return n_rows / task_rows + (n_rows % task_rows != 0);
+}
+
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
-    const int64_t rows = choose_task_rows(shape, n_rows);
-    return n_rows / rows + (n_rows % rows != 0);
+    return count_tasks(n_rows, choose_task_rows(shape, n_rows));
+}
+
+/* The tasks' own part is set: work, commit, the bytes of a result. */
+static fg_status open_pass(fg_context *context, const fg_shape *shape, fg_real_type arithmetic,
+                           int64_t task_rows, fg_tasks *tasks, fg_pass *out) {
+    const fg_data *data = context->rows->data;
+    fg_pass p = {.context = context, .shape = shape, .arithmetic = arithmetic, .sums_scale = 1};
+    p.kernels = fg_kernels_for(arithmetic);
+    p.n_tasks = count_tasks(data->n_rows, task_rows);
+    const int64_t most = p.n_tasks > 1 ? p.n_tasks : 1;
+    const int n_threads = context->n_threads < most ? context->n_threads : (int)most;
+    tasks->shared_bytes = shared_bytes(p.kernels, shape);
+    tasks->scratch_bytes = p.kernels->scratch_bytes(shape);
+    p.run = fg_run_open(tasks, n_threads, context->lease);
+    *out = p;
+    if (!p.run)
+        return FG_NO_MEMORY;
+    shared *s = fg_run_shared(p.run);
+    *s = (shared){.shape = *shape, .data = *data, .kernels = p.kernels, .task_rows = task_rows};
+    return FG_OK;
+}
+
+void fg_pass_close(fg_pass *pass) { fg_run_close(pass->run); }
+
+/* ---- sums ---- */
+
+static void accumulate_task(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                            void *result) {
+    shared *s = context;
+    fg_statistics *partial = sums_in(s, result);
+    fg_statistics_reset(&s->shape, s->sums, monitor, partial);
+    s->kernels->accumulate(&s->model, &s->data, task * s->task_rows, task_end(s, task), s->seed,
+                           s->sums, scratch, monitor, partial);
+}
+
+static void merge_task(void *context, int64_t task, void *result) {
+    (void)task;
+    const shared *s = context;
+    fg_statistics_add(&s->shape, result, s->sums, s->total);
 }
 
 fg_status fg_pass_open(fg_context *context, const fg_shape *shape, fg_real_type arithmetic,
                        fg_pass *out) {
-    const int64_t n_rows = context->rows->data->n_rows;
-    fg_pass p = {.context = context, .shape = shape, .arithmetic = arithmetic, .sums_scale = 1};
-    p.kernels = fg_kernels_for(arithmetic);
-    p.task_rows = choose_task_rows(shape, n_rows);
-    p.n_tasks = fg_task_count(shape, n_rows);
-    p.n_threads =
-        context->n_threads < p.n_tasks ? context->n_threads : (int)(p.n_tasks ? p.n_tasks : 1);
-    p.model_bytes = ALIGNED(p.kernels->model_bytes(shape));
-    p.scratch_bytes = ALIGNED(p.kernels->scratch_bytes(shape));
-    p.thread_bytes = p.scratch_bytes + ALIGNED(fg_statistics_count(shape) * sizeof(double)) +
-                     ALIGNED(sizeof(fg_statistics));
-    if (p.thread_bytes <= (SIZE_MAX / 2 - p.model_bytes) / (size_t)p.n_threads)
-        p.memory = fg_cache_lines(p.model_bytes + (size_t)p.n_threads * p.thread_bytes);
-    *out = p;
-    return p.memory ? FG_OK : FG_NO_MEMORY;
-}
-
-void fg_pass_close(fg_pass *pass) { fg_release(pass->memory); }
-
-static void *thread_memory(const fg_pass *pass, int thread) {
-    return (char *)pass->memory + pass->model_bytes + (size_t)thread * pass->thread_bytes;
-}
-
-static fg_statistics *thread_statistics(const fg_pass *pass, int thread) {
-    return (fg_statistics *)((char *)thread_memory(pass, thread) + pass->scratch_bytes);
-}
-
-/* The memory of a thread's sums, behind their struct. */
-static double *thread_sums(const fg_pass *pass, int thread) {
-    return (double *)((char *)thread_statistics(pass, thread) + ALIGNED(sizeof(fg_statistics)));
-}
-
-static int64_t task_end(const fg_pass *pass, int64_t task) {
-    const int64_t begin = task * pass->task_rows, left = pass->context->rows->data->n_rows - begin;
-    return begin + (left < pass->task_rows ? left : pass->task_rows);
-}
-
-/* ---- sums ---- */
-
-typedef struct {
-    const fg_pass *pass;
-    uint64_t seed;
-    fg_sums sums;
-    fg_statistics *total;
-} sums_job;
-
-static void accumulate_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
-    const sums_job *j = context;
-    const fg_pass *p = j->pass;
-    fg_statistics *partial = thread_statistics(p, thread);
-    *partial = fg_statistics_in(p->shape, thread_sums(p, thread));
-    partial->shift = j->total->shift;
-    fg_statistics_reset(p->shape, j->sums, monitor, partial);
-    p->kernels->accumulate(&p->model, p->context->rows->data, task * p->task_rows,
-                           task_end(p, task), j->seed, j->sums, thread_memory(p, thread), monitor,
-                           partial);
-}
-
-static void merge_task(int64_t task, int thread, void *context) {
-    (void)task;
-    const sums_job *j = context;
-    fg_statistics_add(j->pass->shape, thread_statistics(j->pass, thread), j->sums, j->total);
+    fg_tasks tasks = {.work = accumulate_task,
+                      .commit = merge_task,
+                      .in_order = 1,
+                      .result_bytes = sums_bytes(shape)};
+    const int64_t task_rows = choose_task_rows(shape, context->rows->data->n_rows);
+    return open_pass(context, shape, arithmetic, task_rows, &tasks, out);
 }
 
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
                       const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
                       fg_statistics *out) {
-    fg_context *context = pass->context;
-    pass->kernels->prepare(pass->shape, parameters, assignment, choice, pass->memory,
-                           context->monitor, out->shift, &pass->model);
-    pass->model.weight_scale = context->rows->weight_scale;
-    pass->model.sums_scale = pass->sums_scale;
-    fg_statistics_reset(pass->shape, sums, context->monitor, out);
-    sums_job job = {pass, seed, sums, out};
-    return fg_parallel_run(pass->n_tasks, pass->n_threads, context->monitor, accumulate_task,
-                           merge_task, &job);
+    const size_t means = (size_t)(pass->shape->n_components * pass->shape->n_features);
+    shared *s = prepare(pass, parameters, assignment, choice);
+    s->model.weight_scale = pass->context->rows->weight_scale;
+    s->model.sums_scale = pass->sums_scale;
+    s->seed = seed;
+    s->sums = sums;
+    s->total = out;
+    memcpy(out->shift, s->shift, means * sizeof(double));
+    fg_statistics_reset(pass->shape, sums, pass->context->monitor, out);
+    return fg_run_tasks(pass->run, pass->context, pass->n_tasks);
 }
 
 /* ---- scores ---- */
 
-typedef struct {
-    const fg_pass *pass;
-    fg_output output;
-    void *out;      /* one value or row for each row of the data, or */
-    double *values; /* for each thread, one value for each row of a task: */
-    fg_visit visit;
-    void *visitor;
-    atomic_int bad;
-} score_job;
-
-static void score_part(score_job *j, const fg_data *data, int64_t begin, int64_t end, void *scratch,
-                       fg_monitor *monitor, void *out) {
-    const fg_pass *p = j->pass;
-    if (p->kernels->score(&p->model, data, begin, end, j->output, scratch, monitor, out))
-        atomic_store_explicit(&j->bad, 1, memory_order_relaxed);
+/* Scores are written by the row's number in the data: for a result of its own, a task's rows are
+ * data of their own. */
+static void score_task(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                       void *result) {
+    shared *s = context;
+    fg_data data = s->data;
+    int64_t begin = task * s->task_rows, end = task_end(s, task);
+    if (result) {
+        const int64_t size = data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+        data.x = (const char *)data.x + begin * data.row_stride * size;
+        data.n_rows = end - begin;
+        begin = 0;
+        end = data.n_rows;
+    }
+    if (s->kernels->score(&s->model, &data, begin, end, s->output, scratch, monitor,
+                          result ? result : s->out))
+        atomic_store_explicit(&s->bad, 1, memory_order_relaxed);
 }
 
-static void score_task(int64_t task, int thread, fg_monitor *monitor, void *context) {
-    score_job *j = context;
-    const fg_pass *p = j->pass;
-    score_part(j, p->context->rows->data, task * p->task_rows, task_end(p, task),
-               thread_memory(p, thread), monitor, j->out);
+static void write_scores(void *context, int64_t task, void *result) {
+    const shared *s = context;
+    const int64_t begin = task * s->task_rows, n_rows = task_end(s, task) - begin;
+    memcpy(s->out + (size_t)begin * s->row_bytes, result, (size_t)n_rows * s->row_bytes);
 }
 
-/* Scores are written by the row's number in the data: the task's rows are data of their own. */
-static void score_for_visit(int64_t task, int thread, fg_monitor *monitor, void *context) {
-    score_job *j = context;
-    const fg_pass *p = j->pass;
-    fg_data part = *p->context->rows->data;
-    const int64_t size = part.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
-    part.x = (const char *)part.x + task * p->task_rows * part.row_stride * size;
-    part.n_rows = task_end(p, task) - task * p->task_rows;
-    double *values = j->values + (size_t)thread * (size_t)p->task_rows;
-    score_part(j, &part, 0, part.n_rows, thread_memory(p, thread), monitor, values);
-    for (int64_t n = part.n_rows; size == sizeof(float) && n-- > 0;) { /* widened in place */
+/* Hands the log-likelihoods over as double: float's are widened in place, from the end. */
+static void visit_task(void *context, int64_t task, void *result) {
+    const shared *s = context;
+    double *values = result;
+    const int64_t begin = task * s->task_rows, end = task_end(s, task);
+    for (int64_t n = end - begin; s->data.real_type == FG_FLOAT32 && n-- > 0;) {
         float value;
-        memcpy(&value, (const char *)values + n * size, sizeof value);
+        memcpy(&value, (const char *)result + (size_t)n * sizeof value, sizeof value);
         values[n] = (double)value;
     }
+    s->visit(s->visitor, begin, end, values);
 }
 
-static void visit_task(int64_t task, int thread, void *context) {
-    const score_job *j = context;
-    j->visit(j->visitor, task * j->pass->task_rows, task_end(j->pass, task),
-             j->values + (size_t)thread * (size_t)j->pass->task_rows);
+static size_t size_of_score(const fg_data *data, const fg_shape *shape, fg_output output) {
+    const size_t real = data->real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+    return output == FG_OUTPUT_LABELS             ? sizeof(int64_t)
+           : output == FG_OUTPUT_RESPONSIBILITIES ? (size_t)shape->n_components * real
+                                                  : real;
 }
 
-static fg_status run_scores(fg_pass *pass, const fg_parameters *parameters, score_job *job) {
-    fg_monitor *monitor = pass->context->monitor;
-    fg_statistics unused = fg_statistics_in(pass->shape, thread_sums(pass, 0));
-    pass->kernels->prepare(pass->shape, parameters, FG_SOFT, &AT_MEANS, pass->memory, monitor,
-                           unused.shift, &pass->model);
-    const fg_status status = fg_parallel_run(pass->n_tasks, pass->n_threads, monitor,
-                                             job->visit ? score_for_visit : score_task,
-                                             job->visit ? visit_task : NULL, job);
-    return status == FG_OK && job->bad ? FG_NOT_FINITE : status;
+static fg_status run_scores(fg_pass *pass, const fg_parameters *parameters) {
+    shared *s = prepare(pass, parameters, FG_SOFT, &AT_MEANS);
+    const fg_status status = fg_run_tasks(pass->run, pass->context, pass->n_tasks);
+    return status == FG_OK && s->bad ? FG_NOT_FINITE : status;
 }
 
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                    fg_output output, void *out) {
+    enum { RESULT_BYTES = 256 << 10 }; /* of a helper's task: it stays in the second level */
+    const fg_data *data = context->rows->data;
     fg_pass pass;
     if (!fg_shape_is_countable(shape))
         return FG_NO_MEMORY;
-    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
-    score_job job = {.pass = &pass, .output = output, .out = out};
-    if (status == FG_OK)
-        status = run_scores(&pass, parameters, &job);
+    int64_t task_rows = choose_task_rows(shape, data->n_rows);
+    const size_t row_bytes = size_of_score(data, shape, output);
+    fg_tasks tasks = {.work = score_task, .commit = write_scores, .direct = 1};
+    if (context->n_threads > 1) {
+        const int64_t multiple = fg_kernels_for(FG_FLOAT64)->rows_multiple;
+        const int64_t rows = (int64_t)(RESULT_BYTES / row_bytes) / multiple * multiple;
+        task_rows = rows < multiple ? multiple : rows < task_rows ? rows : task_rows;
+        tasks.result_bytes = (size_t)task_rows * row_bytes;
+    }
+    fg_status status = open_pass(context, shape, data->real_type, task_rows, &tasks, &pass);
+    if (status == FG_OK) {
+        shared *s = fg_run_shared(pass.run);
+        s->output = output;
+        s->row_bytes = row_bytes;
+        s->out = out;
+        status = run_scores(&pass, parameters);
+    }
     fg_pass_close(&pass);
     return status;
 }
 
 fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                         fg_visit visit, void *visitor) {
+    const fg_data *data = context->rows->data;
+    const int64_t task_rows = choose_task_rows(shape, data->n_rows);
+    fg_tasks tasks = {.work = score_task,
+                      .commit = visit_task,
+                      .in_order = 1,
+                      .result_bytes = (size_t)task_rows * sizeof(double)};
     fg_pass pass;
-    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
-    double *values = fg_doubles((size_t)pass.n_threads * (size_t)pass.task_rows);
-    score_job job = {.pass = &pass,
-                     .output = FG_OUTPUT_LOG_LIKELIHOOD,
-                     .values = values,
-                     .visit = visit,
-                     .visitor = visitor};
-    if (!values)
-        status = FG_NO_MEMORY;
-    if (status == FG_OK)
-        status = run_scores(&pass, parameters, &job);
+    fg_status status = open_pass(context, shape, data->real_type, task_rows, &tasks, &pass);
+    if (status == FG_OK) {
+        shared *s = fg_run_shared(pass.run);
+        s->output = FG_OUTPUT_LOG_LIKELIHOOD;
+        s->visit = visit;
+        s->visitor = visitor;
+        status = run_scores(&pass, parameters);
+    }
     fg_pass_close(&pass);
-    fg_release(values);
     return status;
 }
 

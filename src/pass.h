@@ -3,6 +3,7 @@
 #define FG_PASS_H
 
 #include "kernels/kernels.h"
+#include "parallel.h"
 
 /* Everything a pass works in, allocated once for many passes. */
 typedef struct {
@@ -10,12 +11,9 @@ typedef struct {
     const fg_shape *shape;
     const fg_kernels *kernels;
     fg_real_type arithmetic;
-    int n_threads;
-    int64_t task_rows, n_tasks;
+    int64_t n_tasks;
     double sums_scale; /* 1: of a fit's sums only the ratios count, and these stay in range */
-    fg_model model;
-    void *memory; /* model | per thread: scratch, statistics */
-    size_t model_bytes, scratch_bytes, thread_bytes;
+    fg_run *run;
 } fg_pass;
 
 /* arithmetic: the real type to compute in, as a rule the data's own. */

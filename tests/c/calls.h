@@ -14,7 +14,10 @@ static inline fg_context *call_on(call_context *out, const fg_data *data, int n_
                                   fg_monitor *monitor) {
     if (data)
         fg_rows_open(data, &out->rows);
-    out->context = (fg_context){data ? &out->rows : NULL, n_threads, monitor, -1};
+    out->context = (fg_context){.rows = data ? &out->rows : NULL,
+                                .n_threads = n_threads,
+                                .monitor = monitor,
+                                .singular_component = -1};
     return &out->context;
 }
 

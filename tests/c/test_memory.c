@@ -210,6 +210,11 @@ static void check_call(function f, call *c, const char *name) {
             CHECK(failed == FG_NO_MEMORY, "ends with %d", (int)failed);
             continue;
         }
+        if (failed == FG_NO_MEMORY) { /* it could not begin */
+            for (int64_t i = 0; i < PROBLEMS; i++)
+                CHECK(c->status[i] == FG_NOT_RUN, "status %d", (int)c->status[i]);
+            continue;
+        }
         /* One problem is lost, or no more than the reason why it went as it did. */
         CHECK(failed == FG_OK && c->n_problems_lost <= 1, "%d, %lld lost", (int)failed,
               (long long)c->n_problems_lost);

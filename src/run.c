@@ -1,0 +1,366 @@
+/* Tasks shared out between the calling thread and helpers. See parallel.h. */
+#include <fenv.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+#include "parallel.h"
+#include "team.h"
+#include "thread.h"
+
+#define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
+
+/* A place for one result. task is written before it is taken, so that the calling thread sees what
+ * a helper that is off its CPU has taken. */
+enum { FREE, BUSY, COMMITTING, READY, TAKEN_AWAY };
+typedef struct {
+    atomic_int state;
+    atomic_int_fast64_t task;
+    void *memory;
+} place;
+
+/* A thread's own. Of the calling thread's results, and of a helper's, one may wait for its turn
+ * while the next is computed. */
+enum { PLACES = 2 };
+typedef struct {
+    place places[PLACES];
+    void *scratch;
+    char apart[64]; /* from the next one's cache line */
+} seat;
+
+struct fg_run {
+    fg_offer offer; /* first: a helper knows the run by it */
+    fg_tasks tasks;
+    fg_lease *lease;
+    int n_seats;
+    int64_t n_tasks, merged, forks;
+    void *shared, *memory;
+    void *
+        again; /* a result of the calling thread's, for what it does again; allocated when needed */
+    atomic_int_fast64_t taken;
+    atomic_int over, seats_taken;
+    seat seats[];
+};
+
+/* ---- memory ---- */
+
+static void release(fg_offer *offer) {
+    fg_run *run = (fg_run *)offer;
+    fg_lease *lease = run->lease;
+    fg_release(run->again);
+    fg_release(run->memory);
+    free(run);
+    fg_lease_leave(lease);
+}
+
+static void take_part(fg_offer *offer);
+
+static void reset(fg_run *run) {
+    run->merged = 0;
+    run->forks = fg_team_forks();
+    atomic_store_explicit(&run->taken, 0, memory_order_relaxed);
+    atomic_store_explicit(&run->over, 0, memory_order_relaxed);
+    atomic_store_explicit(&run->seats_taken, 1, memory_order_relaxed);
+    for (int s = 0; s < run->n_seats; s++)
+        for (int i = 0; i < PLACES; i++)
+            atomic_store_explicit(&run->seats[s].places[i].state, FREE, memory_order_relaxed);
+}
+
+fg_run *fg_run_open(const fg_tasks *tasks, int n_threads, fg_lease *lease) {
+    const size_t shared = ALIGNED(tasks->shared_bytes), scratch = ALIGNED(tasks->scratch_bytes);
+    const int places = n_threads > 1 && tasks->in_order ? PLACES : 1;
+    const size_t result = ALIGNED(tasks->result_bytes), each = scratch + (size_t)places * result;
+    if (each > (SIZE_MAX / 2 - shared) / (size_t)n_threads)
+        return NULL;
+    fg_run *run = calloc(1, sizeof *run + (size_t)n_threads * sizeof(seat));
+    char *m = fg_cache_lines(shared + (size_t)n_threads * each);
+    if (!run || !m) {
+        free(run);
+        fg_release(m);
+        return NULL;
+    }
+    run->offer.take_part = take_part;
+    run->offer.release = release;
+    atomic_store_explicit(&run->offer.users, 1, memory_order_relaxed);
+    run->tasks = *tasks;
+    run->lease = fg_lease_enter(lease);
+    run->n_seats = n_threads;
+    run->memory = run->shared = m;
+    m += shared;
+    for (int s = 0; s < n_threads; s++, m += each) {
+        run->seats[s].scratch = m;
+        for (int i = 0; i < PLACES; i++) /* where there is one place, both are that one */
+            run->seats[s].places[i].memory = m + scratch + (size_t)(i % places) * result;
+    }
+    return run;
+}
+
+void fg_run_close(fg_run *run) {
+    if (run)
+        fg_offer_leave(&run->offer);
+}
+
+void *fg_run_shared(const fg_run *run) { return run->shared; }
+void *fg_run_scratch(const fg_run *run) { return run->seats[0].scratch; }
+
+static int is_left(const fg_run *run) {
+    return atomic_load_explicit(&run->offer.users, memory_order_acquire) == 1;
+}
+
+void *fg_run_prepare(fg_run **run, size_t keep_bytes) {
+    if (!is_left(*run)) {
+        fg_run *fresh = fg_run_open(&(*run)->tasks, (*run)->n_seats, (*run)->lease);
+        if (fresh) {
+            memcpy(fresh->shared, (*run)->shared, keep_bytes);
+            fg_run_close(*run);
+            *run = fresh;
+        } else
+            while (!is_left(*run))
+                fg_sleep(50);
+    }
+    return (*run)->shared;
+}
+
+/* ---- taking tasks ---- */
+
+/* Whether there was one. */
+static int take(fg_run *run, place *p) {
+    int_fast64_t task = atomic_load_explicit(&run->taken, memory_order_relaxed);
+    while (task < run->n_tasks) {
+        atomic_store_explicit(&p->task, task, memory_order_relaxed);
+        atomic_store_explicit(&p->state, BUSY, memory_order_release);
+        if (atomic_compare_exchange_weak_explicit(&run->taken, &task, task + 1,
+                                                  memory_order_acq_rel, memory_order_relaxed))
+            return 1;
+    }
+    atomic_store_explicit(&p->state, FREE, memory_order_relaxed);
+    return 0;
+}
+
+static int is(const place *p, int state) {
+    return atomic_load_explicit(&p->state, memory_order_acquire) == state;
+}
+
+static void do_task(fg_run *run, const seat *s, int64_t task, fg_monitor *monitor, void *result) {
+    run->tasks.work(run->shared, task, s->scratch, monitor, result);
+}
+
+/* ---- helpers ---- */
+
+static int is_over(void *run) {
+    return atomic_load_explicit(&((fg_run *)run)->over, memory_order_acquire);
+}
+
+/* A place whose result the calling thread has taken; NULL where the run is over. */
+static place *wait_for_place(fg_run *run, seat *s) {
+    enum { SPINS = 2000, NAP = 50 }; /* microseconds */
+    for (int spins = 0; !is_over(run); spins++) {
+        for (int i = 0; i < PLACES; i++)
+            if (is(&s->places[i], FREE))
+                return &s->places[i];
+        if (spins < SPINS)
+            fg_pause();
+        else
+            fg_sleep(NAP);
+    }
+    return NULL;
+}
+
+static int commit_own(fg_run *run, place *p) {
+    int busy = BUSY;
+    if (!atomic_compare_exchange_strong(&p->state, &busy, COMMITTING))
+        return 0;
+    run->tasks.commit(run->shared, p->task, p->memory);
+    atomic_store_explicit(&p->state, FREE, memory_order_release);
+    return 1;
+}
+
+static void take_part(fg_offer *offer) {
+    fg_run *run = (fg_run *)offer;
+    fg_monitor monitor = {.poll = is_over, .context = run, .eager = 1};
+    const int number = atomic_fetch_add_explicit(&run->seats_taken, 1, memory_order_relaxed);
+    if (number >= run->n_seats)
+        return;
+    seat *s = &run->seats[number];
+    for (;;) {
+        place *p = run->tasks.in_order ? wait_for_place(run, s) : &s->places[0];
+        if (!p || is_over(run) || !take(run, p))
+            return;
+        do_task(run, s, p->task, &monitor, p->memory);
+        if (is_over(run)) /* the result may be half a one; the place is looked at no more */
+            return;
+        if (run->tasks.in_order)
+            atomic_store_explicit(&p->state, READY, memory_order_release);
+        else if (!commit_own(run, p)) /* it was done again meanwhile */
+            atomic_store_explicit(&p->state, FREE, memory_order_release);
+    }
+}
+
+/* ---- when helpers do not come to their tasks ---- */
+
+/* A helper that was late shows that the CPUs are wanted by others, too: for a while nothing is
+ * handed out, and longer each time. */
+static _Atomic double alone_until, alone_for;
+static const double SHORTEST = 0.005, LONGEST = 0.16;
+
+static int is_alone(void) {
+    const double until = atomic_load_explicit(&alone_until, memory_order_relaxed);
+    return until > 0 && fg_seconds() < until;
+}
+
+static void stay_alone(void) {
+    const double now = fg_seconds();
+    double length = atomic_load_explicit(&alone_for, memory_order_relaxed);
+    const double since = now - atomic_load_explicit(&alone_until, memory_order_relaxed);
+    length = since > 2 * length ? SHORTEST : length * 2 < LONGEST ? length * 2 : LONGEST;
+    atomic_store_explicit(&alone_for, length, memory_order_relaxed);
+    atomic_store_explicit(&alone_until, now + length, memory_order_relaxed);
+}
+
+/* ---- the calling thread ---- */
+
+typedef struct {
+    const place *theirs; /* BUSY as long as the task is to be done */
+    fg_monitor *user;
+} again;
+
+static int is_needless(void *context) {
+    const again *a = context;
+    return !is(a->theirs, BUSY) || fg_parallel_poll(a->user);
+}
+
+/* Does a helper's task into result, unless the helper is ready first. Whether it was done. */
+static int do_again(fg_run *run, const place *theirs, fg_monitor *user, void *result) {
+    again a = {theirs, user};
+    fg_monitor monitor = {.poll = is_needless, .context = &a, .eager = 1};
+    do_task(run, &run->seats[0], theirs->task, &monitor, result);
+    return !monitor.stopped && !is_needless(&a);
+}
+
+static void commit(fg_run *run, place *p) {
+    run->tasks.commit(run->shared, p->task, p->memory);
+    atomic_store_explicit(&p->state, FREE, memory_order_release);
+}
+
+/* Commits what is ready, as far as it goes in order; returns who has the next task, or NULL. */
+static place *commit_ready(fg_run *run) {
+    const int n_seats = atomic_load_explicit(&run->seats_taken, memory_order_relaxed);
+    place *next;
+    int found;
+    do {
+        found = 0;
+        next = NULL;
+        for (int s = 0; s < n_seats && s < run->n_seats; s++)
+            for (int i = 0; i < PLACES; i++) {
+                place *p = &run->seats[s].places[i];
+                const int state = atomic_load_explicit(&p->state, memory_order_acquire);
+                if (state == FREE || p->task > run->merged)
+                    continue;
+                if (state == READY && p->task < run->merged) /* was done again */
+                    atomic_store_explicit(&p->state, FREE, memory_order_release);
+                else if (state == READY) {
+                    commit(run, p);
+                    run->merged++;
+                    found = 1;
+                } else if (p->task == run->merged)
+                    next = p;
+            }
+    } while (found);
+    return next;
+}
+
+static void *memory_for_again(fg_run *run) {
+    if (!run->again)
+        run->again = fg_cache_lines(ALIGNED(run->tasks.result_bytes));
+    return run->again;
+}
+
+static void run_in_order(fg_run *run, fg_monitor *monitor) {
+    seat *own = &run->seats[0];
+    const int places = run->n_seats > 1 ? PLACES : 1;
+    while (run->merged < run->n_tasks && !fg_stopped(monitor)) {
+        place *p = NULL, *next = commit_ready(run);
+        for (int i = 0; i < places && !p; i++)
+            p = is(&own->places[i], FREE) ? &own->places[i] : NULL;
+        if (run->merged == run->n_tasks || fg_parallel_poll(monitor))
+            continue;
+        if (p && take(run, p)) {
+            do_task(run, own, p->task, monitor, p->memory);
+            atomic_store_explicit(&p->state, READY, memory_order_release);
+        } else if (next && memory_for_again(run)) {
+            if (do_again(run, next, monitor, run->again)) {
+                run->tasks.commit(run->shared, run->merged++, run->again);
+                stay_alone();
+            }
+        } else
+            fg_pause();
+    }
+}
+
+/* The helper is writing, which is soon done. */
+static void wait_for_commit(const place *p, fg_monitor *monitor) {
+    for (int spins = 0; is(p, COMMITTING) && !fg_parallel_poll(monitor); spins++)
+        if (spins < 1000)
+            fg_pause();
+        else
+            fg_yield();
+}
+
+static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
+    seat *own = &run->seats[0];
+    place *mine = &own->places[0];
+    while (!fg_stopped(monitor) && take(run, mine)) {
+        do_task(run, own, mine->task, monitor, run->tasks.direct ? NULL : mine->memory);
+        if (!run->tasks.direct && !fg_stopped(monitor))
+            run->tasks.commit(run->shared, mine->task, mine->memory);
+        atomic_store_explicit(&mine->state, FREE, memory_order_relaxed);
+        fg_parallel_poll(monitor);
+    }
+    for (int s = 1; s < run->n_seats; s++) {
+        place *p = &run->seats[s].places[0];
+        if (is(p, BUSY) && !fg_stopped(monitor) && do_again(run, p, monitor, mine->memory)) {
+            int busy = BUSY;
+            if (atomic_compare_exchange_strong(&p->state, &busy, TAKEN_AWAY)) {
+                run->tasks.commit(run->shared, p->task, mine->memory);
+                stay_alone();
+            }
+        }
+        wait_for_commit(p, monitor);
+    }
+}
+
+/* A helper that has nothing left to do is gone in a moment; one that is late is not waited for. */
+static void wait_for_helpers(const fg_run *run, int for_all) {
+    for (int spins = 0; !is_left(run) && run->forks == fg_team_forks(); spins++) {
+        int late = 0;
+        for (int s = 1; s < run->n_seats; s++)
+            for (int i = 0; i < PLACES; i++)
+                late |= is(&run->seats[s].places[i], BUSY);
+        if (!for_all && (late || spins > 500))
+            return;
+        if (spins < 1000)
+            fg_pause();
+        else
+            fg_sleep(20);
+    }
+}
+
+fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks) {
+    fg_monitor *monitor = context->monitor;
+    if (fg_stopped(monitor))
+        return FG_INTERRUPTED;
+    reset(run);
+    run->n_tasks = n_tasks;
+    const int wanted = run->n_seats - 1 < n_tasks - 1 ? run->n_seats - 1 : (int)(n_tasks - 1);
+    const int offered = wanted > 0 && !is_alone() ? fg_team_offer(&run->offer, wanted) : 0;
+    if (run->tasks.in_order)
+        run_in_order(run, monitor);
+    else
+        run_in_any_order(run, monitor);
+    atomic_store_explicit(&run->over, 1, memory_order_release);
+    if (offered > 0) {
+        fg_team_withdraw(&run->offer);
+        wait_for_helpers(run, !context->lease);
+    }
+    return fg_stopped(monitor) || fg_parallel_poll(monitor) ? FG_INTERRUPTED : FG_OK;
+}
