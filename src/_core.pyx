@@ -369,6 +369,17 @@ def n_tasks(*, covariance_type, n_samples, n_components, n_features):
     return fg_task_count(&shape, n_samples)
 
 
+def worth_threads(*, covariance_type, n_samples, n_components, n_features, n_passes=1):
+    """How many threads pay for a pass over so many rows, or for many passes in a row."""
+    cdef fg_shape shape = _shape(covariance_type, n_components, n_features)
+    return fg_worth_threads(&shape, n_samples, n_passes)
+
+
+def available_cpus():
+    """The number of CPUs the calling thread may use; 0 where the system does not say."""
+    return fg_available_cpus()
+
+
 def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, max_iter,
         n_init=1, sample_weight=None, given=(None, None, None, None), lower_bound=-INFINITY,
         n_threads=1, report=None, repair=False):

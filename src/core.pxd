@@ -116,6 +116,8 @@ cdef extern from "fusedgmm.h" nogil:
     int fg_isa_choose(const char *name)
     void fg_vector_exp_log(fg_real_type, const void *, int64_t, int, void *)
     int64_t fg_task_count(const fg_shape *, int64_t)
+    int64_t fg_worth_threads(const fg_shape *, int64_t, int64_t)
+    int fg_available_cpus()
     int fg_openmp_max_threads()
     int fg_openmp_version()
     int fg_parallel_install()

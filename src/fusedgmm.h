@@ -105,8 +105,8 @@ void fg_call_begin(int n_threads, fg_call *out_call);
 fg_lease *fg_call_end(fg_call *call);
 /* Whether the rows of a call that has ended may go; the lease is gone then, too. */
 int fg_lease_try_end(fg_lease *lease);
-/* Keeps what belongs to a lease until it can go; 0 without memory. And one of those that can go now,
- * or NULL: asked for whenever there is an occasion. */
+/* Keeps what belongs to a lease until it can go; 0 without memory. And one of those that can go
+ * now, or NULL: asked for whenever there is an occasion. */
 int fg_lease_keep(fg_lease *lease, void *what);
 void *fg_lease_let_go(void);
 
@@ -120,10 +120,11 @@ int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not
 /* The chosen kernels' exp or log of n values, for the tests. */
 void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out);
 
-/* parallel */
+/* openmp, team, parallel */
 int fg_openmp_max_threads(void); /* the calling thread's limit; INT_MAX without OpenMP */
 int fg_openmp_version(void);     /* 0 without OpenMP */
 int fg_parallel_install(void);   /* once: what a fork needs */
+int fg_available_cpus(void);     /* to the calling thread; 0 where the system does not say */
 int fg_team_size(void);          /* threads that have been started so far */
 
 /* covariance */
@@ -148,6 +149,8 @@ fg_status fg_maximize(fg_context *context, const fg_shape *shape, const fg_m_ste
 
 /* pass */
 int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads find no work */
+/* How many threads pay for passes over so many rows: one pass, or many in a row. */
+int64_t fg_worth_threads(const fg_shape *shape, int64_t n_rows, int64_t n_passes);
 fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                         fg_statistics *out);
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,

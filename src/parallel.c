@@ -1,34 +1,12 @@
 /* Calls: their threads, their interrupts, the processes they run in. See parallel.h. */
 #include "parallel.h"
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "openmp.h"
 #include "team.h"
 #include "thread.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-/* ---- OpenMP: only asked for the limit that users set there ---- */
-
-int fg_openmp_version(void) {
-#ifdef _OPENMP
-    return _OPENMP;
-#else
-    return 0;
-#endif
-}
-
-int fg_openmp_max_threads(void) {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return INT_MAX;
-#endif
-}
 
 /* ---- calls ---- */
 
@@ -128,9 +106,7 @@ static void in_child(void) {
 #endif
 
 int fg_parallel_install(void) {
-#ifdef _OPENMP
-    omp_get_max_threads(); /* reads its settings now; an affinity that it sets is seen at once */
-#endif
+    fg_openmp_begin();
 #ifndef _WIN32
     return pthread_atfork(NULL, NULL, in_child);
 #else

@@ -22,7 +22,7 @@ typedef struct {
     _Atomic(fg_offer *) mail; /* NULL: idle; an offer: to be taken or withdrawn; or INSIDE */
     atomic_int sleeps;
     fg_signal wake;
-    uint64_t cpus[16]; /* where it may run; the helper's own */
+    uint64_t cpus[FG_CPU_WORDS]; /* where it may run, as it was told last */
 } helper;
 
 static helper helpers[MOST_HELPERS];
@@ -38,27 +38,18 @@ void fg_offer_leave(fg_offer *offer) {
 /* ---- CPUs ---- */
 
 #ifdef __linux__
-static void read_cpus(uint64_t cpus[16]) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        memset(&set, 0, sizeof set);
-    memcpy(cpus, &set, sizeof set < 128 ? sizeof set : 128);
-}
-
 /* A helper that another thread started may be bound to other CPUs than those of whom it helps. */
-static void move_to(helper *h, const uint64_t cpus[16]) {
+static void move_to(helper *h, const uint64_t cpus[FG_CPU_WORDS]) {
     cpu_set_t set;
     if (memcmp(h->cpus, cpus, sizeof h->cpus) == 0)
         return;
     CPU_ZERO(&set);
-    memcpy(&set, cpus, sizeof set < 128 ? sizeof set : 128);
+    memcpy(&set, cpus, sizeof set < sizeof h->cpus ? sizeof set : sizeof h->cpus);
     memcpy(h->cpus, cpus, sizeof h->cpus);
     sched_setaffinity(0, sizeof set, &set); /* where that fails it stays where it is */
 }
 #else
-static void read_cpus(uint64_t cpus[16]) { memset(cpus, 0, 16 * sizeof *cpus); }
-static void move_to(helper *h, const uint64_t cpus[16]) {
+static void move_to(helper *h, const uint64_t cpus[FG_CPU_WORDS]) {
     (void)h;
     (void)cpus;
 }
@@ -79,7 +70,6 @@ static void take_mail(helper *h) {
 
 static void help(helper *h) {
     fesetenv(FE_DFL_ENV);
-    read_cpus(h->cpus);
     for (;;) {
         for (int i = 0; i < SPINS; i++) {
             if (atomic_load_explicit(&h->mail, memory_order_relaxed)) {
@@ -144,6 +134,7 @@ static int start_helper(void) {
         helper *h = &helpers[n];
         atomic_store_explicit(&h->mail, NULL, memory_order_relaxed);
         atomic_store_explicit(&h->sleeps, 0, memory_order_relaxed);
+        memset(h->cpus, 0, sizeof h->cpus);
         started = fg_signal_open(&h->wake) && start_thread(h);
         if (started)
             atomic_store_explicit(&n_helpers, n + 1, memory_order_release);
@@ -168,7 +159,7 @@ static int offer_to(helper *h, fg_offer *offer) {
 
 int fg_team_offer(fg_offer *offer, int n_wanted) {
     int made = 0;
-    read_cpus(offer->cpus);
+    fg_cpus(offer->cpus);
     for (int i = 0; i < MOST_HELPERS && made < n_wanted; i++) {
         if (i >= atomic_load_explicit(&n_helpers, memory_order_acquire) &&
             (i >= n_wanted || !start_helper()))

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "fusedgmm.h"
+#include "openmp.h"
 
 /* What helpers are offered. */
 typedef struct fg_offer fg_offer;
@@ -17,7 +18,7 @@ struct fg_offer {
     void (*take_part)(fg_offer *offer); /* on the helper */
     void (*release)(fg_offer *offer);   /* by the last who leaves */
     atomic_int users;                   /* the owner, offers that are open, and helpers inside */
-    uint64_t cpus[16];                  /* bits: where its owner may run, and so may who helps */
+    uint64_t cpus[FG_CPU_WORDS];        /* where its owner may run, and so may who helps */
 };
 
 void fg_offer_leave(fg_offer *offer);

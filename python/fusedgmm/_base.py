@@ -44,6 +44,9 @@ from ._validation import (
 Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 
 
+PASSES = 20  # of a fit, about: whether threads pay depends on whether there are more than one
+
+
 class Progress:
     """scikit-learn's verbose output: level 1 names the steps, level 2 times them."""
 
@@ -426,7 +429,7 @@ class BaseMixture(Estimator):
                 weights=weights,
                 means=means,
                 precisions_cholesky=factors,
-                n_threads=_threads.for_pass(
+                n_threads=_threads.for_passes(
                     self.n_threads, self.covariance_type, len(X), len(weights), X.shape[1]
                 ),
                 output=output,
@@ -475,8 +478,13 @@ class BaseMixture(Estimator):
                 "Expected n_samples >= n_components but got n_components = "
                 f"{self.n_components}, n_samples = {len(X)}"
             )
-        n_threads = _threads.for_pass(
-            self.n_threads, self.covariance_type, len(X), self.n_components, X.shape[1]
+        n_threads = _threads.for_passes(
+            self.n_threads,
+            self.covariance_type,
+            len(X),
+            self.n_components,
+            X.shape[1],
+            n_passes=PASSES,
         )
         weight = as_sample_weight(sample_weight, len(X))
         progress = None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core, _threads
+from ._base import PASSES
 from ._batch_result import BatchResult, empty_arrays
 from ._covariance import layout_of
 from ._estimator import as_seed
@@ -168,8 +169,13 @@ def fit_batch(
             repair=degenerate == "repair",
             given=given,
             given_each=each,
-            n_threads=_threads.resolve(
-                n_threads, None if count > 1 else _n_tasks(problems.core, result)
+            n_threads=_threads.for_passes(
+                n_threads,
+                covariance_type,
+                int(problems.core.offsets[-1]),
+                most,
+                d,
+                n_passes=PASSES * len(candidates),
             ),
             progress=report,
             result=arrays,
@@ -184,19 +190,6 @@ def fit_batch(
         raise error
     finally:
         del error  # it holds this frame, and the frame would hold it, and X
-
-
-def _n_tasks(core: _core.Problems, result: BatchResult) -> int:
-    """Return the tasks of the only problem, or of none."""
-    if len(core) == 0:
-        return 0
-    _, K, d = result.means.shape
-    return _core.n_tasks(
-        covariance_type=result.covariance_type,
-        n_samples=int(core.offsets[-1]),
-        n_components=K,
-        n_features=d,
-    )
 
 
 def _own_axes(inits: tuple[ArrayLike | None, ...], covariance_type: str) -> tuple[bool, bool, bool]:

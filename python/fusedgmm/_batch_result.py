@@ -310,7 +310,12 @@ class BatchResult:
             weights=self._rounded(self.weights),
             means=self._rounded(self.means),
             precisions_cholesky=self._rounded(self.precisions_cholesky),
-            n_threads=_threads.resolve(self.template.n_threads),
+            n_threads=_threads.for_passes(
+                self.template.n_threads,
+                self.covariance_type,
+                int(problems.core.offsets[-1]),
+                *self.means.shape[1:],
+            ),
             output=output,
         )
         if bad is not None:

@@ -370,7 +370,7 @@ def accumulate(
             means=parameters.means,
             covariances=parameters.covariances,
             precisions_cholesky=parameters.precisions_cholesky,
-            n_threads=_threads.for_pass(
+            n_threads=_threads.for_passes(
                 n_threads, parameters.covariance_type, len(X), *parameters.means.shape
             ),
         )

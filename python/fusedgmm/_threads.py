@@ -15,10 +15,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def available_cpus() -> int:
     """Return the number of CPUs this process may run on, at least 1."""
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except (AttributeError, OSError):  # not Linux
-        return os.cpu_count() or 1
+    return _core.available_cpus() or os.cpu_count() or 1
 
 
 def _cgroup_folders() -> Iterator[Path]:
@@ -63,42 +60,46 @@ def cpu_quota() -> int | None:
     return None if math.isinf(quota) else max(1, math.ceil(quota))
 
 
-def resolve(n_threads: int | None = None, n_tasks: int | None = None) -> int:
-    """Return the number of threads to use.
+def resolve(n_threads: int | None = None) -> int:
+    """Return the number of threads a call may use.
 
     Parameters
     ----------
     n_threads : int or None
         None: the fewest of OMP_NUM_THREADS or an active threadpoolctl limit, the CPU affinity
         and the cgroup quota. An int is clamped to the CPUs of the affinity.
-    n_tasks : int or None
-        How many tasks the work is cut into. For a single one nothing needs to be asked of the
-        system, which would take longer than the work itself.
 
     Raises
     ------
     ValueError
         `n_threads` is neither None nor an int >= 1.
     """
-    if n_threads is not None:
-        n_threads = as_integer(n_threads, "n_threads", 1)
-    if n_tasks is not None and n_tasks <= 1:
-        return 1
     cpus = available_cpus()
     if n_threads is not None:
-        return min(n_threads, cpus)
+        return min(as_integer(n_threads, "n_threads", 1), cpus)
     # asked in this thread: an OpenMP limit belongs to the thread that set it
     return max(1, min(_core.omp_max_threads(), cpus, cpu_quota() or cpus))
 
 
-def for_pass(
-    n_threads: int | None, covariance_type: str, n_samples: int, n_components: int, n_features: int
+def for_passes(
+    n_threads: int | None,
+    covariance_type: str,
+    n_samples: int,
+    n_components: int,
+    n_features: int,
+    n_passes: int = 1,
 ) -> int:
-    """Return the number of threads for passes over data of this shape."""
-    n_tasks = _core.n_tasks(
+    """Return the number of threads for passes over data of this shape: by default no more than pay.
+
+    For work that one thread does as soon nothing is asked of the system, which would take longer.
+    """
+    if n_threads is not None:
+        return resolve(n_threads)
+    worth = _core.worth_threads(
         covariance_type=covariance_type,
         n_samples=n_samples,
         n_components=n_components,
         n_features=n_features,
+        n_passes=n_passes,
     )
-    return resolve(n_threads, n_tasks)
+    return 1 if worth <= 1 else min(worth, resolve())

@@ -132,6 +132,7 @@ extern const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME);
 const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME) = {
     .isa = NAME(FG_ISA),
     .rows_multiple = ROWS_MULTIPLE,
+    .lanes = FG_LANES,
     .model_bytes = model_bytes,
     .prepare = prepare,
     .scratch_bytes = scratch_bytes,

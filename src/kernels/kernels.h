@@ -53,6 +53,7 @@ typedef struct {
      * the data's last rows leave one to fill up. The same in all tables: where the rows are cut
      * decides the last bits of the sums. */
     int64_t rows_multiple;
+    int lanes; /* numbers in a vector */
     size_t (*model_bytes)(const fg_shape *shape);
     /* out_shift: K x d, where the sums will be about */
     void (*prepare)(const fg_shape *shape, const fg_parameters *parameters,
