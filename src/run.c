@@ -159,7 +159,7 @@ static place *wait_for_place(fg_run *run, seat *s) {
             if (is(&s->places[i], FREE))
                 return &s->places[i];
         if (spins < SPINS)
-            fg_pause();
+            fg_spin(spins);
         else
             fg_sleep(NAP);
     }

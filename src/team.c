@@ -76,7 +76,7 @@ static void help(helper *h) {
                 take_mail(h);
                 i = 0;
             }
-            fg_pause();
+            fg_spin(i);
         }
         atomic_store(&h->sleeps, 1);
         if (!atomic_load(&h->mail)) /* an offer of now sees that it has to wake this helper */

@@ -73,4 +73,13 @@ static inline void fg_pause(void) {
 #endif
 }
 
+/* A round of a loop that waits for something soon: whoever else wants this CPU, perhaps the very
+ * thread that is waited for, gets it now and then. */
+static inline void fg_spin(int round) {
+    if (round % 64 == 63)
+        fg_yield();
+    else
+        fg_pause();
+}
+
 #endif
