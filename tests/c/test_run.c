@@ -1,0 +1,192 @@
+/* Tasks shared out between the calling thread and helpers: each counts once, in its order, also
+ * where a helper is held up in the middle of one and comes back when the call is long over. Where
+ * the calling thread waited for such a helper, these tests would not end. */
+#include <stdatomic.h>
+
+#include "calls.h"
+#include "check.h"
+#include "parallel.h"
+#include "team.h"
+#include "thread.h"
+
+enum { TASKS = 200, ROUNDS = 200, WORDS = 64 };
+
+/* Outlives all calls: helpers that are late still read it. */
+static struct {
+    atomic_int holds_up; /* whether a helper stops at its task until this is 0 */
+    atomic_int held_up;  /* how many do */
+} world;
+
+static _Thread_local int is_caller;
+
+typedef struct {
+    int64_t n_tasks, factor;
+    int64_t *out;        /* the calling thread's */
+    atomic_int *commits; /* of each task: this test's own, never given back */
+    int in_order;
+    int64_t last;
+} shared;
+
+static uint64_t value_of(const shared *s, int64_t task) {
+    uint64_t x = (uint64_t)(task * s->factor + 1);
+    for (int i = 0; i < 2000; i++)
+        x = x * 6364136223846793005u + 1442695040888963407u;
+    return x;
+}
+
+static void work(void *context, int64_t task, void *scratch, fg_monitor *monitor, void *result) {
+    const shared *s = context;
+    uint64_t *words = result, *own = scratch;
+    for (int i = 0; i < WORDS; i++)
+        own[i] = value_of(s, task) + (uint64_t)i;
+    if (!is_caller && atomic_load(&world.holds_up)) {
+        atomic_fetch_add(&world.held_up, 1);
+        while (atomic_load(&world.holds_up))
+            fg_sleep(100);
+    }
+    if (fg_parallel_poll(monitor))
+        return;
+    for (int i = 0; i < WORDS; i++)
+        words[i] = own[i];
+}
+
+static void commit(void *context, int64_t task, void *result) {
+    shared *s = context;
+    const uint64_t *words = result;
+    for (int i = 0; i < WORDS; i++)
+        CHECK(words[i] == value_of(s, task) + (uint64_t)i, "task %lld", (long long)task);
+    if (s->in_order) {
+        CHECK(is_caller, "committed by a helper");
+        CHECK(task == s->last + 1, "task %lld after %lld", (long long)task, (long long)s->last);
+        s->last = task;
+    }
+    s->out[task] = (int64_t)words[0];
+    atomic_fetch_add(&s->commits[task], 1);
+}
+
+static void check_run(fg_run **run, const fg_context *context, int64_t n_tasks, int in_order) {
+    static int64_t out[TASKS];
+    static atomic_int commits[TASKS];
+    static int64_t factor;
+    shared *s = fg_run_prepare(run, 0);
+    factor++;
+    for (int i = 0; i < TASKS; i++)
+        atomic_store(&commits[i], 0);
+    *s = (shared){n_tasks, factor, out, commits, in_order, -1};
+    CHECK(fg_run_tasks(*run, context, n_tasks) == FG_OK, "status");
+    for (int64_t i = 0; i < TASKS; i++)
+        CHECK(atomic_load(&commits[i]) == (i < n_tasks), "task %lld was committed %d times",
+              (long long)i, atomic_load(&commits[i]));
+}
+
+static void test_every_task_counts_once(int in_order) {
+    const fg_tasks tasks = {.work = work,
+                            .commit = commit,
+                            .in_order = in_order,
+                            .shared_bytes = sizeof(shared),
+                            .scratch_bytes = WORDS * sizeof(uint64_t),
+                            .result_bytes = WORDS * sizeof(uint64_t)};
+    for (int n_threads = 1; n_threads <= 5; n_threads++) {
+        const fg_context context = {.n_threads = n_threads};
+        fg_run *run = fg_run_open(&tasks, n_threads, NULL);
+        CONTEXT("%s, %d threads", in_order ? "in order" : "in any order", n_threads);
+        for (int round = 0; round < ROUNDS; round++)
+            check_run(&run, &context, round % (TASKS + 1), in_order);
+        fg_run_close(run);
+    }
+}
+
+/* Until a helper has come to a task, a few tries: others may have done all. */
+static int hold_one_up(fg_run **run, const fg_context *context, int in_order) {
+    atomic_store(&world.held_up, 0);
+    atomic_store(&world.holds_up, 1);
+    for (int i = 0; i < 5000 && !atomic_load(&world.held_up); i++)
+        check_run(run, context, TASKS, in_order);
+    return atomic_load(&world.held_up);
+}
+
+static void test_nobody_waits_for_a_helper_that_is_held_up(int in_order) {
+    const fg_tasks tasks = {.work = work,
+                            .commit = commit,
+                            .in_order = in_order,
+                            .shared_bytes = sizeof(shared),
+                            .scratch_bytes = WORDS * sizeof(uint64_t),
+                            .result_bytes = WORDS * sizeof(uint64_t)};
+    CONTEXT("held up, %s", in_order ? "in order" : "in any order");
+    fg_call call;
+    fg_call_begin(3, &call);
+    const fg_context context = {.n_threads = 3, .lease = call.lease};
+    fg_run *run = fg_run_open(&tasks, 3, call.lease);
+    const int held_up = hold_one_up(&run, &context, in_order);
+    CHECK(held_up > 0, "no helper came to a task");
+    for (int round = 0; round < 20; round++) /* they are away all the time */
+        check_run(&run, &context, TASKS, in_order);
+    fg_run_close(run);
+    fg_lease *lease = fg_call_end(&call);
+    CHECK(lease != NULL, "nobody is late");
+    CHECK(!lease || fg_lease_keep(lease, &world), "no memory");
+    CHECK(fg_lease_let_go() == NULL, "let go while a helper is there");
+    atomic_store(&world.holds_up, 0);
+    void *gone = NULL;
+    for (int i = 0; i < 100000 && !gone; i++, fg_sleep(100))
+        gone = fg_lease_let_go();
+    CHECK(gone == &world, "the lease does not end");
+    CHECK(fg_lease_let_go() == NULL, "let go twice");
+}
+
+/* Without a lease the rows may go at once, so helpers are waited for. */
+static void test_without_a_lease_all_have_left(void) {
+    const fg_tasks tasks = {.work = work,
+                            .commit = commit,
+                            .in_order = 1,
+                            .shared_bytes = sizeof(shared),
+                            .scratch_bytes = WORDS * sizeof(uint64_t),
+                            .result_bytes = WORDS * sizeof(uint64_t)};
+    const fg_context context = {.n_threads = 4};
+    CONTEXT("no lease");
+    fg_run *run = fg_run_open(&tasks, 4, NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        void *before = fg_run_shared(run);
+        check_run(&run, &context, TASKS, 1);
+        CHECK(fg_run_prepare(&run, 0) == before, "the run moved");
+    }
+    fg_run_close(run);
+}
+
+static int stop(void *context) { return ++*(int *)context > 3; }
+
+static void test_the_user_stops_it(void) {
+    const fg_tasks tasks = {.work = work,
+                            .commit = commit,
+                            .in_order = 1,
+                            .shared_bytes = sizeof(shared),
+                            .scratch_bytes = WORDS * sizeof(uint64_t),
+                            .result_bytes = WORDS * sizeof(uint64_t)};
+    static int64_t out[TASKS];
+    static atomic_int commits[TASKS];
+    CONTEXT("a stop");
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        int asked = 0;
+        fg_monitor monitor = {.poll = stop, .context = &asked, .eager = 1};
+        const fg_context context = {.n_threads = n_threads, .monitor = &monitor};
+        fg_run *run = fg_run_open(&tasks, n_threads, NULL);
+        shared *s = fg_run_prepare(&run, 0);
+        *s = (shared){TASKS, 1, out, commits, 1, -1};
+        CHECK(fg_run_tasks(run, &context, TASKS) == FG_INTERRUPTED, "not stopped");
+        CHECK(asked == 4, "asked %d times", asked);
+        CHECK(s->last < TASKS - 1, "all was done");
+        fg_run_close(run);
+    }
+}
+
+int main(void) {
+    is_caller = 1;
+    for (int in_order = 0; in_order <= 1; in_order++) {
+        test_every_task_counts_once(in_order);
+        test_nobody_waits_for_a_helper_that_is_held_up(in_order);
+    }
+    test_without_a_lease_all_have_left();
+    test_the_user_stops_it();
+    CHECK(fg_team_size() >= 2, "%d helpers", fg_team_size());
+    return check_result();
+}
