@@ -60,9 +60,9 @@ def omp_max_threads():
     return fg_openmp_max_threads()
 
 
-def n_helpers():
-    """How many threads the core has started so far to help with calls."""
-    return fg_team_size()
+def helpers():
+    """How often each helper, a thread that the core has started, has taken part in work so far."""
+    return [fg_team_taken(i) for i in range(fg_team_size())]
 
 
 def config():
@@ -124,7 +124,6 @@ cdef class _Call:
 
     cdef void stay(self, fg_lease *lease) noexcept:
         """Keep this call, and all that it points to: a helper has not come back to its CPU yet."""
-        self.report = self.progress = None
         Py_INCREF(self)  # given back by _let_go; without memory to note it, never
         fg_lease_keep(lease, <void *>self)
 

@@ -129,6 +129,7 @@ cdef extern from "fusedgmm.h" nogil:
     int fg_lease_keep(fg_lease *, void *)
     void *fg_lease_let_go()
     int fg_team_size()
+    int64_t fg_team_taken(int)
     size_t fg_moment_count(const fg_shape *)
     size_t fg_covariance_count(const fg_shape *)
     void fg_rows_open(const fg_data *, fg_rows *)

@@ -125,7 +125,8 @@ int fg_openmp_max_threads(void); /* the calling thread's limit; INT_MAX without 
 int fg_openmp_version(void);     /* 0 without OpenMP */
 int fg_parallel_install(void);   /* once: what a fork needs */
 int fg_available_cpus(void);     /* to the calling thread; 0 where the system does not say */
-int fg_team_size(void);          /* threads that have been started so far */
+int fg_team_size(void);          /* helpers that have been started so far */
+int64_t fg_team_taken(int i);    /* how often helper i has taken part in a call's work */
 
 /* covariance */
 size_t fg_moment_count(const fg_shape *shape);     /* doubles in sxx */

@@ -21,6 +21,7 @@ static fg_offer inside_; /* stands in a helper's mail while it is inside an offe
 typedef struct {
     _Atomic(fg_offer *) mail; /* NULL: idle; an offer: to be taken or withdrawn; or INSIDE */
     atomic_int sleeps;
+    atomic_int_fast64_t taken; /* offers, so far */
     fg_signal wake;
     uint64_t cpus[FG_CPU_WORDS]; /* where it may run, as it was told last */
 } helper;
@@ -62,6 +63,7 @@ static void take_mail(helper *h) {
     if (offer && atomic_compare_exchange_strong_explicit(
                      &h->mail, &offer, INSIDE, memory_order_acquire, memory_order_relaxed)) {
         move_to(h, offer->cpus);
+        atomic_fetch_add_explicit(&h->taken, 1, memory_order_relaxed);
         offer->take_part(offer);
         fg_offer_leave(offer);
         atomic_store_explicit(&h->mail, NULL, memory_order_release);
@@ -70,6 +72,9 @@ static void take_mail(helper *h) {
 
 static void help(helper *h) {
     fesetenv(FE_DFL_ENV);
+#ifdef __linux__
+    pthread_setname_np(pthread_self(), "fusedgmm"); /* for who looks at the process's threads */
+#endif
     for (;;) {
         for (int i = 0; i < SPINS; i++) {
             if (atomic_load_explicit(&h->mail, memory_order_relaxed)) {
@@ -180,6 +185,10 @@ void fg_team_withdraw(fg_offer *offer) {
 }
 
 int fg_team_size(void) { return atomic_load_explicit(&n_helpers, memory_order_relaxed); }
+
+int64_t fg_team_taken(int i) {
+    return atomic_load_explicit(&helpers[i].taken, memory_order_relaxed);
+}
 
 void fg_team_forget(void) {
     atomic_store(&n_helpers, 0);
