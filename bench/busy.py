@@ -1,0 +1,205 @@
+"""Fits beside other programs: ours by default and with one thread, and the peers.
+
+    python bench/busy.py                 all of it: ten minutes or so
+    python bench/busy.py --rows 200000   fits of so many rows only
+    python bench/busy.py --loads 0,1     beside so many spinning processes only
+    python bench/busy.py --peers         scikit-learn and daal4py, too, where they are installed
+
+Every line is one call beside so many processes that do nothing but spin. The contestants take turns,
+so that all of them meet the same moments; printed are median, 95 % and longest (milliseconds), and
+the median and the 95 % of ours by default over those of ours with one thread, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+SPIN = "while True: pass"
+FIRST_FIT = """
+import time, sys
+import numpy as np
+from fusedgmm import GaussianMixture
+X = np.random.default_rng(0).normal(size=(200_000, 2))
+X[::2] += 3
+begin = time.perf_counter()
+GaussianMixture(2, random_state=0, n_threads={n_threads}).fit(X)
+print(time.perf_counter() - begin)
+"""
+JOBS = """
+import sys, time
+import numpy as np
+import joblib
+from fusedgmm import GaussianMixture
+X = np.random.default_rng(0).normal(size=(200_000, 2))
+X[::2] += 3
+def work(seconds):
+    end, count = time.perf_counter() + seconds, 0
+    model = GaussianMixture(2, random_state=0, n_threads={n_threads})
+    while time.perf_counter() < end:
+        model.fit(X)
+        count += 1
+    return count
+with joblib.parallel_config(backend="loky", n_jobs={cores}, inner_max_num_threads={cores}):
+    parallel = joblib.Parallel()
+    parallel(joblib.delayed(work)(0.2) for _ in range({cores}))
+    print(sum(parallel(joblib.delayed(work)(2.0) for _ in range({cores}))))
+"""
+
+
+@contextlib.contextmanager
+def spinning(count: int) -> Iterator[None]:
+    """So many processes that take what CPU they get."""
+    processes = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
+    time.sleep(0.3)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def take_turns(
+    calls: dict[str, Callable[[], object]], seconds: float, most: int = 200
+) -> dict[str, np.ndarray]:
+    """The milliseconds of each call, made in turn for some seconds, and ten times at least."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    end = time.perf_counter() + seconds
+    while (count := len(next(iter(times.values())))) < 10 or (
+        time.perf_counter() < end and count < most
+    ):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            times[name].append(1e3 * (time.perf_counter() - begin))
+    return {name: np.array(found) for name, found in times.items()}
+
+
+def row(title: str, load: int, times: dict[str, np.ndarray]) -> None:
+    ours, one = times["default"], times["one thread"]
+    cells = [f"{title:28s} {load:5d}"]
+    for found in times.values():
+        p95, longest = np.quantile(found, 0.95), found.max()
+        cells.append(f"{np.median(found):9.3f} {p95:9.3f} {longest:9.3f}")
+    ratio = np.median(ours) / np.median(one)
+    tail = np.quantile(ours, 0.95) / np.quantile(one, 0.95)
+    print("  ".join(cells) + f"  {ratio:6.2f} {tail:6.2f}", flush=True)
+
+
+def two_groups(rows: int, features: int = 2) -> np.ndarray:
+    X = np.random.default_rng(0).normal(size=(rows, features))
+    X[::2] += 3
+    return X
+
+
+def fits(rows: int, peers: bool) -> dict[str, Callable[[], object]]:
+    from fusedgmm import GaussianMixture
+
+    X = two_groups(rows)
+    ours, one = (GaussianMixture(2, random_state=0, n_threads=n) for n in (None, 1))
+    calls: dict[str, Callable[[], object]] = {
+        "default": lambda: ours.fit(X),
+        "one thread": lambda: one.fit(X),
+    }
+    if peers:
+        from sklearn.mixture import GaussianMixture as Theirs
+
+        theirs = Theirs(2, random_state=0)
+        calls["scikit-learn"] = lambda: theirs.fit(X)
+        with contextlib.suppress(ImportError):
+            import daal4py
+
+            start = one.fit(X)
+            given = (start.weights_[None], start.means_, list(start.covariances_))
+            calls["daal4py"] = lambda: daal4py.em_gmm(
+                nComponents=2, maxIterations=start.n_iter_, accuracyThreshold=0.0
+            ).compute(X, *given)
+    return calls
+
+
+def predictions(rows: int) -> dict[str, Callable[[], object]]:
+    from fusedgmm import GaussianMixture
+
+    X = two_groups(rows)
+    ours, one = (GaussianMixture(2, random_state=0, n_threads=n).fit(X) for n in (None, 1))
+    return {"default": lambda: ours.predict(X), "one thread": lambda: one.predict(X)}
+
+
+def in_fresh_processes(script: str, count: int) -> dict[str, np.ndarray]:
+    times: dict[str, list[float]] = {"default": [], "one thread": []}
+    for _ in range(count):
+        for name, n_threads in (("default", None), ("one thread", 1)):
+            code = script.format(n_threads=n_threads, cores=os.cpu_count())
+            out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            times[name].append(float(out.stdout))
+    return {name: np.array(found) for name, found in times.items()}
+
+
+def scores_of_many_threads(callers: int = 32, seconds: float = 2.0) -> np.ndarray:
+    """Milliseconds of one-row scores, made by so many threads of Python at once."""
+    from fusedgmm import GaussianMixture
+
+    X = two_groups(1000)
+    model = GaussianMixture(2, random_state=0).fit(X)
+    times: list[list[float]] = [[] for _ in range(callers)]
+    end = time.perf_counter() + seconds
+
+    def work(mine: list[float]) -> None:
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            model.score_samples(X[:1])
+            mine.append(1e3 * (time.perf_counter() - begin))
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in times]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return np.concatenate([np.array(mine) for mine in times])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", default="900,1200,6000,20000,200000,1000000")
+    parser.add_argument("--loads", default="0,1,2,4")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each line")
+    parser.add_argument("--peers", action="store_true")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    sizes, loads = ([int(n) for n in text.split(",")] for text in (args.rows, args.loads))
+    names = list(fits(1000, args.peers))
+    head = "  ".join(f"{name + ': p50':>9s} {'p95':>9s} {'max':>9s}" for name in names)
+    print(f"{'':28s} {'load':>5s}  {head}  {'ratio':>6s} {'p95':>6s}")
+    for load in loads:
+        with spinning(load):
+            for rows in sizes:
+                row(f"fit {rows} x 2", load, take_turns(fits(rows, args.peers), args.seconds))
+            for rows in (1200, 50_000, 1_000_000):
+                row(f"predict {rows} x 2", load, take_turns(predictions(rows), args.seconds / 2))
+            times = {k: 1e3 * v for k, v in in_fresh_processes(FIRST_FIT, 7).items()}
+            row("first fit of a process", load, times)
+    jobs = in_fresh_processes(JOBS, 3)
+    ratio = np.median(jobs["default"]) / np.median(jobs["one thread"])
+    print(f"as many processes as cores, each with fits: throughput {ratio:.2f} of one thread's")
+    times = scores_of_many_threads()
+    print(
+        f"one-row scores by 32 threads: p50 {np.median(times):.3f} ms, "
+        f"p99 {np.quantile(times, 0.99):.3f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()
