@@ -14,6 +14,7 @@
 #include "pass.h"
 #include "random.h"
 #include "rows.h"
+#include "run.h"
 #include "statistics.h"
 
 /* ---- problems ---- */

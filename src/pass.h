@@ -3,7 +3,7 @@
 #define FG_PASS_H
 
 #include "kernels/kernels.h"
-#include "parallel.h"
+#include "run.h"
 
 /* Everything a pass works in, allocated once for many passes. */
 typedef struct {

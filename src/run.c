@@ -1,5 +1,6 @@
-/* Tasks shared out between the calling thread and helpers. See parallel.h. */
-#include <fenv.h>
+/* Tasks shared out between the calling thread and helpers. See run.h. */
+#include "run.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -7,6 +7,7 @@ import sysconfig
 import threading
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -229,6 +230,60 @@ def test_limits_hold_for_every_call(name, cgroup):
     (cgroup / "cpu.max").write_text("max 100000")
     assert uses(call, most)
     assert threads_used(calls(1)[name]) == 1
+
+
+@many_cpus
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
+def test_a_helper_goes_where_its_caller_may_run():
+    """It is started by a thread that is bound to one CPU, and helps another one, which is not."""
+    code = """
+        import os, threading
+        import numpy as np
+        from pathlib import Path
+        from fusedgmm import GaussianMixture, _core, _threads
+        _threads.available_cpus = lambda: 2
+        everywhere = os.sched_getaffinity(0)
+        X = np.random.default_rng(0).normal(size=(400_000, 3))
+        model = GaussianMixture(2, n_threads=2, max_iter=1, tol=1e9)
+        def mask():
+            (task,) = (t for t in Path("/proc/self/task").iterdir()
+                       if (t / "comm").read_text() == "fusedgmm\\n")
+            return os.sched_getaffinity(int(task.name))
+        def bound():
+            os.sched_setaffinity(0, {min(everywhere)})
+            model.fit(X)
+        worker = threading.Thread(target=bound)
+        worker.start()
+        worker.join()
+        assert mask() == {min(everywhere)}, mask()
+        for _ in range(100):
+            model.fit(X)
+            if mask() == everywhere:
+                break
+        assert mask() == everywhere, mask()
+    """
+    run_python(dedent(code))
+
+
+@many_cpus
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="places are read on Linux")
+@pytest.mark.parametrize("setting", [{"OMP_PROC_BIND": "true"}, {"OMP_PLACES": "cores"}], ids=str)
+def test_a_thread_that_openmp_has_bound_has_all_cpus(setting):
+    assert resolved_in_a_child(**setting) == resolved_in_a_child()
+    code = "from fusedgmm import _threads; print(_threads.resolve(2))"
+    assert int(run_python(code, env=dict(os.environ) | setting)) == 2
+
+
+@many_cpus
+def test_small_work_stays_on_the_calling_thread():
+    model = GaussianMixture(2, random_state=0)
+    before = sum(_core.helpers())
+    for rows in (X[::1000], X[::200], X[::66]):
+        model.fit(rows)
+        model.predict(rows)
+        model.score_samples(rows[:1])
+    fit_batch(X[:4000].reshape(40, 100, 3), 1)
+    assert sum(_core.helpers()) == before
 
 
 def bits(result):

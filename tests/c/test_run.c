@@ -6,6 +6,7 @@
 #include "calls.h"
 #include "check.h"
 #include "parallel.h"
+#include "run.h"
 #include "team.h"
 #include "thread.h"
 
