@@ -40,6 +40,7 @@ PYTHON_LAYERS = """
     patch _batch _config
     _batch_result
     _mixture _bayesian
+    _em
     _base _variational _statistics
     _parameters _problems _threads plots
     _covariance
