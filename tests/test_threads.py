@@ -100,6 +100,32 @@ def test_cgroup_quota(cgroup, files, quota):
         assert _threads.resolve() <= quota
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no cgroups here")
+def test_the_quota_of_a_real_cgroup():
+    """Where this process may make one (of version 1)."""
+    group = Path(f"/sys/fs/cgroup/cpu/fusedgmm-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text("100000")
+        (group / "cpu.cfs_quota_us").write_text("150000")
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made: {error}")
+    code = f"""
+        import os
+        from pathlib import Path
+        Path("{group}/cgroup.procs").write_text(str(os.getpid()))
+        from fusedgmm import GaussianMixture, _threads
+        import numpy as np
+        print(_threads.cpu_quota())
+        assert _threads.resolve() <= 2
+        GaussianMixture(2, random_state=0).fit(np.random.default_rng(0).normal(size=(400_000, 3)))
+    """
+    try:
+        assert int(run_python(dedent(code))) == 2  # 1.5 CPUs, rounded up
+    finally:
+        group.rmdir()
+
+
 @pytest.mark.parametrize("n_threads", [0, -1, True, 1.5, "2"], ids=repr)
 def test_no_number_of_threads(n_threads):
     with pytest.raises(ValueError, match=r"n_threads must be an int >= 1, got"):
