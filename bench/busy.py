@@ -5,9 +5,9 @@
     python bench/busy.py --loads 0,1     beside so many spinning processes only
     python bench/busy.py --peers         scikit-learn and daal4py, too, where they are installed
 
-Every line is one call beside so many processes that do nothing but spin. The contestants take turns,
-so that all of them meet the same moments; printed are median, 95 % and longest (milliseconds), and
-the median and the 95 % of ours by default over those of ours with one thread, in the same run.
+Every line is one call beside so many processes that do nothing but spin. The contestants take
+turns, so that all of them meet the same moments; printed are median, 95 % and longest (ms), and the
+median and the 95 % of ours by default over those of ours with one thread, in the same run.
 """
 
 from __future__ import annotations
@@ -75,18 +75,23 @@ def spinning(count: int) -> Iterator[None]:
 def take_turns(
     calls: dict[str, Callable[[], object]], seconds: float, most: int = 200
 ) -> dict[str, np.ndarray]:
-    """The milliseconds of each call, made in turn for some seconds, and ten times at least."""
+    """The milliseconds of each call, made in turn for some seconds, and ten times at least.
+
+    Who comes after whom changes from round to round: a peer leaves cold caches behind.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
     for call in calls.values():
         call()
     end = time.perf_counter() + seconds
     while (count := len(next(iter(times.values())))) < 10 or (
         time.perf_counter() < end and count < most
     ):
-        for name, call in calls.items():
+        for name in order:
             begin = time.perf_counter()
-            call()
+            calls[name]()
             times[name].append(1e3 * (time.perf_counter() - begin))
+        order = order[::-1] if count % 2 else order[1:] + order[:1]
     return {name: np.array(found) for name, found in times.items()}
 
 

@@ -17,8 +17,8 @@ from fusedgmm import (
     BayesianGaussianMixture,
     GaussianMixture,
     MixtureParameters,
-    _threads,
     _core,
+    _threads,
     accumulate,
     fit_batch,
 )
@@ -227,7 +227,7 @@ def threads_used(call):
 
 
 def uses(call, most):
-    """Whether a call uses so many threads: after a helper was late, calls do without for a while."""
+    """Whether a call uses so many threads; after a helper was late it does without for a while."""
     return any(threads_used(call) == most or time.sleep(0.2) for _ in range(20))
 
 
