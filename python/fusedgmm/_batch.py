@@ -119,7 +119,9 @@ def fit_batch(
     tried = as_candidates(n_components)
     as_option(criterion, "criterion", ("bic", "aic"))
     as_option(on_error, "on_error", ("mark", "raise"))
-    n_init = as_integer(n_init, "n_init of fit_batch", 1)
+    if isinstance(n_init, str):
+        raise ValueError(f"fit_batch takes n_init as an int, 1 where none is given; got {n_init!r}")
+    n_init = as_integer(n_init, "n_init", 1)
     template = GaussianMixture(
         max(tried),
         covariance_type=covariance_type,

@@ -402,7 +402,8 @@ class BatchResult:
         chosen, counts = np.unique(self.n_components[self.ok], return_counts=True)
         if len(self.n_components_tried) > 1:
             shares = (
-                f"{k} ({n} problem{'s' * (n > 1)})" for k, n in zip(chosen, counts, strict=True)
+                f"{k} ({n} problem{'s' if n > 1 else ''})"
+                for k, n in zip(chosen, counts, strict=True)
             )
             print(f"  n_components chosen: {', '.join(shares)}")
         if self.ok.any():

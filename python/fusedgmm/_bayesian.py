@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._base import BaseMixture, Estimate, Progress
+from ._base import BaseMixture, Estimate, Progress, SavedAttribute
 from ._covariance import Layout, layout_of, moments_layout
 from ._em import best_of
 from ._estimator import as_seed
@@ -153,6 +153,25 @@ class BayesianGaussianMixture(BaseMixture):
         for name in ("weight_concentration_prior", "mean_precision_prior"):
             if getattr(self, name) is not None:
                 as_positive(getattr(self, name), name)
+
+    def _saved_attributes(self, n_components: int, n_features: int) -> dict[str, SavedAttribute]:
+        layout = layout_of(self.covariance_type)
+        each, number = (n_components,), ()
+        process = self.weight_concentration_prior_type == "dirichlet_process"
+        return super()._saved_attributes(n_components, n_features) | {
+            "weight_concentration_": SavedAttribute((2, n_components), above=0, decode=tuple)
+            if process
+            else SavedAttribute(each, above=0),
+            "mean_precision_": SavedAttribute(each, above=0),
+            "degrees_of_freedom_": SavedAttribute(
+                number if layout.shared else each, above=n_features - 1
+            ),
+            "weight_concentration_prior_": SavedAttribute(number, above=0),
+            "mean_precision_prior_": SavedAttribute(number, above=0),
+            "mean_prior_": SavedAttribute((n_features,)),
+            "degrees_of_freedom_prior_": SavedAttribute(number, above=n_features - 1),
+            "covariance_prior_": SavedAttribute(layout.prior_shape(n_features)),
+        }
 
     def _prior(self, X: Reals, weight: Floats | None, n_threads: int) -> Prior:
         """Return the prior that the user gave, with the rows' own moments where he gave none."""
@@ -313,7 +332,7 @@ def _as_prior_covariance(
 
 
 def _about_means(statistics: SufficientStatistics) -> Sums:
-    return Sums(statistics.nk, *statistics.about_means())
+    return Sums(statistics.nk, *statistics._about_means())
 
 
 def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> Sums:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fusedgmm`` (an example), ``python -m fusedgmm fit DATA``."""
+"""The command line: ``python -m fusedgmm`` (an example), ``fit DATA``, ``predict MODEL DATA``."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._covariance import COVARIANCE_TYPES, layout_of
-from ._files import DAMAGE, write_whole
+from ._files import DAMAGE, kind_of, write_whole
 from ._typing import Floats, Labels, Reals
 from ._validation import INIT_PARAMS
 
 if TYPE_CHECKING:
+    from ._base import BaseMixture
+    from ._bayesian import BayesianGaussianMixture
     from ._mixture import GaussianMixture
 
 T = TypeVar("T", int, float)
 
+MODELS = ("GaussianMixture", "BayesianGaussianMixture")
 MISSING = {"", "na", "nan", "n/a", "null", "none"}
 
 
@@ -37,6 +40,14 @@ class UsageError(Exception):
 
 
 # ---------------------------------------------------------------- reading
+
+
+class Table(NamedTuple):
+    """Rows of a file, and the names of their columns."""
+
+    X: Reals
+    names: list[str]
+    named: bool  # the names are the file's own, not numbers of ours
 
 
 def _number(cell: str) -> float | None:
@@ -73,7 +84,19 @@ def _select(names: list[str], wanted: str | None) -> list[int]:
     return chosen
 
 
-def _read_csv(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
+def _find(names: list[str], fitted: Sequence[str]) -> list[int]:
+    """Positions of the columns that a model was fitted to."""
+    for name in fitted:
+        if names.count(name) != 1:
+            found = f"{names.count(name)} columns" if name in names else "no column"
+            known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+            raise UsageError(
+                f"{found} {name!r}, to which the model was fitted; the columns are {known}"
+            )
+    return [names.index(name) for name in fitted]
+
+
+def _read_csv(path: Path, wanted: str | None, fitted: Sequence[str] | None) -> Table:
     with open(path, newline="", encoding="utf-8-sig") as file:
         sample = file.readline()
         file.seek(0)
@@ -90,7 +113,13 @@ def _read_csv(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
     rows = rows[1:] if header else rows
     if not rows:
         raise UsageError(f"{path}: there is a header but no data")
-    chosen = _select(names, wanted)
+    if header and wanted is None and fitted is not None:
+        try:
+            chosen = _find(names, fitted)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+    else:
+        chosen = _select(names, wanted)
     X = np.empty((len(rows), len(chosen)))
     for i, (line, row) in enumerate(rows):
         if len(row) != len(names):
@@ -111,14 +140,16 @@ def _read_csv(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
                     f"({row[column].strip()!r} in line {line}){hint if numeric else ''}"
                 )
             X[i, j] = value
-    return X, [names[c] for c in chosen]
+    return Table(X, [names[c] for c in chosen], header)
 
 
-def _read_array(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
+def _read_array(path: Path, wanted: str | None, fitted: Sequence[str] | None) -> Table:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.lib.npyio.NpzFile):
         with loaded as archive:
             keys = archive.files
+            if "header" in keys:
+                _refuse_our_own(path)
             if "X" not in keys and len(keys) != 1:
                 raise UsageError(
                     f"{path}: holds arrays {', '.join(keys) or '(none)'}; "
@@ -139,11 +170,27 @@ def _read_array(path: Path, wanted: str | None) -> tuple[Reals, list[str]]:
         )
     names = [f"column {i}" for i in range(X.shape[1])]
     chosen = _select(names, wanted)
-    return (X if wanted is None else X[:, chosen]), [names[c] for c in chosen]
+    return Table(X if wanted is None else X[:, chosen], [names[c] for c in chosen], False)
 
 
-def read_data(path: str | Path, columns: str | None = None) -> tuple[Reals, list[str]]:
-    """(X, column names) of a .csv, .npy or .npz file; UsageError says what is wrong with it."""
+def _refuse_our_own(path: Path) -> None:
+    """Raise UsageError for a file that `save` wrote."""
+    with suppress(ValueError):
+        kind = kind_of(path).removeprefix("fusedgmm.")
+        hint = ""
+        if kind in MODELS:
+            hint = f"; to apply it: python -m fusedgmm predict {path} DATA"
+        raise UsageError(f"{path}: is a saved {kind}, not data{hint}")
+
+
+def read_data(
+    path: str | Path, columns: str | None = None, fitted: Sequence[str] | None = None
+) -> Table:
+    """Read a .csv, .npy or .npz file; UsageError says what is wrong with it.
+
+    columns: which to take, as the user asks. fitted: otherwise, where the columns have names, those
+    that a model was fitted to.
+    """
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: " + ("is not a file" if path.exists() else "no such file"))
@@ -153,9 +200,10 @@ def read_data(path: str | Path, columns: str | None = None) -> tuple[Reals, list
     if path.suffix.lower() not in readers:
         raise UsageError(f"{path}: unknown kind of file {path.suffix!r}; use .csv, .npy or .npz")
     try:
-        X, names = readers[path.suffix.lower()](path, columns)
+        table = readers[path.suffix.lower()](path, columns, fitted)
     except (OSError, MemoryError, csv.Error, zlib.error, *DAMAGE) as error:
         raise UsageError(f"{path}: cannot read it: {error}") from error
+    X, names, _ = table
     if X.size == 0:
         raise UsageError(f"{path}: no data (shape {X.shape})")
     bad = ~np.isfinite(X)
@@ -166,7 +214,7 @@ def read_data(path: str | Path, columns: str | None = None) -> tuple[Reals, list
             f"{path}: {len(rows)} of {len(X)} rows hold missing or infinite values, the first is "
             f"data row {rows[0] + 1}, column {column!r}; remove or fill them first"
         )
-    return X, names
+    return table
 
 
 # ---------------------------------------------------------------- writing
@@ -190,6 +238,23 @@ def _write_labels(path: str, labels: Labels, probability: Reals) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["label", "probability"])
         writer.writerows((int(k), f"{p:.6g}") for k, p in zip(labels, probability, strict=True))
+
+
+def _write_csv(file: TextIO, header: list[str], values: Labels | Reals) -> None:
+    """Write values, a line for each row; reading them gives the same bits."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    table = values if values.ndim == 2 else values[:, None]
+    writer.writerows([str(value) for value in row] for row in table)
+
+
+def _write_answer(path: str, header: list[str], values: Labels | Reals) -> None:
+    if Path(path).suffix.lower() == ".npy":
+        with open(path, "wb") as array:
+            np.save(array, values)
+        return
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        _write_csv(file, header, values)
 
 
 # ---------------------------------------------------------------- reporting
@@ -316,7 +381,7 @@ def fit_command(args: argparse.Namespace) -> None:
             import matplotlib  # noqa: F401
         except ImportError:
             raise UsageError("--plot needs matplotlib: pip install fusedgmm[plot]") from None
-    X, names = read_data(args.data, args.columns)
+    X, names, named = read_data(args.data, args.columns)
     if args.dtype:
         with np.errstate(over="ignore"):  # the fit says where the first is that became infinite
             X = X.astype(args.dtype)
@@ -346,23 +411,6 @@ def fit_command(args: argparse.Namespace) -> None:
     _print_likelihood(model, len(X))
     _print_summary(model, X)
     _print_machine(seconds)
-    if args.output:
-        write_whole(
-            args.output,
-            lambda path: np.savez(
-                path,
-                weights=model.weights_,
-                means=model.means_,
-                covariances=model.covariances_,
-                precisions_cholesky=model.precisions_cholesky_,
-                covariance_type=args.covariance,
-                columns=np.array(names),
-                converged=model.converged_,
-                n_iter=model.n_iter_,
-                lower_bound=model.lower_bound_,
-            ),
-        )
-        print(f"model   -> {args.output}")
     if args.labels:
         probability = model.predict_proba(X)
         labels = probability.argmax(axis=1)
@@ -379,6 +427,68 @@ def fit_command(args: argparse.Namespace) -> None:
         plot_mixture(model, X, ax=figure.add_subplot(), columns=columns)
         write_whole(args.plot, lambda path: figure.savefig(path, dpi=150))
         print(f"figure  -> {args.plot}")
+    if args.output:
+        if named:  # set last: the rows that are scored above are an array, which has none
+            model.feature_names_in_ = np.array(names, dtype=object)
+        model.save(args.output)
+        print(f"model   -> {args.output}")
+
+
+def _load_model(path: str) -> GaussianMixture | BayesianGaussianMixture:
+    import fusedgmm
+
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: " + ("is not a file" if Path(path).exists() else "no such file"))
+    try:
+        kind = kind_of(path).removeprefix("fusedgmm.")
+        if kind not in MODELS:
+            raise UsageError(f"{path}: holds a {kind}, which cannot predict")
+        model: GaussianMixture | BayesianGaussianMixture = getattr(fusedgmm, kind).load(path)
+    except ValueError as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    return model
+
+
+def _columns_of_model(model: BaseMixture, path: str, columns: str | None) -> Reals:
+    """Return the rows of a file in the columns of the model: by name, where both have names."""
+    names_in = getattr(model, "feature_names_in_", None)
+    fitted = None if names_in is None else [str(name) for name in names_in]
+    n_features = int(np.shape(model.means_)[1])
+    X, names, named = read_data(path, columns, fitted)
+    if named and fitted is not None and names != fitted:
+        raise UsageError(
+            f"{path}: the columns are {', '.join(names)}; the model was fitted to "
+            f"{', '.join(fitted)}"
+        )
+    if X.shape[1] != n_features:
+        raise UsageError(
+            f"{path}: there are {X.shape[1]} columns, the model was fitted to {n_features}"
+        )
+    return X
+
+
+def predict_command(args: argparse.Namespace) -> None:
+    if args.output:
+        output = _check_output(args.output, (".csv", ".npy")).resolve()
+        if output in (Path(args.data).resolve(), Path(args.model).resolve()):
+            raise UsageError(f"{args.output}: an output would replace the data or the model")
+    model = _load_model(args.model)
+    X = _columns_of_model(model, args.data, args.columns)
+    if hasattr(model, "feature_names_in_"):
+        del model.feature_names_in_  # they have been compared, and an array has none
+    values: Labels | Reals
+    if args.responsibilities:
+        values = model.predict_proba(X)
+        header = [f"component {k}" for k in range(values.shape[1])]
+    elif args.log_likelihood:
+        values, header = model.score_samples(X), ["log-likelihood"]
+    else:
+        values, header = model.predict(X), ["label"]
+    if args.output:
+        write_whole(args.output, lambda path: _write_answer(path, header, values))
+        print(f"{len(values)} rows -> {args.output}")
+    else:
+        _write_csv(sys.stdout, header, values)
 
 
 def _at_least(low: T, kind: type[T]) -> Callable[[str], T]:
@@ -392,12 +502,20 @@ def _at_least(low: T, kind: type[T]) -> Callable[[str], T]:
     return parse
 
 
+def _starts(text: str) -> int | str:
+    return text if text == "auto" else _at_least(1, int)(text)
+
+
+_starts.__name__ = "int"  # in argparse's messages
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fusedgmm",
         description="Gaussian mixtures by fused EM. Without a command: a worked example.",
     )
-    fit = parser.add_subparsers(dest="command").add_parser("fit", help="fit a mixture to a file")
+    commands = parser.add_subparsers(dest="command")
+    fit = commands.add_parser("fit", help="fit a mixture to a file")
     count = _at_least(1, int)
     fit.add_argument("data", help=".csv, .npy, or .npz (array X, or the only one)")
     fit.add_argument("-k", "--components", type=count, required=True, help="number of components")
@@ -406,17 +524,33 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--init", default="kmeans", choices=INIT_PARAMS)
     fit.add_argument(
         "--n-init",
-        type=lambda text: text if text == "auto" else count(text),
+        type=_starts,
         default="auto",
-        help="starts; the best is kept; auto (the default): several where they are quick",
+        help="starts, the best is kept; auto (the default): several where they are quick",
     )
     fit.add_argument("--seed", type=_at_least(0, int), default=0, help="default 0")
     fit.add_argument("--dtype", choices=["float32", "float64"])
     fit.add_argument("--max-iter", type=count, default=100)
     fit.add_argument("--tol", type=_at_least(0, float), default=1e-3)
-    fit.add_argument("-o", "--output", metavar="MODEL.npz")
+    fit.add_argument(
+        "-o", "--output", metavar="MODEL.npz", help="the model, for predict and for load"
+    )
     fit.add_argument("--labels", metavar="OUT.csv", help="most probable component of every row")
     fit.add_argument("--plot", metavar="FIGURE.png", help="also .pdf, .svg")
+    predict = commands.add_parser("predict", help="apply a saved model to a file")
+    predict.add_argument("model", metavar="MODEL.npz", help="from fit -o, or from model.save")
+    predict.add_argument("data", help=".csv, .npy, or .npz; columns are found by their names")
+    predict.add_argument("--columns", help="names or numbers (from 0), separated by commas")
+    predict.add_argument(
+        "-o", "--output", metavar="OUT", help=".csv or .npy; without it CSV on standard output"
+    )
+    answer = predict.add_mutually_exclusive_group()
+    answer.add_argument(
+        "--responsibilities", action="store_true", help="of each component, in place of labels"
+    )
+    answer.add_argument(
+        "--log-likelihood", action="store_true", help="of each row, in nats, in place of labels"
+    )
     return parser
 
 
@@ -429,6 +563,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "fit":
             fit_command(args)
+        elif args.command == "predict":
+            predict_command(args)
         else:
             example()
     except (UsageError, OSError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._base import BaseMixture, Estimate, Parameters, Progress
+from ._base import BaseMixture, Estimate, Parameters, Progress, SavedAttribute
 from ._covariance import layout_of
 from ._estimator import as_seed
 from ._parameters import MixtureParameters, StartingValues, as_starting_values
@@ -244,6 +244,16 @@ class GaussianMixture(BaseMixture):
         model.lower_bound_, model.lower_bounds_ = -math.inf, []
         model.repairs_ = []
         return model
+
+    def _saved_attributes(self, n_components: int, n_features: int) -> dict[str, SavedAttribute]:
+        repairs = SavedAttribute(
+            (None, 3),
+            "i",
+            required=False,
+            above=-2,
+            decode=lambda array: [Repair(*row) for row in array.tolist()],
+        )
+        return super()._saved_attributes(n_components, n_features) | {"repairs_": repairs}
 
     def aic(self, X: ArrayLike) -> float:
         """Return Akaike's criterion, 2 p - 2 log L with p parameters; lower is better.

@@ -180,7 +180,7 @@ class SufficientStatistics:
 
     __rmul__ = __mul__
 
-    def about_means(self) -> tuple[Floats, Floats]:
+    def _about_means(self) -> tuple[Floats, Floats]:
         """Return each component's mean, (K, d), and the scatter about it, in the shape of
         covariances (tied: of all components together; spherical: per feature)."""
         nk, sx = self.nk, self._sx

@@ -1,0 +1,151 @@
+"""Fitted models in files: the options as JSON, arrays in their own dtype. Nothing in a file is run.
+
+A file holds the parameters of the constructor (those that are arrays as "option_<name>") and the
+fitted attributes by name. What is read is checked like what a user gives, and so is what is
+written: no file is made that could not be read."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._estimator import check_fitted
+from ._files import load_object, save_arrays
+from ._validation import as_floating, check_finite
+
+if TYPE_CHECKING:
+    from ._base import BaseMixture, SavedAttribute
+
+FORMAT = 1
+OPTION = "option_"  # before the name of an array that is a parameter of the constructor
+
+Model = TypeVar("Model", bound="BaseMixture")
+_DTYPES = {"f": (np.float32, np.float64), "i": (np.int64,), "b": (np.bool_,)}
+
+
+def save_model(model: BaseMixture, path: str | Path) -> None:
+    """Write a fitted model; ValueError where it could not be read again."""
+    check_fitted(model)
+    options, arrays = _options_of(model)
+    attributes = model._saved_attributes(*np.shape(model.means_))
+    fitted = {
+        name: _encoded(getattr(model, name), attribute, name)
+        for name, attribute in attributes.items()
+        if hasattr(model, name)
+    }
+    meta: dict[str, object] = {"options": options}
+    if hasattr(model, "feature_names_in_"):
+        meta["feature_names_in_"] = list(model.feature_names_in_)
+    _check(model, meta, fitted)
+    _ = model.parameters  # which looks at the values
+    save_arrays(path, kind_of_class(type(model)), FORMAT, meta, arrays | fitted)
+
+
+def load_model(cls: type[Model], path: str | Path) -> Model:
+    """Read what `save_model` wrote of this class or a subclass; ValueError for any other file."""
+
+    def build(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model:
+        names = [name for name in arrays if name.startswith(OPTION)]
+        given = {name.removeprefix(OPTION): arrays.pop(name) for name in names}
+        model = cls(**meta["options"], **given)
+        model._options()
+        _check(model, meta, arrays)
+        attributes = model._saved_attributes(*arrays["means_"].shape)
+        for name, array in arrays.items():
+            setattr(model, name, attributes[name].decode(array))
+        if "feature_names_in_" in meta:
+            model.feature_names_in_ = np.array(meta["feature_names_in_"], dtype=object)
+        _ = model.parameters  # which looks at the values
+        return model
+
+    return load_object(path, kind_of_class(cls), FORMAT, build)
+
+
+def kind_of_class(cls: type[BaseMixture]) -> str:
+    """Return what a file says that it holds: the class of fusedgmm that this one is or extends."""
+    own = next(base for base in cls.__mro__ if base.__module__.startswith("fusedgmm._"))
+    return f"fusedgmm.{own.__name__}"
+
+
+def _options_of(model: BaseMixture) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
+    """Return the parameters of the constructor: what JSON holds, and arrays."""
+    plain: dict[str, object] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, value in model.get_params(deep=False).items():
+        if isinstance(value, (np.random.RandomState, np.random.Generator)):
+            plain[name] = None
+        elif value is None or isinstance(value, (bool, str)):
+            plain[name] = value
+        elif isinstance(value, np.bool_):
+            plain[name] = bool(value)
+        elif isinstance(value, Integral):
+            plain[name] = int(value)
+        elif isinstance(value, Real):
+            plain[name] = float(value)
+        else:
+            try:
+                arrays[OPTION + name] = as_floating(value, name)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"{name}={value!r} cannot be saved") from error
+    return plain, arrays
+
+
+def _encoded(value: object, attribute: SavedAttribute, name: str) -> NDArray[Any]:
+    """Return a fitted attribute as an array: users may have set it to a list."""
+    array: NDArray[Any]
+    if attribute.kind == "f":
+        array = as_floating(value, name)
+    else:
+        array = np.asarray(value, dtype=_DTYPES[attribute.kind][0])
+    if array.size == 0:  # an empty list has one axis
+        return array.reshape([n or 0 for n in attribute.shape])
+    # scikit-learn's tied Bayesian models have arrays of one as their lower bounds
+    if attribute.shape == () and array.size == 1:
+        return array.reshape(())
+    return array.reshape(-1) if attribute.shape == (None,) else array
+
+
+def _check(model: BaseMixture, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise ValueError unless the fitted attributes fit together."""
+    means = arrays.get("means_")
+    if means is None or means.ndim != 2 or 0 in means.shape:
+        raise ValueError("it has no means_ of shape (n_components, n_features)")
+    attributes = model._saved_attributes(*means.shape)
+    for name in arrays:
+        if name not in attributes:
+            raise ValueError(f"{name} is not an attribute of {type(model).__name__}")
+    for name, attribute in attributes.items():
+        if name in arrays:
+            _check_array(arrays[name], attribute, name)
+        elif attribute.required:
+            raise ValueError(f"{name} is missing")
+    if arrays["n_features_in_"] != means.shape[1]:
+        raise ValueError(f"n_features_in_ is not {means.shape[1]}")
+    names = meta.get("feature_names_in_")
+    if names is not None and not (
+        isinstance(names, list)
+        and len(names) == means.shape[1]
+        and all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(f"feature_names_in_ are not {means.shape[1]} strings")
+
+
+def _check_array(array: NDArray[Any], attribute: SavedAttribute, name: str) -> None:
+    expected = tuple("n" if n is None else n for n in attribute.shape)
+    fits = len(expected) == array.ndim and all(
+        n in ("n", found) for n, found in zip(expected, array.shape, strict=True)
+    )
+    if not fits or array.dtype not in _DTYPES[attribute.kind]:
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}, expected {expected} of "
+            f"{' or '.join(np.dtype(dtype).name for dtype in _DTYPES[attribute.kind])}"
+        )
+    if name == "lower_bound_" and array == -np.inf:  # before the first iteration
+        return
+    check_finite(np.atleast_1d(array), name)
+    if not (array > attribute.above).all():
+        raise ValueError(f"{name} must be greater than {attribute.above}, got {array.min()}")
