@@ -66,13 +66,10 @@ def calls():
     matrix = rng.normal(size=(2600, 2500))
     few = np.repeat(rng.normal(size=(20, 2)), 20_000, axis=0)
     d, K = 16, 64
-    mixture = GaussianMixture.from_parameters(
-        np.full(K, 1 / K),
-        rng.normal(size=(K, d)),
-        covariances=np.broadcast_to(np.eye(d), (K, d, d)),
+    parameters = MixtureParameters.from_covariances(
+        np.full(K, 1 / K), rng.normal(size=(K, d)), np.broadcast_to(np.eye(d), (K, d, d))
     )
-    names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
-    parameters = MixtureParameters(*(getattr(mixture, n) for n in names), "full")
+    mixture = GaussianMixture.from_parameters(parameters)
     rows = np.tile(rng.normal(size=(10_000, d)), (300, 1))
     ours, bayes = "random_from_data", {"cls": BayesianGaussianMixture}
     return {

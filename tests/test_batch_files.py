@@ -25,7 +25,7 @@ def test_save_and_load(tmp_path, covariance_type, dtype, labels):
     result.save(tmp_path / "batch.npz")
     loaded = BatchResult.load(tmp_path / "batch.npz")
     assert_same(result, loaded)
-    assert loaded.candidates == (1, 2, 3) and loaded.dtype == dtype
+    assert loaded.n_components_tried == (1, 2, 3) and loaded.dtype == dtype
     assert loaded.criterion == "bic"
     assert loaded.template.get_params() == result.template.get_params()
     assert_same_model(loaded[3], result[3])
@@ -58,7 +58,7 @@ def test_labels_of_numpys_string_dtype_are_saved_as_strings(tmp_path):
     result = fit_batch(TWO, 1, groups=labels)
     result.save(tmp_path / "batch.npz")
     loaded = BatchResult.load(tmp_path / "batch.npz")
-    assert loaded.labels.tolist() == ["a", "b"]
+    assert loaded.groups.tolist() == ["a", "b"]
     assert loaded.predict(TWO, groups=labels).tolist() == [0] * 4
 
 
@@ -119,8 +119,16 @@ def of_int32(name):
         {"bic": None},
         {"seeds": None},
         {"extra": lambda a: np.ones(3)},
-        {"header": lambda a: np.array(str(a).replace('"candidates": [1, 2]', '"candidates": [9]'))},
-        {"header": lambda a: np.array(str(a).replace('"candidates": [1, 2]', '"candidates": "x"'))},
+        {
+            "header": lambda a: np.array(
+                str(a).replace('"n_components_tried": [1, 2]', '"n_components_tried": [9]')
+            )
+        },
+        {
+            "header": lambda a: np.array(
+                str(a).replace('"n_components_tried": [1, 2]', '"n_components_tried": "x"')
+            )
+        },
         {"header": lambda a: np.array(str(a).replace("float64", "int64"))},
         {"header": lambda a: np.array(str(a).replace("BatchResult", "Forest"))},
         {"header": lambda a: np.array(str(a).replace('"format": 1', '"format": 2'))},

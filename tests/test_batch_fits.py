@@ -42,7 +42,7 @@ def test_every_start(covariance_type, dtype, init):
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["shared", "per problem"])
-@pytest.mark.parametrize("names", ["w", "m", "p", "wm", "wmp"])
+@pytest.mark.parametrize("names", ["w", "m", "p", "c", "wm", "wmp", "wmc"])
 def test_given_starts(covariance_type, names, each):
     X, P, K, d = cube(5), 5, 3, 2
     rng = np.random.default_rng(2)
@@ -53,6 +53,7 @@ def test_given_starts(covariance_type, names, each):
         "weights_init": rng.dirichlet(np.ones(K), P),
         "means_init": rng.normal(size=(P, K, d)),
         "precisions_init": precisions[covariance_type],
+        "covariances_init": precisions[covariance_type][::-1] + 0.5 * precisions[covariance_type],
     }
     starts = {n: a for n, a in starts.items() if n[0] in names}
     options = dict(covariance_type=covariance_type, max_iter=6, n_init=2)

@@ -23,7 +23,7 @@ def test_any_form_of_input(dtype, weighted):
     mixed_w = None if w is None else interleaved(w, range(P))[0][:, 0]
     grouped = fit_batch(mixed, groups=groups, sample_weight=mixed_w, **fit)
     assert_same(expected, grouped)
-    assert grouped.labels.tolist() == list(range(P))
+    assert grouped.groups.tolist() == list(range(P))
 
 
 def strided_cubes(X):
@@ -118,7 +118,7 @@ def test_labels_of_any_kind_in_any_order(labels):
     result = fit_batch(flat, 2, groups=groups, random_state=0)
     order = sorted(range(len(X)), key=lambda i: labels[i])
     assert_same(result, fit_batch(X[order], 2, random_state=0))
-    assert [str(x) for x in result.labels] == [str(labels[i]) for i in order]
+    assert [str(x) for x in result.groups] == [str(labels[i]) for i in order]
     # of a part, in another order, and where some problems have no rows
     part = result[[3, 0, 5]]
     mine = np.isin(at, [order[3], order[0]])
@@ -154,7 +154,7 @@ def test_groups_of_pandas():
     for column in (frame["group"], frame["group"].astype("category"), frame["group"].astype(str)):
         result = fit_batch(frame[["x", "y"]], 2, groups=column, random_state=0)
         assert_same(expected, result)
-        assert result.labels.tolist() == list("abcdefg")
+        assert result.groups.tolist() == list("abcdefg")
     parts = [part[["x", "y"]] for _, part in frame.groupby("group")]
     assert_same(expected, fit_batch(parts, 2, random_state=0))
     frame.loc[3, "group"] = None
@@ -232,3 +232,8 @@ def test_types_that_are_refused():
         fit_batch(TWO, 1, groups=["a", 1, 1, "a"])
     with pytest.raises(TypeError, match="sample_weight must be a list like X, got 5"):
         fit_batch([TWO], 1, sample_weight=5)
+
+
+def test_a_batch_takes_a_number_of_starts():
+    with pytest.raises(ValueError, match="fit_batch takes n_init as an int, .* got 'auto'"):
+        fit_batch([np.zeros((9, 1))], 1, n_init="auto")

@@ -146,7 +146,8 @@ def test_summary(mixed, capsys):
     assert re.search(
         r"\n +1  fewer rows than components, or fewer than two; first: problem 2", text
     )
-    shares = dict(re.findall(r"(\d): (\d+)", text.split("components chosen:")[1].split("\n")[0]))
+    chosen = text.split("n_components chosen:")[1].split("\n")[0]
+    shares = dict(re.findall(r"(\d) \((\d+) problems?\)", chosen))
     assert sum(map(int, shares.values())) == 4
     assert re.search(r"iterations: median [\d.]+, most \d+", text)
     assert repr(result) in f"<{text.splitlines()[0]}>"
@@ -175,7 +176,7 @@ def test_to_frame(library, covariance_type):
     assert c == ["problem", "component", "weight", "mean_0", "mean_1", *parts, *end]
     column = {name: np.asarray(frame[name]) for name in c}
     at = 0
-    for i, label in enumerate(result.labels):
+    for i, label in enumerate(result.groups):
         K = int(result.n_components[i])
         mine = slice(at, at + max(K, 1))
         at = mine.stop

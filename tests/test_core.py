@@ -62,7 +62,7 @@ def test_one_pass_matches_the_reference(size, covariance_type, dtype, weighted):
     scale = np.abs(x).max()
     np.testing.assert_allclose(statistics.sx, g.T @ x, rtol=rtol, atol=rtol * scale * n / k)
     np.testing.assert_allclose(statistics.weight_sum, ones.sum(), rtol=rtol)
-    ours = fusedgmm.maximize(statistics, reg_covar=0.3)
+    ours = statistics.maximize(reg_covar=0.3)
     _, means, covariances = reference.m_step(x, responsibilities, covariance_type, 0.3, weight)[:3]
     np.testing.assert_allclose(ours.means, means, rtol=rtol, atol=rtol * scale)
     np.testing.assert_allclose(
@@ -137,8 +137,8 @@ def test_an_offset_costs_no_digits(covariance_type, offset):
     means = np.round(means * 2**20) / 2**20
     here = parameters_for(weights, means, covariances, covariance_type)
     there = parameters_for(weights, means + offset, covariances, covariance_type)
-    a = fusedgmm.maximize(fusedgmm.accumulate(X, here))
-    b = fusedgmm.maximize(fusedgmm.accumulate(X + offset, there))
+    a = fusedgmm.accumulate(X, here).maximize()
+    b = fusedgmm.accumulate(X + offset, there).maximize()
     np.testing.assert_allclose(b.covariances, a.covariances, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(b.means - offset, a.means, atol=4e-16 * max(offset, 1) + 1e-12)
 
@@ -180,8 +180,8 @@ def test_weights_equal_repeated_rows(covariance_type):
 def test_merged_parts_equal_one_pass(covariance_type):
     X, *rest = mixture_data(1000, 3, 2)
     p = parameters_for(*rest, covariance_type)
-    whole = fusedgmm.maximize(fusedgmm.accumulate(X, p))
-    merged = fusedgmm.maximize(fusedgmm.accumulate(X[:300], p) + fusedgmm.accumulate(X[300:], p))
+    whole = fusedgmm.accumulate(X, p).maximize()
+    merged = (fusedgmm.accumulate(X[:300], p) + fusedgmm.accumulate(X[300:], p)).maximize()
     rtol = tolerance("second moments")
     np.testing.assert_allclose(merged.covariances, whole.covariances, rtol=rtol, atol=1e-12)
     np.testing.assert_allclose(merged.means, whole.means, rtol=tolerance("sums"), atol=1e-13)

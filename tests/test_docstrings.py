@@ -42,8 +42,9 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
     module = importlib.import_module(name)
-    if name == "fusedgmm.patch":
-        pytest.importorskip("sklearn")
+    needs = {"fusedgmm.patch": "sklearn", "fusedgmm.plots": "matplotlib"}
+    if name in needs:
+        pytest.importorskip(needs[name])
     assert doctest.testmod(module).failed == 0
 
 

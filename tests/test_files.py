@@ -292,11 +292,3 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     finally:
         folder.chmod(0o755)
     assert [p.name for p in folder.iterdir()] == ["model.npz"]
-
-
-def test_statistics_and_models_say_nothing_of_files():
-    """Their file is a pickle, which a user makes and trusts himself; no half of a format here."""
-    from fusedgmm import GaussianMixture, MixtureParameters, SufficientStatistics
-
-    for kind in (GaussianMixture, MixtureParameters, SufficientStatistics):
-        assert not hasattr(kind, "save") and not hasattr(kind, "load")

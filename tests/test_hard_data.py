@@ -148,7 +148,9 @@ def test_data_of_scale_1e150_fit(kind, covariance_type):
 
 
 def test_a_mean_may_be_in_range_of_float32_where_the_sum_is_not():
-    model = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[[[1.0]]])
+    model = GaussianMixture.from_parameters(
+        MixtureParameters.from_covariances([1.0], [[0.0]], [[[1.0]]])
+    )
     X = np.full((1000, 1), 1e18, np.float32)
     np.testing.assert_allclose(model.score(X), -5e35, rtol=1e-4)
     assert model.score(X * np.float32(1e10)) == -np.inf  # beyond its reach

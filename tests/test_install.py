@@ -18,7 +18,7 @@ X = np.random.default_rng(0).normal(size=(40, 2))
 def plot_without_matplotlib():
     from fusedgmm.plots import plot_batch
 
-    plot_batch([X[:, 0]], fit_batch([X[:, 0]], 1))
+    plot_batch(fit_batch([X[:, 0]], 1), [X[:, 0]])
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def test_a_model_of_ours_becomes_scikit_learns(kind, covariance_type, dtype):
     ours = quiet_fit(kind(n_components=3, **options), rows)
     theirs = ours.to_sklearn()
     assert type(theirs) is THEIRS[kind]
-    assert theirs.get_params().items() <= ours.get_params().items()
+    known = ours.get_params() | {"n_init": 1}  # "auto" in ours
+    assert theirs.get_params().items() <= known.items()
     assert_same_state(ours, theirs)
     assert_same_answers(ours, theirs, rows)
     assert_same_state(kind.from_sklearn(theirs), ours)
@@ -85,3 +86,13 @@ def test_only_models_of_the_same_name_go_over():
     # scikit-learn takes no Generator
     ours = GaussianMixture(random_state=np.random.default_rng(0))
     assert ours.to_sklearn().random_state is None
+
+
+def test_numbers_of_starts_go_over():
+    """Where it is "auto", scikit-learn, which knows no such thing, makes one."""
+    for n_init, expected in ((1, 1), (7, 7), ("auto", 1)):
+        model = quiet_fit(GaussianMixture(2, n_init=n_init, random_state=0), X)
+        theirs = model.to_sklearn()
+        assert theirs.n_init == expected
+        quiet_fit(theirs, X)  # which checks its parameters
+        assert GaussianMixture.from_sklearn(theirs).n_init == expected

@@ -75,7 +75,8 @@ def run(setup, times=(0.1, 0.4), **environment):
 MIXTURE = """
 d, K = 16, 64
 means, unit = rng.normal(size=(K, d)), np.broadcast_to(np.eye(d), (K, d, d))
-mixture = GaussianMixture.from_parameters(np.full(K, 1 / K), means, covariances=unit)
+parameters = MixtureParameters.from_covariances(np.full(K, 1 / K), means, unit)
+mixture = GaussianMixture.from_parameters(parameters)
 X = np.tile(rng.normal(size=(10_000, d)), (300, 1))
 """
 

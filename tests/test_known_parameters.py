@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fusedgmm import BayesianGaussianMixture, GaussianMixture, fit_batch
+from fusedgmm import BayesianGaussianMixture, GaussianMixture, MixtureParameters, fit_batch
 from helpers import (
     assert_same_answers,
     assert_same_state,
@@ -29,15 +29,19 @@ def given(covariance_type):
 def test_a_model_from_parameters(covariance_type):
     pytest.importorskip("sklearn")
     covariances, precisions = given(covariance_type)
-    options = dict(covariance_type=covariance_type, tol=0.5, random_state=0)
-    a = GaussianMixture.from_parameters(WEIGHTS, MEANS, covariances=covariances, **options)
-    b = GaussianMixture.from_parameters(WEIGHTS, MEANS, precisions=precisions, **options)
+    options = dict(tol=0.5, random_state=0)
+    a = MixtureParameters.from_covariances(WEIGHTS, MEANS, covariances, covariance_type)
+    b = MixtureParameters.from_precisions(WEIGHTS, MEANS, precisions, covariance_type)
+    a, b = (GaussianMixture.from_parameters(p, **options) for p in (a, b))
     np.testing.assert_array_equal(a.covariances_, covariances)
     np.testing.assert_allclose(b.precisions_, precisions, rtol=tolerance("sums"))
     for model in (a, b):
         np.testing.assert_array_equal(model.weights_, WEIGHTS)
         np.testing.assert_array_equal(model.means_, MEANS)
-        assert model.get_params().items() >= (options | {"n_components": 3}).items()
+        assert (
+            model.get_params().items()
+            >= (options | {"n_components": 3, "covariance_type": covariance_type}).items()
+        )
         assert model.n_features_in_ == 3
         theirs = model.to_sklearn()
         assert_same_answers(model, theirs, X)
@@ -48,20 +52,20 @@ def test_a_model_from_parameters(covariance_type):
 
 def test_parameters_are_copied_and_may_be_lists():
     means = MEANS.copy()
-    model = GaussianMixture.from_parameters(WEIGHTS, means, covariances=COVARIANCES)
+    parameters = MixtureParameters.from_covariances(WEIGHTS, means, COVARIANCES)
     means[:] = 0
+    model = GaussianMixture.from_parameters(parameters)
     np.testing.assert_array_equal(model.means_, MEANS)
-    model = GaussianMixture.from_parameters(
-        [0.5, 0.5], [[0], [1]], precisions=[1, 2], covariance_type="spherical"
-    )
+    model.means_[:] = 0
+    np.testing.assert_array_equal(parameters.means, MEANS)
+    parameters = MixtureParameters.from_precisions([0.5, 0.5], [[0], [1]], [1, 2], "spherical")
+    model = GaussianMixture.from_parameters(parameters)
     assert model.predict([[-3.0], [1.0]]).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (dict(covariances=None), "exactly one of covariances and precisions"),
-        (dict(precisions=COVARIANCES), "exactly one of covariances and precisions"),
         (dict(weights=WEIGHTS[:2]), r"'weights' should have the shape of \(3,\)"),
         (dict(weights=WEIGHTS / 2), r"normalized, but got sum\(weights\) = 0.5"),
         (
@@ -69,20 +73,33 @@ def test_parameters_are_copied_and_may_be_lists():
             r"range \[0, 1\].*first outside is 1.5, of component 0",
         ),
         (dict(weights=[0.5, -0.25, 0.75]), r"range \[0, 1\].*outside is -0.25, of component 1"),
-        (dict(means=MEANS[0]), "means must have shape"),
+        (dict(means=MEANS[0]), "means must be 2-D"),
         (dict(means=MEANS * np.nan), "means contains NaN"),
         (dict(means=MEANS[:, :2]), "'full covariance' should have the shape"),
         (dict(covariances=-COVARIANCES), "positive-definite; it is not in component 0"),
         (dict(covariances=COVARIANCES[0]), "'full covariance' should have the shape"),
         (dict(covariance_type="oval"), "oval"),
-        (dict(tol=-1), "tol must be"),
-        (dict(degenerate="ignore"), "degenerate"),
     ],
 )
 def test_parameters_that_are_no_mixtures_are_named(changed, message):
     known = dict(weights=WEIGHTS, means=MEANS, covariances=COVARIANCES) | changed
     with pytest.raises(ValueError, match=message):
-        GaussianMixture.from_parameters(known.pop("weights"), known.pop("means"), **known)
+        MixtureParameters.from_covariances(**known)
+    known["precisions"] = known.pop("covariances")
+    with pytest.raises(ValueError, match=message.replace("covariance'", "precision'")):
+        MixtureParameters.from_precisions(**known)
+
+
+def test_a_model_from_parameters_takes_options_and_nothing_else():
+    parameters = MixtureParameters.from_covariances(WEIGHTS, MEANS, COVARIANCES)
+    with pytest.raises(ValueError, match="tol must be"):
+        GaussianMixture.from_parameters(parameters, tol=-1)
+    with pytest.raises(ValueError, match="degenerate"):
+        GaussianMixture.from_parameters(parameters, degenerate="ignore")
+    with pytest.raises(TypeError, match="covariance_type"):
+        GaussianMixture.from_parameters(parameters, covariance_type="full")
+    with pytest.raises(TypeError, match="expected MixtureParameters, got a ndarray"):
+        GaussianMixture.from_parameters(WEIGHTS)
 
 
 def given_start(covariance_type, **more):
@@ -120,10 +137,8 @@ def test_precisions_whose_covariances_float64_cannot_hold(covariance_type):
     """A model cannot have them; a start can, in a fit and in a batch alike."""
     precisions = of_type(np.stack([np.eye(2)] * 2) * 1e-320, covariance_type)
     means = np.array([[0.0, 0.0], [5.0, 5.0]])
-    with pytest.raises(ValueError, match="float64 cannot hold the covariances_"):
-        GaussianMixture.from_parameters(
-            [0.5, 0.5], means, precisions=precisions, covariance_type=covariance_type
-        )
+    with pytest.raises(ValueError, match="covariances contains infinity or a value too large"):
+        MixtureParameters.from_precisions([0.5, 0.5], means, precisions, covariance_type)
     options = dict(
         covariance_type=covariance_type, means_init=means, precisions_init=precisions, max_iter=500
     )
@@ -165,7 +180,7 @@ def test_given_covariances_are_the_twin_of_precisions(covariance_type):
 
 def test_precisions_of_the_start_change_nothing(covariance_type, dtype):
     rows = X.astype(dtype)
-    options = dict(n_components=3, n_starts=1, covariance_type=covariance_type, random_state=0)
+    options = dict(n_components=3, n_init=1, covariance_type=covariance_type, random_state=0)
     start = GaussianMixture(**options, max_iter=0).fit(rows)
     a = quiet_fit(GaussianMixture(**options), rows)
     b = quiet_fit(GaussianMixture(**options, precisions_init=start.precisions_), rows)

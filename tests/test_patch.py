@@ -108,6 +108,19 @@ def test_subclasses_of_patched_classes(kind, patched):
     inner = quiet_fit(Inner(n_components=2, random_state=0), X)
     assert inner.steps == inner.n_iter_ > 0  # scikit-learn's own fit, which calls it
     assert_same_state(inner, quiet_fit(THEIRS[kind](n_components=2, random_state=0), X))
+    # "auto" is a start for scikit-learn; what a program asks for stays
+    assert inner.n_init == inner.get_params()["n_init"] == 1 and Inner(n_init=4).n_init == 4
+    assert clone(inner).n_init == clone(inner).set_params(n_init="auto").n_init == 1
+
+
+def test_a_program_keeps_its_number_of_starts(patched):
+    cls = sklearn.mixture.GaussianMixture
+    assert cls().n_init == "auto" and cls(n_init=1).n_init == 1
+    plain = GaussianMixture(3, n_init=1, random_state=0)
+    assert_same_state(quiet_fit(cls(3, n_init=1, random_state=0), X), quiet_fit(plain, X))
+    model = quiet_fit(cls(3, random_state=0), X)
+    assert_same_state(model, quiet_fit(GaussianMixture(3, random_state=0), X))
+    assert model.to_sklearn().n_init == 1
 
 
 def test_modules_that_imported_the_names_earlier_are_patched_when_asked(monkeypatch):

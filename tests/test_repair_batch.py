@@ -16,14 +16,14 @@ def test_a_batch_repairs_as_single_fits_do(covariance_type, dtype):
     assert result.ok.all()
     repaired = 0
     for i, rows in enumerate(X):
-        alone = fit(rows, 2, n_starts=1, random_state=int(result.seeds[i]), **options)
+        alone = fit(rows, 2, n_init=1, random_state=int(result.seeds[i]), **options)
         for name in FITTED:
             assert getattr(result[i], name).tobytes() == getattr(alone, name).tobytes(), (i, name)
         assert (result.lower_bound[i], result.n_iter[i]) == (alone.lower_bound_, alone.n_iter_)
         if not np.ptp(rows, axis=0).any():
             assert result.status[i] == BatchStatus.CONSTANT_ROWS
         elif (alone.weights_ > 0).all():
-            found = BatchStatus.REPAIRED if alone.degeneracies_ else BatchStatus.CONVERGED
+            found = BatchStatus.REPAIRED if alone.repairs_ else BatchStatus.CONVERGED
             assert result.status[i] == found
             repaired += found == BatchStatus.REPAIRED
         assert result[i].degenerate == "repair"

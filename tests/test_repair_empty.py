@@ -18,7 +18,7 @@ def test_a_dead_component_starts_again_where_the_data_are_worst_explained(covari
     model = started(covariance_type, [[0.0, 0.0], [500.0, 500.0]])
     with pytest.warns(UserWarning, match="component 1 re-seeded at row 123 in iteration 1"):
         model.fit(X)
-    assert model.degeneracies_[0] == (1, 1, 123)
+    assert model.repairs_[0] == (1, 1, 123)
     assert (model.weights_ > 0).all()
     assert_sound(model, X)
 
@@ -31,14 +31,14 @@ def test_without_repair_a_dead_component_stays_where_it_was(covariance_type):
         model.fit(X)
     np.testing.assert_array_equal(model.means_[1], [1900.0, 1.0])
     assert model.weights_.tolist() == [1, 0]
-    assert np.isfinite(model.covariances_).all() and model.degeneracies_ == []
+    assert np.isfinite(model.covariances_).all() and model.repairs_ == []
 
 
 def test_the_same_row_is_not_taken_twice(covariance_type):
     model = started(covariance_type, FAR)
     with pytest.warns(UserWarning, match="re-seeded"):
         model.fit(CLOUD)
-    rows = [d.row for d in model.degeneracies_ if d.row >= 0]
+    rows = [d.row for d in model.repairs_ if d.row >= 0]
     assert len(rows) >= 2 and len(set(rows)) == len(rows)
     assert_sound(model, CLOUD)
 
@@ -51,7 +51,7 @@ def test_rows_of_weight_zero_are_no_new_place(covariance_type):
     model = started(covariance_type, FAR)
     with pytest.warns(UserWarning, match="re-seeded"):
         model.fit(X, sample_weight=weight)
-    assert not {7, 9} & {d.row for d in model.degeneracies_}
+    assert not {7, 9} & {d.row for d in model.repairs_}
     assert (np.abs(model.means_) < 5).all()
 
 
@@ -85,8 +85,8 @@ def test_the_likelihood_falls_at_a_repair_only(covariance_type):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model.fit(CLOUD)
-    repairs = {d.iteration for d in model.degeneracies_ if d.row >= 0}
-    floored = [d for d in model.degeneracies_ if d.row < 0]
+    repairs = {d.iteration for d in model.repairs_ if d.row >= 0}
+    floored = [d for d in model.repairs_ if d.row < 0]
     falls = np.flatnonzero(np.diff(model.lower_bounds_) < -1e-9) + 1  # iteration i led to i + 1
     if not floored:  # the floor is no maximum of the likelihood
         assert set(falls) <= repairs
@@ -103,7 +103,7 @@ def test_more_components_than_rows_to_give_them(covariance_type):
     assert np.isfinite(model.lower_bounds_).all()
     for name in FITTED:
         assert np.isfinite(getattr(model, name)).all(), name
-    seeds = [d.component for d in model.degeneracies_ if d.row >= 0]
+    seeds = [d.component for d in model.repairs_ if d.row >= 0]
     assert max(seeds.count(k) for k in set(seeds)) <= 3
 
 
@@ -116,7 +116,7 @@ def test_two_that_die_at_once_do_not_share_a_place():
     )  # fmt: skip
     with pytest.warns(UserWarning, match="re-seeded"):
         model.fit(X)
-    assert [(d.component, d.row) for d in model.degeneracies_] == [(1, 20), (2, 0)]
+    assert [(d.component, d.row) for d in model.repairs_] == [(1, 20), (2, 0)]
 
 
 def test_a_component_comes_back_three_times(covariance_type):
@@ -127,8 +127,8 @@ def test_a_component_comes_back_three_times(covariance_type):
     with pytest.warns(UserWarning) as caught:
         model.fit(X, sample_weight=weight)
     assert any("component(s) 1 of the mixture have weight 0" in str(w.message) for w in caught)
-    assert [(d.iteration, d.component) for d in model.degeneracies_] == [(1, 1), (2, 1), (3, 1)]
-    assert all(d.row >= 200 for d in model.degeneracies_)
+    assert [(d.iteration, d.component) for d in model.repairs_] == [(1, 1), (2, 1), (3, 1)]
+    assert all(d.row >= 200 for d in model.repairs_)
 
 
 def test_a_fit_does_not_end_at_a_new_place(covariance_type):

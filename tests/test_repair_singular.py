@@ -22,7 +22,7 @@ def test_raise_is_the_default_and_keeps_the_error(case, covariance_type):
     repaired = fit(X, k, covariance_type)
     plain = GaussianMixture(k, covariance_type=covariance_type, reg_covar=0, random_state=0)
     assert plain.degenerate == "raise"
-    if not repaired.degeneracies_:  # spherical and tied bear some of the cases
+    if not repaired.repairs_:  # spherical and tied bear some of the cases
         plain.fit(X)
         assert plain.means_.tobytes() == repaired.means_.tobytes()
         return
@@ -38,7 +38,7 @@ def test_raise_is_the_default_and_keeps_the_error(case, covariance_type):
 
 def test_every_type_is_repaired_in_some_case():
     for covariance_type in COVARIANCE_TYPES:
-        cases = [fit(X, k, covariance_type).degeneracies_ for X, k in COLLAPSING.values()]
+        cases = [fit(X, k, covariance_type).repairs_ for X, k in COLLAPSING.values()]
         assert sum(map(bool, cases)) >= 3, covariance_type
 
 
@@ -47,7 +47,7 @@ def test_a_sound_fit_keeps_its_bits(covariance_type, dtype):
     options = dict(covariance_type=covariance_type, random_state=0, tol=1e-2, n_init=2)
     plain = GaussianMixture(3, **options).fit(X)
     repair = GaussianMixture(3, degenerate="repair", **options).fit(X)  # and no warning
-    assert repair.degeneracies_ == plain.degeneracies_ == []
+    assert repair.repairs_ == plain.repairs_ == []
     assert repair.lower_bounds_ == plain.lower_bounds_
     for name in FITTED:
         assert getattr(repair, name).tobytes() == getattr(plain, name).tobytes(), name
@@ -67,7 +67,7 @@ def test_the_floor_is_relative_to_the_data(case, covariance_type, scale):
     if case == "all rows zero":
         scale = 1.0
     here, there = fit(X, k, covariance_type), fit(X * scale, k, covariance_type)
-    assert there.degeneracies_ == here.degeneracies_
+    assert there.repairs_ == here.repairs_
     assert there.n_iter_ == here.n_iter_
     rtol = tolerance("same fit")
     np.testing.assert_allclose(there.weights_, here.weights_, rtol=rtol, atol=1e-12)
@@ -99,7 +99,7 @@ def test_less_than_a_thousandth_of_the_deviation_is_narrow(covariance_type, widt
     rows = np.random.default_rng(1).normal(size=(400, 2))
     X = np.repeat([[0.0, 0.0], [2.0, 2.0]], 200, axis=0) + width * rows
     model = fit(X, 2, covariance_type)
-    assert bool(model.degeneracies_) == (width < 1e-3)
+    assert bool(model.repairs_) == (width < 1e-3)
     own = np.stack([np.cov(group.T, bias=True) for group in np.split(X, 2)])
     if width < 1e-3:
         own += np.diag(1e-6 * X.var(axis=0))
@@ -113,7 +113,7 @@ def test_a_correlated_component_is_floored_across_itself():
     """On a line no feature is narrow; the direction across it is."""
     X, k = COLLAPSING["a line"]
     model = fit(X, k, "full")
-    assert {d.component for d in model.degeneracies_} == {0, 1}
+    assert {d.component for d in model.repairs_} == {0, 1}
     assert (variances(model) > 1e-7 * X.var()).all()
     assert (np.linalg.eigvalsh(model.covariances_)[:, 1] < 3 * X.var()).all()
 
@@ -132,7 +132,7 @@ def test_an_offset_is_no_scale(covariance_type):
     X, k = COLLAPSING["equal rows"]
     X = np.round(X * 2**20) / 2**20
     here, there = fit(X, k, covariance_type), fit(X + 2.0**20, k, covariance_type)
-    assert there.degeneracies_ == here.degeneracies_
+    assert there.repairs_ == here.repairs_
     np.testing.assert_allclose(there.means_ - 2.0**20, here.means_, atol=1e-6)
     np.testing.assert_allclose(there.covariances_, here.covariances_, rtol=1e-5, atol=1e-9)
     assert_sound(there, X + 2.0**20)
@@ -146,14 +146,14 @@ def test_weights_are_repeated_rows(covariance_type):
     repeated = fit(np.repeat(X, counts, axis=0), k, covariance_type, **start)
     np.testing.assert_allclose(weighted.means_, repeated.means_, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(weighted.covariances_, repeated.covariances_, rtol=1e-6, atol=1e-9)
-    flooring = [[d[1] for d in m.degeneracies_ if d.row < 0] for m in (weighted, repeated)]
+    flooring = [[d[1] for d in m.repairs_ if d.row < 0] for m in (weighted, repeated)]
     assert flooring[0] == flooring[1]
 
 
 def test_a_collapsed_start_of_no_iterations_is_repaired(covariance_type):
     X, k = COLLAPSING["few distinct rows"]
     model = fit(X, 3, covariance_type, max_iter=0)
-    assert model.n_iter_ == 0 and {d.iteration for d in model.degeneracies_} == {0}
+    assert model.n_iter_ == 0 and {d.iteration for d in model.repairs_} == {0}
     assert_sound(model, X)
 
 

@@ -15,7 +15,9 @@ from helpers import BOTH, run_python
 
 ROWS = np.random.default_rng(0).normal(size=(50, 2))
 ENDLESS = np.broadcast_to(np.array([0.0, 1.0]), (2**40, 2))  # one row of memory
-MODEL = GaussianMixture.from_parameters([1.0], [[0.0, 0.0]], covariances=np.eye(2)[None])
+MODEL = GaussianMixture.from_parameters(
+    MixtureParameters.from_covariances([1.0], [[0.0, 0.0]], np.eye(2)[None])
+)
 
 
 @pytest.mark.parametrize("name", ["max_iter", "n_init", "verbose_interval", "n_components"])

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fusedgmm import GaussianMixture
+from fusedgmm import GaussianMixture, MixtureParameters
 from helpers import (
     FITTED,
     assert_close,
@@ -41,12 +41,13 @@ def start(covariance_type):
 # ---------------------------------------------------------------- parameters, tools
 
 
-def test_parameters_are_scikit_learns_and_four_more():
+def test_parameters_are_scikit_learns_and_three_more():
     ours, theirs = GaussianMixture().get_params(), Theirs().get_params()
     added = {name: ours.pop(name) for name in sorted(ours.keys() - theirs.keys())}
     assert added == {
-        "covariances_init": None, "degenerate": "raise", "n_starts": None, "n_threads": None
+        "covariances_init": None, "degenerate": "raise", "n_threads": None
     }  # fmt: skip
+    assert ours.pop("n_init") == "auto" and theirs.pop("n_init") == 1
     assert list(ours.items()) == list(theirs.items())
     assert repr(GaussianMixture(2, tol=0.1)) == "GaussianMixture(n_components=2, tol=0.1)"
     with pytest.raises(ValueError, match="nonsense"):
@@ -146,9 +147,7 @@ def test_warm_start_after_a_change_of_shape_starts_anew(changed):
 
 
 def test_n_init_keeps_the_best():
-    options = dict(
-        n_components=4, init_params="random_from_data", tol=1e-4, max_iter=15, n_starts=1
-    )
+    options = dict(n_components=4, init_params="random_from_data", tol=1e-4, max_iter=15)
     more = [quiet_fit(GaussianMixture(**options, n_init=n, random_state=5), X) for n in range(1, 9)]
     bounds = [model.lower_bound_ for model in more]
     assert bounds == sorted(bounds)
@@ -248,10 +247,10 @@ def test_sample_has_the_moments_of_the_mixture(covariance_type, dtype, random_st
 
 
 def test_float32_weights_that_round_above_one_can_be_sampled():
+    weights = np.r_[np.full(10, 0.1), 0.0]
     model = GaussianMixture.from_parameters(
-        np.r_[np.full(10, 0.1), 0.0], np.zeros((11, 1)), covariances=np.ones(11),
-        covariance_type="spherical",
-    )  # fmt: skip
+        MixtureParameters.from_covariances(weights, np.zeros((11, 1)), np.ones(11), "spherical")
+    )
     model.weights_ = model.weights_.astype(np.float32)
     assert model.weights_[:10].sum(dtype=np.float64) > 1 + 1e-9
     assert len(model.sample(100)[0]) == 100

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fusedgmm
-from fusedgmm import GaussianMixture, MixtureParameters, accumulate, maximize, reference
+from fusedgmm import GaussianMixture, MixtureParameters, accumulate, reference
 from helpers import assert_close, mixture_data, of_type, tolerance
 
 
@@ -145,7 +145,7 @@ def test_a_singular_covariance_is_refused(covariance_type):
 def test_accumulate_and_maximize_are_one_iteration(covariance_type, weighted):
     X, *_ = mixture_data(500, 3, 2)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(X)) if weighted else None
-    options = dict(covariance_type=covariance_type, n_starts=1, random_state=0)
+    options = dict(covariance_type=covariance_type, n_init=1, random_state=0)
     model = GaussianMixture(2, **options, max_iter=0)
     model.fit(X, sample_weight=weight)
     start = MixtureParameters(
@@ -160,8 +160,7 @@ def test_accumulate_and_maximize_are_one_iteration(covariance_type, weighted):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*did not converge.*")
         model.fit(X, sample_weight=weight)
-    p = maximize(stats)
-    assert_same(p, stats.maximize(), rtol=0)
+    p = stats.maximize()
     rtol = tolerance("second moments")
     for name in ("weights", "means", "covariances", "precisions_cholesky"):
         np.testing.assert_allclose(
@@ -200,8 +199,14 @@ def test_float32_weights_survive_a_pickle():
         ({"weights": [0.5, 0.4]}, "'weights' should be normalized"),
         ({"means": np.zeros(3)}, "means must be 2-D"),
         ({"means": np.full((2, 3), np.inf)}, "means contains infinity"),
-        ({"covariances": np.ones((2, 3))}, r"'covariances' should have the shape of \(2, 3, 3\)"),
-        ({"covariances": np.zeros((2, 3, 3))}, "increase reg_covar|ill-defined"),
+        (
+            {"covariances": np.ones((2, 3))},
+            r"'full covariance' should have the shape of \(2, 3, 3\)",
+        ),
+        (
+            {"covariances": np.zeros((2, 3, 3))},
+            "'full covariance' should be symmetric, positive-definite; it is not in component 0",
+        ),
         ({"covariance_type": "round"}, "unknown covariance_type 'round'"),
     ],
     ids=str,
@@ -230,7 +235,7 @@ def test_parameters_that_are_empty_are_refused(covariance_type, n, d):
 
 
 def test_a_pass_takes_parameters_and_nothing_else():
-    with pytest.raises(TypeError, match="params must be MixtureParameters, got a dict"):
+    with pytest.raises(TypeError, match="expected MixtureParameters or a fitted model, got a dict"):
         accumulate(np.zeros((3, 2)), {"means": np.zeros((1, 2))})
 
 

@@ -40,13 +40,12 @@ PYTHON_LAYERS = """
     patch _batch _config
     _batch_result
     _mixture _bayesian
-    _em
     _base _variational _statistics
-    _parameters _problems _threads plots
+    _parameters _problems _threads _model_files plots
     _covariance
     _core
     _validation
-    _estimator _files _sklearn datasets reference
+    _estimator _files _sklearn _em datasets reference
     _typing
 """
 

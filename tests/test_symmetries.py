@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fusedgmm import GaussianMixture, MixtureParameters, accumulate, maximize
+from fusedgmm import GaussianMixture, MixtureParameters, accumulate
 from helpers import mixture_data, of_type, precisions_of, tolerance
 
 K = 3
@@ -78,7 +78,7 @@ def test_closer_to_the_truth_than_scikit_learn(offset):
         mean = mpmath.fsum(exact) / len(exact)
         truth = float(mpmath.fsum((v - mean) ** 2 for v in exact) / len(exact))
     start = MixtureParameters.from_covariances([1.0], [[offset]], [[1.0]], "diag")
-    ours = maximize(accumulate(x[:, None], start), reg_covar=0).covariances[0, 0]
+    ours = accumulate(x[:, None], start).maximize(reg_covar=0).covariances[0, 0]
     assert abs(ours - truth) < 1e-13 * truth
     try:
         theirs = mixture.GaussianMixture(1, covariance_type="diag", reg_covar=0).fit(x[:, None])

@@ -58,7 +58,7 @@ def test_parameters():
     run("""
         model = GaussianMixture(3, tol=0.5, means_init=np.zeros((3, 2)))
         assert list(model.get_params()) == sorted(model.get_params())
-        assert model.get_params()["tol"] == 0.5 and len(model.get_params()) == 18
+        assert model.get_params()["tol"] == 0.5 and len(model.get_params()) == 17
         assert model.set_params(tol=0.1, n_components=2) is model
         assert (model.tol, model.n_components) == (0.1, 2)
         assert repr(GaussianMixture()) == "GaussianMixture()"
@@ -87,7 +87,7 @@ def test_a_batch():
     run("""
         result = fusedgmm.fit_batch([X, X[:50], X[:1]], [1, 2], random_state=0)
         assert result.n_components.tolist() == [2, 1, 0]
-        alone = GaussianMixture(2, n_starts=1, random_state=int(result.seeds[0])).fit(X)
+        alone = GaussianMixture(2, n_init=1, random_state=int(result.seeds[0])).fit(X)
         assert (result[0].means_ == alone.means_).all()
         assert result[0].get_params() == alone.get_params()
         assert "sklearn" not in sys.modules

@@ -1,6 +1,6 @@
 """Calls as users write them; mypy checks the types (test_typing.py), nothing runs."""
 
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ assert_type(model.score_samples(X), NDArray[np.floating[Any]])
 assert_type(model.score(X), float)
 assert_type(model.sample(3), tuple[NDArray[np.float64], NDArray[np.int64]])
 assert_type(model.converged_, bool)
-assert_type(GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[[[1.0]]]), GaussianMixture)
+assert_type(GaussianMixture(n_init="auto").fit(X), GaussianMixture)
+assert_type(GaussianMixture(n_init=3).parameters, MixtureParameters)
+assert_type(GaussianMixture.from_parameters(model.parameters, tol=0.1), GaussianMixture)
+assert_type(GaussianMixture.load("model.npz"), GaussianMixture)
+model.save("model.npz")
 assert_type(BayesianGaussianMixture(n_components=3).fit(X), BayesianGaussianMixture)
 
 result = fit_batch([X, X], [1, 2], random_state=[1, 2])
@@ -33,8 +37,15 @@ assert_type(result[:1], BatchResult)
 assert_type(result.bic, NDArray[np.float64])
 
 parameters = MixtureParameters.from_covariances([1.0], [[0.0, 0.0]], [np.eye(2)])
-assert_type(accumulate(X, parameters) + accumulate(X, parameters), SufficientStatistics)
+statistics = accumulate(X, parameters)
+assert_type(statistics + accumulate(X, model), SufficientStatistics)
+assert_type(0.5 * statistics, SufficientStatistics)
+assert_type(statistics * 2, SufficientStatistics)
+assert_type(statistics.maximize(), MixtureParameters)
+assert_type(sum([statistics, statistics]), SufficientStatistics | Literal[0])
 
 GaussianMixture(covariance_type="round")  # type: ignore[arg-type]
+GaussianMixture(n_init="always")  # type: ignore[arg-type]
+BayesianGaussianMixture(n_init="auto")  # type: ignore[arg-type]
 GaussianMixture(2, "full")  # type: ignore[call-arg]
 GaussianMixture(degenerate="ignore")  # type: ignore[arg-type]

@@ -126,7 +126,7 @@ class Case:
             return bits(attributes(model), model.predict(X), model.score_samples(X))
         if self.what == "repair":
             model = GaussianMixture(k, degenerate="repair", **options).fit(X, sample_weight=w)
-            return bits(attributes(model), model.degeneracies_)
+            return bits(attributes(model), model.repairs_)
         if self.what == "bayes":
             model = BayesianGaussianMixture(n_components=k, **options).fit(X, sample_weight=w)
             return bits(attributes(model), model.predict_proba(X))

@@ -34,7 +34,7 @@ def single(X, k, seed, weight=None, **options):
     """The fit of one problem alone, from the start that a batch gives it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = GaussianMixture(k, n_starts=1, random_state=int(seed), **options)
+        model = GaussianMixture(k, random_state=int(seed), **{"n_init": 1} | options)
         return model.fit(X, sample_weight=weight)
 
 
