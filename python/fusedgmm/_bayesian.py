@@ -269,9 +269,11 @@ class BayesianGaussianMixture(BaseMixture):
                 n_threads=n_threads,
             )
             statistics = of_pass(sums, self.covariance_type)
-            about = _about_means(statistics)
-            entropy = statistics.log_likelihood - posterior.expected_log_density(about, weights)
-            posterior = Posterior.update(prior, about, self.covariance_type, float(self.reg_covar))
+            centred = _centred(statistics)
+            entropy = statistics.log_likelihood - posterior.expected_log_density(centred, weights)
+            posterior = Posterior.update(
+                prior, centred, self.covariance_type, float(self.reg_covar)
+            )
             return posterior, posterior.lower_bound(entropy)
 
         run = best_of(
@@ -331,8 +333,8 @@ def _as_prior_covariance(
     return array.reshape(shape)
 
 
-def _about_means(statistics: SufficientStatistics) -> Sums:
-    return Sums(statistics.nk, *statistics._about_means())
+def _centred(statistics: SufficientStatistics) -> Sums:
+    return Sums(statistics.nk, *statistics._centred())
 
 
 def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> Sums:
@@ -352,7 +354,7 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
         precisions_cholesky=unit,
         n_threads=n_threads,
     )
-    sums = _about_means(of_pass(statistics, layout.name))
+    sums = _centred(of_pass(statistics, layout.name))
     if not (np.isfinite(sums.means).all() and np.isfinite(sums.scatter).all()):
         raise ValueError("the sums are not finite: scale the rows or their weights")
     return sums

@@ -23,7 +23,7 @@ def show_config() -> None:
         "fusedgmm": __version__,
         "instruction set": core["instruction_set"],
         "usable here": ", ".join(core["usable_instruction_sets"]),
-        "OpenMP": f"version {openmp}" if openmp else "none in this build: OMP_NUM_THREADS is not read",
+        "OpenMP": f"version {openmp}" if openmp else "none: OMP_NUM_THREADS is not read",
         "built by": core["build"],
         "threads": _threads.resolve(),
         "CPUs": _threads.available_cpus(),

@@ -113,18 +113,18 @@ class SufficientStatistics:
     @property
     def sx(self) -> Floats:
         """Sum of g x about zero."""
-        return self._about_zero()["sx"]
+        return self._raw_moments()["sx"]
 
     @property
     def sxx(self) -> Floats:
         """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
-        sxx = self._about_zero()["sxx"]
+        sxx = self._raw_moments()["sxx"]
         return layout_of(self.covariance_type).unpacked(sxx, self._shift.shape[1])
 
     def _sums(self) -> Sums:
         return {"nk": self.nk, "shift": self._shift, "sx": self._sx, "sxx": self._sxx}
 
-    def _about_zero(self) -> Sums:
+    def _raw_moments(self) -> Sums:
         zero = np.zeros_like(self._shift)
         sums = _core.move_statistics(self._sums(), covariance_type=self.covariance_type, shift=zero)
         if not _are_finite((sums["sx"], sums["sxx"])):
@@ -180,7 +180,7 @@ class SufficientStatistics:
 
     __rmul__ = __mul__
 
-    def _about_means(self) -> tuple[Floats, Floats]:
+    def _centred(self) -> tuple[Floats, Floats]:
         """Return each component's mean, (K, d), and the scatter about it, in the shape of
         covariances (tied: of all components together; spherical: per feature)."""
         nk, sx = self.nk, self._sx
