@@ -157,6 +157,8 @@ static fg_status run_problems(const fg_context *context, const fg_problems *prob
                             .shared_bytes = ALIGNED(sizeof(shared)) + kind->job_bytes,
                             .result_bytes = ALIGNED(sizeof(problem_result)) + kind->result_bytes};
     fg_run *run = fg_run_open(&tasks, context->n_threads, context->lease);
+    if (!run && context->n_threads > 1) /* that takes less */
+        run = fg_run_open(&tasks, 1, context->lease);
     void *result = fg_cache_lines(tasks.result_bytes); /* of wide ones */
     fg_status status = run && result ? FG_OK : FG_NO_MEMORY;
     if (status == FG_OK) {
@@ -475,7 +477,13 @@ fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
                              .most_rows = INT64_MAX,
                              .largest = job.largest};
     int64_t unused;
-    return run_problems(context, problems, &kind, &job, &unused);
+    const fg_status status = run_problems(context, problems, &kind, &job, &unused);
+    if (status != FG_NO_MEMORY)
+        return status;
+    for (int64_t i = 0; i < problems->n_problems; i++) /* all need as much */
+        if (out->status[i] == FG_NOT_RUN)
+            out->status[i] = FG_OUT_OF_MEMORY;
+    return FG_OK;
 }
 
 /* ---- scores ---- */

@@ -210,14 +210,10 @@ static void check_call(function f, call *c, const char *name) {
             CHECK(failed == FG_NO_MEMORY, "ends with %d", (int)failed);
             continue;
         }
-        if (failed == FG_NO_MEMORY) { /* it could not begin */
-            for (int64_t i = 0; i < PROBLEMS; i++)
-                CHECK(c->status[i] == FG_NOT_RUN, "status %d", (int)c->status[i]);
-            continue;
-        }
-        /* One problem is lost, or no more than the reason why it went as it did. */
-        CHECK(failed == FG_OK && c->n_problems_lost <= 1, "%d, %lld lost", (int)failed,
-              (long long)c->n_problems_lost);
+        /* All are lost where the batch could not begin; else one is, or no more than the reason why
+         * it went as it did. */
+        CHECK(failed == FG_OK && (c->n_problems_lost <= 1 || c->n_problems_lost == PROBLEMS),
+              "%d, %lld lost", (int)failed, (long long)c->n_problems_lost);
         for (int64_t i = 0; i < PROBLEMS; i++)
             if (c->status[i] == FG_OUT_OF_MEMORY)
                 CHECK(c->out[2000 + i] == 0, "lost, with a bound");
