@@ -55,8 +55,8 @@ static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
 
 /* ---- what the tasks of a pass share ---- */
 
-/* Read by every thread that helps, also by one that is late; behind it lie the model's memory and
- * the shift. */
+/* Read by every thread that helps, also by one that is late; behind it lie the model's memory, the
+ * shift and the shares. */
 typedef struct {
     fg_shape shape;
     fg_data data;
@@ -76,8 +76,9 @@ typedef struct {
 } shared;
 
 static size_t shared_bytes(const fg_kernels *kernels, const fg_shape *shape) {
-    const size_t means = (size_t)(shape->n_components * shape->n_features);
-    return ALIGNED(sizeof(shared)) + ALIGNED(kernels->model_bytes(shape)) + means * sizeof(double);
+    const size_t k = (size_t)shape->n_components, means = k * (size_t)shape->n_features;
+    return ALIGNED(sizeof(shared)) + ALIGNED(kernels->model_bytes(shape)) +
+           (means + k) * sizeof(double);
 }
 
 /* Lays the model out; the rest of what is shared is there. */
@@ -136,7 +137,10 @@ static fg_status open_pass(fg_context *context, const fg_shape *shape, fg_real_t
     return FG_OK;
 }
 
-void fg_pass_close(fg_pass *pass) { fg_run_close(pass->run); }
+void fg_pass_close(fg_pass *pass) {
+    fg_run_close(pass->run);
+    fg_release(pass->shares);
+}
 
 /* ---- sums ---- */
 
@@ -162,22 +166,50 @@ fg_status fg_pass_open(fg_context *context, const fg_shape *shape, fg_real_type 
                       .in_order = 1,
                       .result_bytes = sums_bytes(shape)};
     const int64_t task_rows = choose_task_rows(shape, context->rows->data->n_rows);
-    return open_pass(context, shape, arithmetic, task_rows, &tasks, out);
+    const fg_status status = open_pass(context, shape, arithmetic, task_rows, &tasks, out);
+    out->shares = fg_doubles((size_t)shape->n_components);
+    return out->shares ? status : FG_NO_MEMORY;
+}
+
+/* Replaces the share of a component that turned out to have far less of the rows: what is
+ * negligible beside the one need not be so beside the other. Returns whether there is such a
+ * component. */
+static int correct_shares(const fg_shape *shape, const fg_statistics *s, double *shares) {
+    const double still_right = 0x1p-12; /* of the share: leaves a rounding error of the sums */
+    int corrected = 0;
+    for (int64_t k = 0; k < shape->n_components; k++) {
+        const double share = s->nk[k] / s->weight_sum;
+        if (share > 0 && share < still_right * shares[k]) {
+            shares[k] = share;
+            corrected = 1;
+        }
+    }
+    return corrected;
 }
 
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
                       const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
                       fg_statistics *out) {
-    const size_t means = (size_t)(pass->shape->n_components * pass->shape->n_features);
-    shared *s = prepare(pass, parameters, assignment, choice);
-    s->model.weight_scale = pass->context->rows->weight_scale;
-    s->model.sums_scale = pass->sums_scale;
-    s->seed = seed;
-    s->sums = sums;
-    s->total = out;
-    memcpy(out->shift, s->shift, means * sizeof(double));
-    fg_statistics_reset(pass->shape, sums, pass->context->monitor, out);
-    return fg_run_tasks(pass->run, pass->context, pass->n_tasks);
+    const size_t k = (size_t)pass->shape->n_components;
+    const size_t means = k * (size_t)pass->shape->n_features;
+    fg_status status = FG_OK;
+    int again = 0;
+    memcpy(pass->shares, parameters->weights, k * sizeof(double));
+    do {
+        shared *s = prepare(pass, parameters, assignment, choice);
+        s->model.shares = memcpy(s->shift + means, pass->shares, k * sizeof(double));
+        s->model.weight_scale = pass->context->rows->weight_scale;
+        s->model.sums_scale = pass->sums_scale;
+        s->seed = seed;
+        s->sums = sums;
+        s->total = out;
+        memcpy(out->shift, s->shift, means * sizeof(double));
+        fg_statistics_reset(pass->shape, sums, pass->context->monitor, out);
+        status = fg_run_tasks(pass->run, pass->context, pass->n_tasks);
+        again = !again && status == FG_OK && sums == FG_MOMENTS && s->model.leaves_out &&
+                correct_shares(pass->shape, out, pass->shares);
+    } while (again);
+    return status;
 }
 
 /* ---- scores ---- */

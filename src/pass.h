@@ -13,6 +13,7 @@ typedef struct {
     fg_real_type arithmetic;
     int64_t n_tasks;
     double sums_scale; /* 1: of a fit's sums only the ratios count, and these stay in range */
+    double *shares;    /* K: of the rows, about; for what is negligible */
     fg_run *run;
 } fg_pass;
 

@@ -13,6 +13,7 @@ from helpers import (
     fit_either,
     of_type,
     precisions_of,
+    quiet_fit,
     three_tight_groups,
     tolerance,
 )
@@ -82,6 +83,25 @@ def test_a_bad_start_far_away_costs_no_digits(covariance_type, dtype):
         )  # fmt: skip
         rtol = tolerance("same fit, another start", dtype)
         np.testing.assert_allclose(model.covariances_, truth[2], rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n", "d", "wider"), [(np.float32, 20_000, 64, 2.3), (np.float64, 200_000, 20, 16)]
+)
+def test_a_component_whose_weight_falls_far_keeps_its_covariance(dtype, n, d, wider):
+    """Both components have equal shares in all rows, for these lie on a sphere: the truth is the
+    covariance of the rows, though the shares of the wider one are negligible beside its weight."""
+    X = np.random.default_rng(0).normal(size=(n, d))
+    X = (X / np.linalg.norm(X, axis=1)[:, None]).astype(dtype)
+    model = GaussianMixture(
+        2, weights_init=[0.5, 0.5], means_init=np.zeros((2, d)), max_iter=1,
+        covariances_init=[np.eye(d) / d, np.eye(d) / d * wider**2],
+    )  # fmt: skip
+    quiet_fit(model, X)
+    assert 0 < model.weights_[1] < 1e-11
+    truth = np.cov(X.T, bias=True, dtype=np.float64) + 1e-6 * np.eye(d)
+    rtol = tolerance("known moments", dtype)
+    np.testing.assert_allclose(model.covariances_, [truth] * 2, rtol=rtol, atol=rtol / d)
 
 
 @pytest.mark.parametrize("kind", BOTH)

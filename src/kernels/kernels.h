@@ -44,7 +44,10 @@ typedef struct {
     const void *whitened_means; /* tied: (mean - centre) U, K x d */
     const void *scale;          /* K: spherical and tied: -1 / (2 variance) of a squared distance */
     const void *log_scale;      /* K: log weight + log det U - d/2 log 2 pi */
-    const void *threshold;      /* K: responsibilities below it cannot change a sum */
+    /* K: about N_k over N. Responsibilities far below it change no sum of the component, and where
+     * leaves_out is set, sums of moments leave them out. */
+    const double *shares;
+    int leaves_out;
 } fg_model;
 
 typedef struct {

@@ -2,8 +2,7 @@
 
 /* The arrays of a model, cut from one allocation. */
 typedef struct {
-    real *shift, *mean_rounding, *factor, *offset, *centre, *whitened_means, *scale, *log_scale,
-        *threshold;
+    real *shift, *mean_rounding, *factor, *offset, *centre, *whitened_means, *scale, *log_scale;
 } model_arrays;
 
 static size_t model_arrays_in(const fg_shape *shape, void *memory, model_arrays *out) {
@@ -17,8 +16,7 @@ static size_t model_arrays_in(const fg_shape *shape, void *memory, model_arrays 
     at = place(&out->centre, m, at, d);
     at = place(&out->whitened_means, m, at, means);
     at = place(&out->scale, m, at, k_count);
-    at = place(&out->log_scale, m, at, k_count);
-    return place(&out->threshold, m, at, k_count);
+    return place(&out->log_scale, m, at, k_count);
 }
 
 static size_t model_bytes(const fg_shape *shape) {
@@ -79,8 +77,6 @@ static void multiply_upper(const double *mean, const real *from, const double *u
     }
 }
 
-/* Responsibilities below the component's weight times this cannot change its sums. */
-#define NEGLIGIBLE (sizeof(real) == 8 ? 0x1p-64 : 0x1p-36)
 /* A rounding of a mean below so many standard deviations cannot change a density. */
 #define NEGLIGIBLE_ROUNDING (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
 
@@ -121,7 +117,6 @@ static void prepare_constants(const preparation *p, int64_t k, double log_det) {
         p->assignment == FG_NEAREST
             ? 0
             : (real)(log(weight) + log_det - 0.5 * (double)p->d * 1.8378770664093453);
-    p->to.threshold[k] = (real)(weight * NEGLIGIBLE);
 }
 
 /* Here and below, a component of weight zero has no density anywhere, however narrow it is. */
@@ -190,6 +185,7 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters,
     model_arrays_in(shape, memory, &p.to);
     prepare_centre(&p, common ? choice->shift : NULL);
     prepare_shift(&p, choice->shift, out_shift);
+    const scatter_method scatter = plan_for(shape).scatter;
     *out = (fg_model){.shape = *shape,
                       .assignment = assignment,
                       .weight_scale = 1,
@@ -201,12 +197,12 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters,
                       .whitened_means = p.to.whitened_means,
                       .scale = p.to.scale,
                       .log_scale = p.to.log_scale,
-                      .threshold = p.to.threshold};
+                      .shares = parameters->weights,
+                      .leaves_out = assignment == FG_SOFT && scatter == RANK_UPDATES && !common};
     switch (shape->layout) {
     case FG_FULL:
         prepare_full(&p);
-        out->sqrt_responsibilities =
-            assignment == FG_SOFT && plan_for(shape).scatter != IN_REGISTERS;
+        out->sqrt_responsibilities = assignment == FG_SOFT && scatter != IN_REGISTERS;
         break;
     case FG_TIED:
         prepare_tied(&p);

@@ -263,6 +263,9 @@ static void rank_update(const block *b, int64_t count, real *matrix) {
     }
 }
 
+/* Responsibilities below the component's share of the rows times this cannot change its sums. */
+#define NEGLIGIBLE (sizeof(real) == 8 ? 0x1p-64 : 0x1p-36)
+
 /* The square roots of the rows that matter to the component, and zero for the others, into the
  * block's buffer. */
 static void drop_negligible(const block *b, const real *sqrt_g, real threshold, int64_t padded) {
@@ -312,10 +315,10 @@ INLINE void collect_rows(const int registers, const block *b, int64_t padded, re
         vec_store(first + i * FG_LANES, sum[i]);
 }
 
-static void outer_moments(const block *b, const real *shift, const real *sqrt_g, real threshold,
-                          int64_t padded, real *matrix, real *first) {
+/* Of rows with these square roots of responsibilities in the block's buffer. */
+static void outer_moments(const block *b, const real *shift, int64_t padded, real *matrix,
+                          real *first) {
     const int64_t d = b->p.d, length = b->p.row_length;
-    drop_negligible(b, sqrt_g, threshold, padded);
     memcpy(b->padded_shift, shift, (size_t)d * sizeof(real));
     memset(b->padded_shift + d, 0, (size_t)(length - d) * sizeof(real));
     switch (at_most(length / FG_LANES, SHIFT_REGISTERS)) {
@@ -336,8 +339,9 @@ static void outer_moments(const block *b, const real *shift, const real *sqrt_g,
 
 /* One component's moments; k < 0: the scatter of the data, without first moments. g: its
  * responsibilities, or their square roots where is_sqrt. */
-static void component_moments(const block *b, const real *shift, const real *g, int is_sqrt,
-                              real threshold, int64_t padded, int64_t k, int64_t matrix) {
+static void component_moments(const fg_model *model, const block *b, const real *shift,
+                              const real *g, int is_sqrt, int64_t padded, int64_t k,
+                              int64_t matrix) {
     const int64_t d = b->p.d;
     const int64_t sx = k < 0 ? -1 : first_slot(b, k) + 1;
     const int64_t sxx = b->p.moment_slot + matrix * (d * (d + 1) / 2);
@@ -350,11 +354,14 @@ static void component_moments(const block *b, const real *shift, const real *g, 
             vec_store(b->sqrt_g + n, vec_sqrt(vec_load(g + n)));
         g = b->sqrt_g;
     }
-    if (b->p.scatter == IN_TILES)
+    if (b->p.scatter == IN_TILES) {
         tiled_moments(b, shift, g, padded, sx, sxx);
-    else
-        outer_moments(b, shift, g, threshold, padded, b->matrices + matrix * d * b->p.row_length,
-                      b->first_moments + (k < 0 ? 0 : k) * b->p.row_length);
+        return;
+    }
+    if (model->leaves_out)
+        drop_negligible(b, g, (real)(model->shares[k] * NEGLIGIBLE), padded);
+    outer_moments(b, shift, padded, b->matrices + matrix * d * b->p.row_length,
+                  b->first_moments + (k < 0 ? 0 : k) * b->p.row_length);
 }
 
 /* Full, tied: every component about its shift. */
@@ -364,9 +371,9 @@ static void add_matrices(const fg_model *model, block *b, int64_t padded) {
     const int64_t work = padded * (16 + d * d / 2);
     for (int64_t k = 0; k < b->p.k_count && !interrupted(b, work); k++)
         if (vec_sum(add_weight(is_sqrt, b, k, padded)) > 0)
-            component_moments(
-                b, (const real *)model->shift + k * d, b->responsibilities + k * b->p.stride,
-                is_sqrt, ((const real *)model->threshold)[k], padded, k, at_most(k, last_matrix));
+            component_moments(model, b, (const real *)model->shift + k * d,
+                              b->responsibilities + k * b->p.stride, is_sqrt, padded, k,
+                              at_most(k, last_matrix));
 }
 
 /* ---- moments of one feature at a time ---- */
@@ -452,7 +459,7 @@ static void add_tied_centred(const fg_model *model, block *b, int64_t padded, fg
         add_weight(0, b, k, padded);
     centred_sums(b, padded);
     if (sums == FG_MOMENTS)
-        component_moments(b, model->centre, b->weights, 0, 0, padded, -1, 0);
+        component_moments(model, b, model->centre, b->weights, 0, padded, -1, 0);
 }
 
 /* sum g |x - mean|^2: the squared distances are in the block. */

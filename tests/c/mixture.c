@@ -288,6 +288,20 @@ static void add_term(bounded *sum, double weight, bounded g, exact a, double mag
     sum->error += weight * (g.error * fabs((double)a) + roundings * (double)g.value * magnitude);
 }
 
+/* The responsibility that the core may leave out of the sums of component k: a share of its weight,
+ * but of all rows together no more than a rounding of its N_k. */
+static double negligible_for(const mixture *m, const samples *s, const expectation *e, int64_t k) {
+    exact nk = 0, weight_sum = 0;
+    for (int64_t n = 0; n < s->data.n_rows; n++) {
+        const double weight = s->sample_weight ? s->sample_weight[n] : 1;
+        nk += weight * e->responsibility[n * m->shape.n_components + k].value;
+        weight_sum += weight;
+    }
+    const double of_weight = m->parameters.weights[k] * 0x1p-12, of_nk = (double)(nk / weight_sum);
+    const double rounding = s->data.real_type == FG_FLOAT32 ? 0x1p-24 : 0x1p-52;
+    return rounding * (of_weight < of_nk ? of_weight : of_nk);
+}
+
 sums sum_up(const mixture *m, const samples *s, const expectation *e, const double *shift) {
     const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
     const int64_t n_rows = s->data.n_rows, moments = (int64_t)fg_moment_count(&m->shape);
@@ -296,15 +310,15 @@ sums sum_up(const mixture *m, const samples *s, const expectation *e, const doub
     const double u = roundoff(s->data.real_type);
     /* as many additions as rows at most, and some for the term itself */
     const double roundings = u * (double)(n_rows + 8);
-    /* what the core may leave out, as a share of the component's weight */
-    const double negligible = s->data.real_type == FG_FLOAT32 ? 0x1p-36 : 0x1p-64;
     sums out = {.nk = bounds(k_count), .sx = bounds(k_count * d), .sxx = bounds(moments)};
     memset(out.nk, 0, (size_t)k_count * sizeof(bounded));
     memset(out.sx, 0, (size_t)(k_count * d) * sizeof(bounded));
     memset(out.sxx, 0, (size_t)moments * sizeof(bounded));
-    double *centre = reals(d);
+    double *centre = reals(d), *negligible = reals(k_count);
     for (int64_t i = 0; i < d; i++)
         centre[i] = centre_of(m, i);
+    for (int64_t k = 0; k < k_count; k++)
+        negligible[k] = negligible_for(m, s, e, k);
     for (int64_t n = 0; n < n_rows; n++) {
         const double weight = s->sample_weight ? s->sample_weight[n] : 1, *x = s->x + n * d;
         add_term(&out.weight_sum, weight, (bounded){1, 0}, 1, 1, roundings);
@@ -314,7 +328,7 @@ sums sum_up(const mixture *m, const samples *s, const expectation *e, const doub
         for (int64_t k = 0; k < k_count; k++) {
             const bounded g = e->responsibility[n * k_count + k];
             const double *from = shift + k * d;
-            const double dropped = weight * m->parameters.weights[k] * negligible;
+            const double dropped = weight * negligible[k];
             add_term(&out.nk[k], weight, g, 1, 1, roundings);
             for (int64_t i = 0; i < d; i++) {
                 const exact t = (exact)x[i] - from[i];
@@ -343,6 +357,7 @@ sums sum_up(const mixture *m, const samples *s, const expectation *e, const doub
                 }
         }
     }
+    free(negligible);
     free(centre);
     return out;
 }

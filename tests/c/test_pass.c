@@ -150,6 +150,51 @@ static void test_many_components(void) {
     check_size(FG_FULL, 5, 32, 60, 2);
 }
 
+/* The second component is as the first, but wider: of its rows, which lie where the first has its
+ * own, none has much of it. */
+static mixture one_in_another(int64_t d, double nats) {
+    mixture m = mixture_new((fg_shape){2, d, FG_FULL}, 0, seed++);
+    const double wider = exp(nats / (double)d + 0.5);
+    for (int64_t i = 0; i < d * d; i++) {
+        m.parameters.covariances[d * d + i] = m.parameters.covariances[i] * wider * wider;
+        m.parameters.precisions_cholesky[d * d + i] = m.parameters.precisions_cholesky[i] / wider;
+        m.r[d * d + i] = m.r[i] * wider;
+        m.u[d * d + i] = m.u[i] / wider;
+    }
+    return m;
+}
+
+/* The second component lies beside the first, the last so far away that each takes its own shift.
+ */
+static mixture one_beside_another(int64_t d, double deviations, double far) {
+    mixture m = mixture_new((fg_shape){3, d, FG_TIED}, 0, seed++);
+    for (int64_t i = 0; i < d; i++)
+        m.parameters.means[d + i] = deviations * m.r[i];
+    m.parameters.means[2 * d] = far;
+    return m;
+}
+
+/* What is negligible beside a component's weight makes all of its sums, where its new weight is
+ * that small. */
+static void test_new_weights_far_below_the_old(void) {
+    static const int64_t features[] = {9, 17, 33, 40};
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++)
+        EACH_REAL_TYPE(real_type) for (int tied = 0; tied < 2; tied++) {
+            const int single = real_type == FG_FLOAT32;
+            mixture m = tied ? one_beside_another(features[f], single ? 12 : 16, single ? 60 : 3000)
+                             : one_in_another(features[f], single ? 32 : 60);
+            const double second = m.parameters.weights[1];
+            m.parameters.weights[0] += second; /* while samples are drawn */
+            m.parameters.weights[1] = 0;
+            samples s = samples_new(&m, real_type, 700, features[f] % 2, seed++);
+            m.parameters.weights[0] -= second;
+            m.parameters.weights[1] = second;
+            check_pass(&m, &s);
+            samples_free(&s);
+            mixture_free(&m);
+        }
+}
+
 /* Far apart tied takes a shift for each component. */
 static void test_components_far_apart(void) {
     EACH_LAYOUT(c) {
@@ -478,6 +523,7 @@ int main(void) {
     test_many_rows();
     test_many_components();
     test_components_far_apart();
+    test_new_weights_far_below_the_old();
     test_layouts_and_threads();
     test_equal_components();
     test_float_sums_are_short();
