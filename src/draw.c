@@ -3,28 +3,30 @@
 
 #include "random.h"
 
-/* In lanes: in a chain each addition would wait for the one before. */
-double fg_sum(const double *weights, const double *x, int64_t n) {
+/* In lanes: in a chain each addition would wait for the one before. weights: NULL for scale. */
+static inline double sum(const double *weights, double scale, const double *x, int64_t n) {
     enum { LANES = 8 };
     double lanes[LANES] = {0}, total = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
-            lanes[l] += weights ? weights[i + l] * x[i + l] : x[i + l];
+            lanes[l] += (weights ? weights[i + l] : scale) * x[i + l];
     for (; i < n; i++)
-        total += weights ? weights[i] * x[i] : x[i];
+        total += (weights ? weights[i] : scale) * x[i];
     for (int l = 0; l < LANES; l++)
         total += lanes[l];
     return total;
 }
 
-int64_t fg_draw(const double *score, int64_t n, double total, uint64_t *state) {
+double fg_sum(const double *weights, const double *x, int64_t n) { return sum(weights, 1, x, n); }
+
+int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state) {
     enum { STRIDE = 64 }; /* passed over by their sum */
     double left = fg_random_uniform(state) * total;
     int64_t last = 0;
     for (int64_t begin = 0; begin < n; begin += STRIDE) {
         const int64_t end = begin + STRIDE < n ? begin + STRIDE : n;
-        const double here = fg_sum(NULL, score + begin, end - begin);
+        const double here = sum(NULL, scale, score + begin, end - begin);
         if (left >= here && end < n) {
             left -= here;
             continue;
@@ -32,7 +34,7 @@ int64_t fg_draw(const double *score, int64_t n, double total, uint64_t *state) {
         for (int64_t i = begin; i < end; i++)
             if (score[i] > 0) {
                 last = i;
-                left -= score[i];
+                left -= scale * score[i];
                 if (left < 0)
                     return i;
             }

@@ -7,7 +7,8 @@
 
 /* sum x_i; where weights are given, sum weights_i x_i. */
 double fg_sum(const double *weights, const double *x, int64_t n);
-/* Index i with probability score[i] / total. */
-int64_t fg_draw(const double *score, int64_t n, double total, uint64_t *state);
+/* Index i with probability scale score[i] / total. scale: a power of two, with which the scores and
+ * their sum, total, are in range. */
+int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state);
 
 #endif

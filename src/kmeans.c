@@ -66,7 +66,7 @@ static fg_status seed_means(const sample *s, int64_t k_count, uint64_t *state, d
         double best_total = INFINITY;
         int64_t best = 0;
         for (int c = 0; c < (k ? candidates : 1); c++) {
-            const int64_t candidate = fg_draw(score, m, total, state);
+            const int64_t candidate = fg_draw(score, 1, m, total, state);
             const double now = try_seed(s, candidate, k ? nearest : NULL, trial);
             if (now < best_total || c == 0) {
                 best_total = now;

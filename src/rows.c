@@ -80,7 +80,7 @@ static int64_t draw_another(const fg_rows *rows, const char *taken, double total
         else if (fg_parallel_poll(monitor))
             break;
         else
-            row = fg_draw(weights, n_rows, total, state);
+            row = fg_draw(weights, rows->weight_scale, n_rows, total, state);
     }
     /* where most are taken: the next free row */
     for (int64_t step = 0; step < n_rows && (taken[row] || !fg_rows_counts(rows, row)); step++)
@@ -93,9 +93,7 @@ fg_status fg_rows_draw(const fg_rows *rows, int64_t count, uint64_t *state, fg_m
     char *taken = calloc((size_t)rows->data->n_rows, 1);
     if (!taken)
         return FG_NO_MEMORY;
-    double total = 0;
-    for (int64_t n = 0; rows->data->sample_weight && n < rows->data->n_rows; n++)
-        total += rows->data->sample_weight[n];
+    const double total = rows->data->sample_weight ? total_weight(rows) : 0;
     fg_status status = FG_OK;
     for (int64_t i = 0; i < count && status == FG_OK; i++) {
         out[i] = draw_another(rows, taken, total, state, monitor);

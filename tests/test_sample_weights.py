@@ -97,6 +97,20 @@ def test_weights_times_squares_may_be_beyond_float64(init, covariance_type, scal
         assert others == [first] * 2, name
 
 
+@pytest.mark.parametrize("factor", [2.0**1021, 2.0**-1068])
+@pytest.mark.parametrize("init", INITS)
+def test_starts_draw_by_weights_whose_sum_is_beyond_float64(init, covariance_type, dtype, factor):
+    """A power of two changes no bit, though sixty-four such weights are more than float64 holds;
+    the smallest of the others are subnormal."""
+    X, w = GROUPS[::3].astype(dtype), 0.25 * RNG.integers(1, 8, size=300)
+    options = dict(covariance_type=covariance_type, init_params=init, random_state=0)
+    plain, scaled = (
+        GaussianMixture(3, max_iter=0, **options).fit(X, sample_weight=w * f) for f in (1.0, factor)
+    )
+    for name in ("weights_", "means_", "covariances_"):
+        assert getattr(scaled, name).tobytes() == getattr(plain, name).tobytes(), name
+
+
 @pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e300])
 def test_parts_with_weights_of_any_scale_merge(covariance_type, factor):
     """Also where the shifts of the parts differ."""
