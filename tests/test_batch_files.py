@@ -35,15 +35,24 @@ def test_save_and_load(tmp_path, covariance_type, dtype, labels):
     assert [p.name for p in tmp_path.iterdir()] == ["batch.npz"]
 
 
+def test_a_file_behind_a_link_of_another_ending_is_not_lost(tmp_path):
+    result = fit_batch(GOOD, 2, random_state=0)
+    (tmp_path / "m.npz").symlink_to("blob")
+    result.save(tmp_path / "m.npz")
+    result.save(tmp_path / "M2.NPZ")
+    for name in ("m.npz", "blob", "M2.NPZ"):
+        assert_same(BatchResult.load(tmp_path / name), result)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["M2.NPZ", "blob", "m.npz"]
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     result = fit_batch(GOOD, 2, random_state=0)
     path = tmp_path / "batch.npz"
     result.save(path)
     before = path.read_bytes()
 
-    def fail(where, **arrays):
-        with open(where, "wb") as file:
-            file.write(b"half")
+    def fail(file, **arrays):
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez", fail)

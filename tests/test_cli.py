@@ -147,15 +147,81 @@ def test_a_dollar_in_a_name_is_no_mathematics(tmp_path):
     assert figure.exists()
 
 
+def test_outputs_of_odd_names_and_links_are_what_was_asked_for(table, tmp_path):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "out"
+    out.mkdir()
+    for model, labels, figure, begin in (
+        ("MODEL.NPZ", "LABELS.CSV", "FIGURE.SVG", b"<?xml"),
+        ("m.npz", "l.csv", "f.pdf", b"%PDF"),
+        ("m" * 251 + ".npz", "é 模.csv", "f.svg.png", b"\x89PNG"),
+    ):
+        if model == "m.npz":  # links to names that say nothing of a format, or another's
+            for link, target in ((model, "blob"), (labels, "b.npz"), (figure, "p.svg")):
+                (out / link).symlink_to(target)
+        args = ("-o", out / model, "--labels", out / labels, "--plot", out / figure)
+        run("fit", table, "-k", 2, *args)
+        with np.load(out / model) as saved:
+            assert saved["means"].shape == (2, 2)
+        assert (out / labels).read_text(encoding="utf-8").startswith("label,probability\n")
+        assert (out / figure).read_bytes().startswith(begin)
+    assert len(list(out.iterdir())) == 12
+    assert all((out / link).is_symlink() for link in ("m.npz", "l.csv", "f.pdf"))
+
+
+@pytest.mark.parametrize("option", ["-o", "--labels", "--plot", "data"])
+def test_loops_of_links_and_names_too_long_are_one_line(table, tmp_path, option):
+    ending = {"-o": ".npz", "--labels": ".csv", "--plot": ".png", "data": ".csv"}[option]
+    loop, nowhere = tmp_path / f"loop{ending}", tmp_path / f"nowhere{ending}"
+    loop.symlink_to(loop.name)
+    nowhere.symlink_to("no/blob")
+    for path in (loop, nowhere, tmp_path / ("n" * 252 + ending)):
+        args = (path, "-k", 2) if option == "data" else (table, "-k", 2, option, path)
+        error = run("fit", *args, status=2).stderr
+        assert path.name in error and len(error.splitlines()) == 1
+
+
+def test_an_output_that_is_the_data_by_a_link_is_refused(table, tmp_path):
+    before = table.read_bytes()
+    (tmp_path / "l.csv").symlink_to(table.name)
+    (tmp_path / "m.npz").symlink_to(table.name)
+    (tmp_path / "n.npz").symlink_to("l2.csv")
+    for args, words in (
+        (("--labels", tmp_path / "l.csv"), "would replace the data"),
+        (("-o", tmp_path / "m.npz"), "would replace the data"),
+        (("-o", tmp_path / "n.npz", "--labels", tmp_path / "l2.csv"), "the same name"),
+    ):
+        assert words in run("fit", table, "-k", 2, *args, status=2).stderr
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["-o", "--labels", "--plot"])
+def test_a_full_disk_is_one_line_and_leaves_the_old_output(table, tmp_path, option):
+    resource = pytest.importorskip("resource")
+    pytest.importorskip("matplotlib")
+    import fusedgmm._cli as cli
+
+    path = tmp_path / {"-o": "m.npz", "--labels": "l.csv", "--plot": "f.png"}[option]
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # in this process: where its modules are compiled, a limited one could not write bytecode
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        status = cli.main(["fit", str(table), "-k", "2", option, str(path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert status == 2 and path.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["geyser.csv", path.name])
+
+
 def test_a_failure_leaves_the_old_output(tmp_path):
     from fusedgmm._files import write_whole
 
     path = tmp_path / "m.npz"
     path.write_text("old")
 
-    def fail(temporary):
-        with open(temporary, "w") as file:
-            file.write("half")
+    def fail(file):
+        file.write(b"half")
         raise RuntimeError
 
     with pytest.raises(RuntimeError):

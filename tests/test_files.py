@@ -1,10 +1,12 @@
 """Saved files: whole or not at all, refused when they are not what they should be, and inert."""
 
+import errno
 import io
 import json
 import os
 import pickle
 import stat
+import sys
 import zipfile
 
 import numpy as np
@@ -73,7 +75,7 @@ def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
         with pytest.raises(ValueError, match="not a whole file of .*: it is a device or a pipe"):
             load(path)
         with pytest.raises(OSError, match=f"no regular file.*{path.name}"):
-            write_whole(path, lambda temporary: pytest.fail("written"))
+            write_whole(path, lambda file: pytest.fail("written"))
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.npz", "pipe.npz"]
 
@@ -247,9 +249,8 @@ def test_saving_through_a_link_replaces_what_it_points_to(tmp_path):
 def test_a_failure_leaves_the_old_file_and_nothing_else(path, error):
     before = path.read_bytes()
 
-    def fail(temporary):
-        with open(temporary, "wb") as file:
-            file.write(b"half")
+    def fail(file):
+        file.write(b"half")
         raise error
 
     with pytest.raises(type(error)):
@@ -292,3 +293,117 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     finally:
         folder.chmod(0o755)
     assert [p.name for p in folder.iterdir()] == ["model.npz"]
+
+
+# ---- names, links and disks ----
+
+LONGEST = 255  # bytes of a name
+NAMES = {
+    "upper case": "MODEL.NPZ",
+    "dots": "my.best.model.v1.2.npz",
+    "unicode": "modèle ключ 模型 🐟.npz",
+    "spaces and quotes": " a 'b' \"c\"\n.npz",
+    "no stem": ".npz",
+    "a dash": "-o.npz",
+    "another ending before": "table.csv.npz",
+    "the longest": "m" * (LONGEST - 4) + ".npz",
+    "the longest ending": "m." + "z" * (LONGEST - 6) + ".npz",
+}
+if sys.platform == "linux":  # elsewhere such a name may be refused
+    NAMES["not of any encoding"] = os.fsdecode(b"\xff\xfe.npz")
+TARGETS = ["blob", "blob.dat", "data.NPZ", "a.b.c", "b" * LONGEST, "b." + "x" * (LONGEST - 2)]
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_asked_for_is_written_whatever_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for path in (NAMES[name], tmp_path / NAMES[name]):
+        for turn in range(2):  # a new file, and one that is replaced
+            save_arrays(path, KIND, 1, {"turn": turn}, ARRAYS)
+            assert names(tmp_path) == [NAMES[name]] and load(path)[0] == {"turn": turn}
+        os.unlink(path)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda name: name[:9])
+@pytest.mark.parametrize("exists", [True, False], ids=["a link", "a dangling link"])
+def test_a_link_to_any_name_is_written_through(tmp_path, target, exists):
+    (tmp_path / "store").mkdir()
+    blob, first, link = tmp_path / "store" / target, tmp_path / "first", tmp_path / "m.npz"
+    first.symlink_to(os.path.join("store", target))
+    link.symlink_to("first")
+    if exists:
+        blob.write_bytes(b"old")
+    save_arrays(link, KIND, 1, {"new": 1}, ARRAYS)
+    assert load(link)[0] == load(blob)[0] == {"new": 1}
+    assert link.is_symlink() and first.is_symlink() and not blob.is_symlink()
+    assert names(tmp_path) == ["first", "m.npz", "store"] and names(blob.parent) == [target]
+
+
+def test_links_that_lead_nowhere_are_os_errors_with_the_name_asked_for(tmp_path):
+    a, b, itself, nowhere = (tmp_path / f"{name}.npz" for name in ("a", "b", "itself", "nowhere"))
+    a.symlink_to(b)
+    b.symlink_to(a)
+    itself.symlink_to(itself)
+    nowhere.symlink_to(tmp_path / "no" / "blob")
+    before = names(tmp_path)
+    for path in (a, itself):
+        for call in (lambda path: save_arrays(path, KIND, 1, {}, ARRAYS), load):
+            with pytest.raises(OSError) as caught:
+                call(str(path))
+            assert caught.value.errno == errno.ELOOP and caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        save_arrays(nowhere, KIND, 1, {}, ARRAYS)
+    assert names(tmp_path) == before
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    for name, code in (("m" * LONGEST + ".npz", errno.ENAMETOOLONG), ("a/b/m.npz", errno.ENOENT)):
+        with pytest.raises(OSError) as caught:
+            save_arrays(tmp_path / name, KIND, 1, {}, ARRAYS)
+        assert caught.value.errno == code and caught.value.filename == str(tmp_path / name)
+    with pytest.raises(ValueError, match="null"):
+        save_arrays("a\0b.npz", KIND, 1, {}, ARRAYS)
+    for name in ("m", "npz", "m.npz.gz", "m.npz/", ""):
+        with pytest.raises(ValueError, match=r"must end in \.npz"):
+            save_arrays(name, KIND, 1, {}, ARRAYS)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, 100_000])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(path, length):
+    """A limit on the size of files fails as a full disk does: at any write, or the last flush."""
+    resource = pytest.importorskip("resource")
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for target in (path, path.with_name("new.npz")):
+        for write in (
+            lambda target: save_arrays(target, KIND, 1, {}, {"x": np.zeros(50_000)}),
+            lambda target: write_whole(target, lambda file: file.write(bytes(length + 1))),
+        ):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+            try:
+                with pytest.raises(OSError) as caught:
+                    write(target)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert caught.value.errno == errno.EFBIG and caught.value.filename == str(target)
+            assert path.read_bytes() == before and names(path.parent) == ["model.npz"]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "chmod", "replace"])
+def test_a_step_that_fails_leaves_the_old_file_and_the_name_asked_for(path, monkeypatch, step):
+    before = path.read_bytes()
+
+    def fail(first, *rest, **others):
+        raise OSError(errno.ENOSPC, "no space", first if isinstance(first, str) else None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, step, fail)
+        with pytest.raises(OSError, match="no space") as caught:
+            save_arrays(path, KIND, 1, {}, ARRAYS)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before and names(path.parent) == ["model.npz"]

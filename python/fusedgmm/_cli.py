@@ -9,18 +9,18 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import permutations
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._covariance import COVARIANCE_TYPES, layout_of
-from ._files import DAMAGE, kind_of, write_whole
+from ._files import DAMAGE, kind_of, resolve_output, write_whole
 from ._typing import Floats, Labels, Reals
 from ._validation import INIT_PARAMS
 
@@ -220,22 +220,31 @@ def read_data(
 # ---------------------------------------------------------------- writing
 
 
-def _check_output(path: str | Path, suffixes: tuple[str, ...]) -> Path:
-    path = Path(path)
-    if path.suffix.lower() not in suffixes:
+def _check_output(path: str, suffixes: tuple[str, ...]) -> str:
+    """Return the file that is to be written, behind all links."""
+    if not path.lower().endswith(suffixes):
         raise UsageError(f"{path}: the name must end in {' or '.join(suffixes)}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: the folder {path.parent} is not writable")
-    return path
+    target = os.path.realpath(resolve_output(path))
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise UsageError(f"{path}: the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{path}: the folder {folder} is not writable")
+    return target
 
 
-def _write_labels(path: str, labels: Labels, probability: Reals) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+@contextmanager
+def _as_text(file: BinaryIO) -> Iterator[TextIO]:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    yield text
+    text.detach()  # which flushes it, and leaves the file open
+
+
+def _write_labels(file: BinaryIO, labels: Labels, probability: Reals) -> None:
+    with _as_text(file) as text:
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["label", "probability"])
         writer.writerows((int(k), f"{p:.6g}") for k, p in zip(labels, probability, strict=True))
 
@@ -248,13 +257,12 @@ def _write_csv(file: TextIO, header: list[str], values: Labels | Reals) -> None:
     writer.writerows([str(value) for value in row] for row in table)
 
 
-def _write_answer(path: str, header: list[str], values: Labels | Reals) -> None:
-    if Path(path).suffix.lower() == ".npy":
-        with open(path, "wb") as array:
-            np.save(array, values)
+def _write_answer(file: BinaryIO, kind: str, header: list[str], values: Labels | Reals) -> None:
+    if kind == ".npy":
+        np.save(file, values)
         return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        _write_csv(file, header, values)
+    with _as_text(file) as text:
+        _write_csv(text, header, values)
 
 
 # ---------------------------------------------------------------- reporting
@@ -371,10 +379,10 @@ def fit_command(args: argparse.Namespace) -> None:
         (args.labels, (".csv",)),
         (args.plot, (".png", ".pdf", ".svg")),
     ]
-    asked = [_check_output(path, kinds).resolve() for path, kinds in outputs if path]
+    asked = [_check_output(path, kinds) for path, kinds in outputs if path]
     if len(set(asked)) < len(asked):
         raise UsageError("two outputs have the same name")
-    if Path(args.data).resolve() in asked:
+    if os.path.realpath(args.data) in asked:
         raise UsageError(f"{args.data}: an output would replace the data")
     if args.plot:
         try:
@@ -414,7 +422,7 @@ def fit_command(args: argparse.Namespace) -> None:
     if args.labels:
         probability = model.predict_proba(X)
         labels = probability.argmax(axis=1)
-        write_whole(args.labels, lambda p: _write_labels(p, labels, probability.max(axis=1)))
+        write_whole(args.labels, lambda file: _write_labels(file, labels, probability.max(axis=1)))
         print(f"labels  -> {args.labels}")
     if args.plot:
         from matplotlib.figure import Figure
@@ -425,7 +433,8 @@ def fit_command(args: argparse.Namespace) -> None:
         # a dollar in a name is no mathematics
         columns = [name.replace("$", r"\$") for name in names]
         plot_mixture(model, X, ax=figure.add_subplot(), columns=columns)
-        write_whole(args.plot, lambda path: figure.savefig(path, dpi=150))
+        kind = args.plot.lower()[-3:]  # of the name that was asked for, which may be a link's
+        write_whole(args.plot, lambda file: figure.savefig(file, format=kind, dpi=150))
         print(f"figure  -> {args.plot}")
     if args.output:
         if named:  # set last: the rows that are scored above are an array, which has none
@@ -469,8 +478,8 @@ def _columns_of_model(model: BaseMixture, path: str, columns: str | None) -> Rea
 
 def predict_command(args: argparse.Namespace) -> None:
     if args.output:
-        output = _check_output(args.output, (".csv", ".npy")).resolve()
-        if output in (Path(args.data).resolve(), Path(args.model).resolve()):
+        output = _check_output(args.output, (".csv", ".npy"))
+        if output in map(os.path.realpath, (args.data, args.model)):
             raise UsageError(f"{args.output}: an output would replace the data or the model")
     model = _load_model(args.model)
     X = _columns_of_model(model, args.data, args.columns)
@@ -485,7 +494,8 @@ def predict_command(args: argparse.Namespace) -> None:
     else:
         values, header = model.predict(X), ["label"]
     if args.output:
-        write_whole(args.output, lambda path: _write_answer(path, header, values))
+        kind = args.output.lower()[-4:]
+        write_whole(args.output, lambda file: _write_answer(file, kind, header, values))
         print(f"{len(values)} rows -> {args.output}")
     else:
         _write_csv(sys.stdout, header, values)

@@ -13,13 +13,15 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+_MOST_LINKS = 40  # one after another, as in Linux
 
 # What reading an archive or an array raises where bytes are not what they should be.
 DAMAGE = (
@@ -36,37 +38,61 @@ DAMAGE = (
 )
 
 
-def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
-    """Call write(temporary path) and rename the result to path: all of it, or nothing changed.
+def resolve_output(path: str | Path) -> str:
+    """Return the file that writing to `path` replaces: what the last of its links points to.
+
+    Raises
+    ------
+    OSError
+        Links that go round in circles; a folder, a device or a pipe, which to replace would be no
+        one's wish; with the name that was asked for.
+    """
+    asked = target = os.fspath(path)
+    try:
+        for _ in range(_MOST_LINKS):
+            if not os.path.islink(target):
+                break
+            target = os.path.join(os.path.dirname(target), os.readlink(target))
+        else:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        with suppress(FileNotFoundError):
+            mode = os.stat(target).st_mode
+            if not stat.S_ISREG(mode):
+                code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+                raise OSError(code, "cannot be replaced, it is no regular file")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, asked) from None
+    return target
+
+
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Call write(file) with a new, open file, then give it the name `path`: all of it, or nothing
+    has changed.
 
     A file that is replaced keeps its mode; a link stays, and what it points to is replaced.
     """
-    asked = str(path)
-    path = Path(os.path.realpath(path))
-    mode: int | None = None
-    with suppress(FileNotFoundError):
-        mode = path.stat().st_mode
-    if mode is not None and not stat.S_ISREG(mode):
-        # to replace a device or a pipe would be no one's wish
-        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(code, "cannot be replaced, it is no regular file", asked)
-    temporary = str(path.with_name(f".{secrets.token_hex(8)}{path.suffix}"))
-    # for a new file the system applies the umask, which cannot be asked for without being set
-    first = 0o666 if mode is None else 0o600
+    target = resolve_output(path)
+    # short and without an ending: what has no name cannot be given another by NumPy or matplotlib
+    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}")
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, first))
-    except OSError as error:  # with the name that the user knows
-        raise OSError(error.errno, error.strerror, asked) from None
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
+        mode: int | None = None
+        with suppress(FileNotFoundError):
+            mode = os.stat(target).st_mode
+        # for a new file the system applies the umask, which cannot be asked for without being set
+        first = 0o666 if mode is None else 0o600
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
+            write(file)
+            file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the new name without the bytes
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
-        os.replace(temporary, path)
-    except BaseException:
+        os.replace(temporary, target)
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            # with the name that the user knows
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 
@@ -78,10 +104,10 @@ def save_arrays(
     arrays: Mapping[str, Any],
 ) -> None:
     """Write arrays and what else there is to know (as JSON) to one .npz file."""
-    if Path(path).suffix != ".npz":
+    if not os.fspath(path).lower().endswith(".npz"):
         raise ValueError(f"{path}: the name must end in .npz")
     header = json.dumps({"kind": kind, "format": version, "meta": meta})
-    write_whole(path, lambda temporary: np.savez(temporary, header=header, **arrays))
+    write_whole(path, lambda file: np.savez(file, header=header, **arrays))
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
