@@ -7,6 +7,7 @@ contiguous float64 (N,); parameters are array-like. Arrays out are new, and floa
 What follows the first argument is passed by keyword."""
 
 import os
+import sys
 
 import numpy as np
 
@@ -51,6 +52,10 @@ if fg_isa_choose(_wanted.encode()) != 0:
     )
 fg_parallel_install()
 
+# Cython lists the module by its bare name, too, which may be that of a module of the user's.
+if sys.modules.get("_core") is sys.modules.get(__name__):
+    del sys.modules["_core"]
+
 
 __version__ = FG_VERSION.decode()
 
@@ -79,6 +84,8 @@ def config():
 
 class NotFiniteError(ValueError):
     """The log-likelihood is not finite: the rows are not, or lie too far from every component."""
+
+    __module__ = __name__  # by which another process finds it
 
 
 cdef class _Call:

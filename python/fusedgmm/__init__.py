@@ -1,6 +1,7 @@
 """Gaussian mixtures by EM in one fused, multi-threaded pass over memory."""
 
 from importlib import import_module
+from os.path import isdir
 from types import ModuleType
 
 try:
@@ -8,6 +9,11 @@ try:
 except ModuleNotFoundError as error:
     if error.name != f"{__name__}._core":
         raise
+    if not isdir(__path__[0]):
+        raise ImportError(
+            f"{__path__[0]} is in an archive, from which Python cannot load the compiled core of "
+            "fusedgmm: unpack it, or install it with pip"
+        ) from error
     raise ImportError(
         f"the compiled core of fusedgmm is not in {__path__[0]}: these are its sources, or built "
         "for another Python. Install them with `pip install .` in their top folder, and run Python "

@@ -1,5 +1,5 @@
 import sys
 
-from fusedgmm._cli import main
+from ._cli import main
 
 sys.exit(main())

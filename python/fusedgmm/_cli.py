@@ -304,8 +304,8 @@ def _print_likelihood(model: GaussianMixture, n: int, at_most: int = 12) -> None
 
 
 def _print_machine(seconds: float) -> None:
-    from fusedgmm import _threads
-    from fusedgmm._core import config
+    from . import _threads
+    from ._core import config
 
     print(
         f"\nfitted in {seconds:.3g} s with instruction set {config()['instruction_set']}, "
@@ -347,8 +347,8 @@ def best_matching(labels: Labels, truth: NDArray[np.str_]) -> tuple[float, tuple
 
 
 def example() -> None:
-    from fusedgmm import GaussianMixture
-    from fusedgmm.datasets import load_heights
+    from ._mixture import GaussianMixture
+    from .datasets import load_heights
 
     X, sex = load_heights()
     print(
@@ -396,7 +396,7 @@ def fit_command(args: argparse.Namespace) -> None:
     if args.components > len(X):
         raise UsageError(f"-k {args.components}: there are only {len(X)} rows")
 
-    from fusedgmm import GaussianMixture
+    from ._mixture import GaussianMixture
 
     model = GaussianMixture(
         args.components,
@@ -427,7 +427,7 @@ def fit_command(args: argparse.Namespace) -> None:
     if args.plot:
         from matplotlib.figure import Figure
 
-        from fusedgmm.plots import plot_mixture
+        from .plots import plot_mixture
 
         figure = Figure(figsize=(7, 5), layout="constrained")
         # a dollar in a name is no mathematics
@@ -521,7 +521,7 @@ _starts.__name__ = "int"  # in argparse's messages
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m fusedgmm",
+        prog=f"python -m {__package__}",
         description="Gaussian mixtures by fused EM. Without a command: a worked example.",
     )
     commands = parser.add_subparsers(dest="command")

@@ -12,7 +12,7 @@ from ._typing import Floats
 
 
 def _columns(name: str) -> dict[str, list[str]]:
-    text = files("fusedgmm").joinpath("data", name).read_text(encoding="utf-8")
+    text = files(__package__).joinpath("data", name).read_text(encoding="utf-8")
     header, *rows = csv.reader(text.splitlines())
     return {column: [row[i] for row in rows] for i, column in enumerate(header)}
 

@@ -19,6 +19,7 @@ from .._sklearn import HOMES, original
 
 __all__ = ["patch_sklearn", "unpatch_sklearn"]
 
+_HOME = __name__.rpartition(".")[0]  # of this copy of the package, which may be another's part
 _OURS = {"GaussianMixture": GaussianMixture, "BayesianGaussianMixture": BayesianGaussianMixture}
 _substitutes: dict[str, type] = {}
 _replaced: list[tuple[ModuleType, str, type]] = []  # module, attribute, what was there
@@ -77,6 +78,7 @@ def _substitute(name: str) -> type:
             "__module__": __name__,
             "__qualname__": f"sklearn_{name}",
             "__doc__": ours.__doc__,
+            "_stands_for": theirs,
             "__init__": vars(ours)["__init__"],
             "__init_subclass__": classmethod(__init_subclass__),
         },
@@ -128,7 +130,7 @@ def patch_sklearn(*, everywhere: bool = False) -> list[str]:
         places = sys.modules if everywhere else ("sklearn.mixture", home)
         for place in list(places):
             module = sys.modules[place]
-            if not isinstance(module, ModuleType) or place.startswith("fusedgmm."):
+            if not isinstance(module, ModuleType) or place.startswith(f"{_HOME}."):
                 continue
             for attribute, value in list(vars(module).items()):
                 if value is theirs:
