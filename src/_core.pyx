@@ -19,9 +19,9 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset, strcmp
+from libc.string cimport memset
 
 cdef object _ndarray = np.ndarray, _empty = np.empty
 
@@ -206,6 +206,27 @@ cdef int _report(void *context, int64_t init, int64_t iteration, double bound,
 
 # ---- arrays ----
 
+cdef char _real_format(const Py_buffer *view) noexcept:
+    """The character of a buffer's format if it is one character in this machine's byte order,
+    however that is spelled; 0 for any other."""
+    cdef uint16_t one = 1
+    cdef const char *format = view.format
+    cdef char native = c"<" if (<uint8_t *>&one)[0] == 1 else c">"
+    if format[0] == c"@" or format[0] == c"=" or format[0] == native:
+        format += 1
+    return 0 if format[0] == 0 or format[1] != 0 else format[0]
+
+
+cdef bint _is_double(const Py_buffer *view) noexcept:
+    """Also a long double that is one, as with Microsoft's compilers."""
+    cdef char real = _real_format(view)
+    return view.itemsize == 8 and (real == c"d" or real == c"g")
+
+
+cdef bint _is_float(const Py_buffer *view) noexcept:
+    return view.itemsize == 4 and _real_format(view) == c"f"
+
+
 cdef void *_address(array) except NULL:
     """Where a contiguous array begins; the caller keeps the array."""
     cdef Py_buffer view
@@ -223,8 +244,8 @@ cdef double *_doubles_in(array, tuple shape) except? NULL:
     if type(array) is not _ndarray:
         return NULL
     PyObject_GetBuffer(array, &view, PyBUF_STRIDES | PyBUF_FORMAT)
-    cdef bint fits = (strcmp(view.format, b"d") == 0 and view.ndim == len(shape)
-                      and PyBuffer_IsContiguous(&view, b"C"))
+    cdef bint fits = (_is_double(&view) and <size_t>view.buf % sizeof(double) == 0
+                      and view.ndim == len(shape) and PyBuffer_IsContiguous(&view, b"C"))
     if fits:
         for i in range(view.ndim):
             fits = fits and view.shape[i] == <Py_ssize_t>shape[i]
@@ -238,7 +259,7 @@ cdef _doubles(array, tuple shape, double **out_begin):
     out_begin[0] = _doubles_in(array, shape)
     if out_begin[0] != NULL:
         return array
-    array = np.ascontiguousarray(array, dtype=np.float64)
+    array = np.require(array, np.float64, "CA")
     if array.shape != shape:
         raise ValueError(f"expected an array of shape {shape}, found {array.shape}")
     out_begin[0] = <double *>_address(array)
@@ -283,16 +304,19 @@ cdef int _point_at(fg_data *data, x) except -1:
     """Let data point at the rows of x; the caller keeps the array."""
     cdef Py_buffer view
     PyObject_GetBuffer(x, &view, PyBUF_STRIDES | PyBUF_FORMAT)
-    # where the bytes are swapped or not aligned, NumPy's formats are longer
-    if view.ndim != 2 or strcmp(view.format, b"d") != 0 and strcmp(view.format, b"f") != 0:
+    cdef Py_ssize_t size = view.itemsize, row_stride = 0, feature_stride = 0
+    cdef bint real = view.ndim == 2 and (_is_double(&view) or _is_float(&view))
+    if real:
+        # a single row or column may carry any stride
+        row_stride = view.strides[0] if view.shape[0] > 1 else 0
+        feature_stride = view.strides[1] if view.shape[1] > 1 else 0
+    if not real or <Py_ssize_t>view.buf % size or row_stride % size or feature_stride % size:
         PyBuffer_Release(&view)
         raise TypeError("the core takes aligned two-dimensional float32 or float64 arrays")
     data.x = view.buf
-    data.real_type = FG_FLOAT64 if view.itemsize == 8 else FG_FLOAT32
+    data.real_type = FG_FLOAT64 if size == 8 else FG_FLOAT32
     data.n_rows = view.shape[0]
-    # a single row or column may carry any stride
-    data.row_stride = view.strides[0] // view.itemsize if view.shape[0] > 1 else 0
-    data.feature_stride = view.strides[1] // view.itemsize if view.shape[1] > 1 else 0
+    data.row_stride, data.feature_stride = row_stride // size, feature_stride // size
     PyBuffer_Release(&view)
     data.sample_weight = NULL
     return 0

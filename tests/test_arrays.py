@@ -1,11 +1,13 @@
 """What GaussianMixture takes as data, what it makes of it, and what it refuses."""
 
+import pickle
 import re
+import sys
 
 import numpy as np
 import pytest
 
-from fusedgmm import GaussianMixture
+from fusedgmm import GaussianMixture, MixtureParameters, accumulate, fit_batch
 from fusedgmm._validation import as_floating
 from helpers import FITTED, assert_close, tolerance
 
@@ -78,6 +80,88 @@ def test_every_layout(layout, dtype):
     model = fitted(given)
     assert_close(model, expected)
     np.testing.assert_array_equal(model.predict_proba(given), expected.predict_proba(given))
+
+
+def spellings(X):
+    """The same bytes under every dtype that NumPy calls equal."""
+    dtype = X.dtype
+    native = dtype.newbyteorder("<" if sys.byteorder == "little" else ">")
+    half = f"u{dtype.itemsize // 2}"
+    record = np.zeros(len(X), dtype=[("row", native, X.shape[1:])])
+    record["row"] = X
+    return {
+        "byte order": X.view(native),
+        "metadata": X.view(np.dtype(dtype, metadata={"unit": "cm"})),
+        "fields": X.view(np.dtype((dtype, [("low", half), ("high", half)]))),
+        "record": record["row"],
+        "record array": record.view(np.recarray)["row"],
+        "subclass": X.view(native).view(type("Rows", (np.ndarray,), {})),
+        "strided": np.repeat(X.view(native), 2, axis=1)[:, ::2],
+        "pickled": pickle.loads(pickle.dumps(X.view(native))),
+        "a buffer": memoryview(X.view(native)),
+        "an object with __array__": type("Z", (), {"__array__": lambda *_, **__: X.view(native)})(),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", spellings(ROWS.astype(np.float64)))
+def test_every_spelling_of_a_dtype(tmp_path, dtype, name):
+    X = ROWS.astype(dtype)
+    given, expected = spellings(X)[name], fitted(X)
+    if hasattr(given, "dtype"):
+        assert given.dtype == X.dtype
+    assert as_floating(given).dtype is np.dtype(dtype)
+    if isinstance(given, np.ndarray):
+        assert np.shares_memory(as_floating(given), given)
+    assert_close(fitted(given), expected)
+    for method in ("predict", "predict_proba", "score_samples"):
+        answer = getattr(expected, method)(given)
+        np.testing.assert_array_equal(answer, getattr(expected, method)(X))
+        assert answer.dtype is getattr(expected, method)(X).dtype
+    weight = ROWS[:, :1].astype(np.float64) + 1
+    weights = np.asarray(spellings(weight)[name])[:, 0]
+    assert_close(
+        GaussianMixture(2, random_state=0).fit(X, sample_weight=weights),
+        GaussianMixture(2, random_state=0).fit(X, sample_weight=weight[:, 0]),
+    )
+    parameters = MixtureParameters.from_covariances(
+        expected.weights_, expected.means_, expected.covariances_
+    )
+    found, right = accumulate(given, parameters), accumulate(X, parameters)
+    np.testing.assert_array_equal(found.sxx, right.sxx)
+    cuts = [0, 50, len(X)]
+    batch = fit_batch(X, 1, offsets=cuts, random_state=0)
+    np.testing.assert_array_equal(
+        fit_batch(given, 1, offsets=cuts, random_state=0).means, batch.means
+    )
+    parts = [np.asarray(given)[:50], np.asarray(given)[50:]]
+    np.testing.assert_array_equal(fit_batch(parts, 1, random_state=0).means, batch.means)
+
+
+@pytest.mark.parametrize("name", spellings(ROWS.astype(np.float64)))
+def test_attributes_may_be_set_in_every_spelling(name):
+    X = ROWS.astype(np.float64)
+    model, expected = fitted(X), fitted(X)
+    for attribute in ("means_", "weights_", "covariances_", "precisions_cholesky_"):
+        value = getattr(model, attribute)
+        spelled = np.asarray(spellings(value.reshape(len(value), -1))[name])
+        setattr(model, attribute, spelled.reshape(value.shape))
+    np.testing.assert_array_equal(model.score_samples(X), expected.score_samples(X))
+
+
+@pytest.mark.parametrize("library", ["h5py", "zarr"])
+def test_arrays_on_disk(tmp_path, library):
+    module = pytest.importorskip(library)
+    for i, dtype in enumerate((np.float64, np.float32, ">f8", "<f8")):
+        X = ROWS.astype(dtype)
+        if library == "h5py":
+            given = module.File(tmp_path / f"{i}.h5", "w").create_dataset("x", data=X)
+        else:
+            given = module.array(X)
+        expected = fitted(X)
+        for rows in (given, given[:]):
+            assert_close(fitted(rows), expected)
+            np.testing.assert_array_equal(expected.predict(rows), expected.predict(X))
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])

@@ -2,6 +2,8 @@
 
 test_instruction_sets.py runs this file once for each set, in a process of its own."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -201,6 +203,34 @@ def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
         output="responsibilities",
     )
     np.testing.assert_allclose(g.sum(1), 1, rtol=tolerance("sum of probabilities"))
+
+
+def test_the_door_takes_native_reals_however_spelled_and_nothing_else(dtype):
+    X, *rest = mixture_data(40, 3, 2, dtype)
+    p = parameters_for(*rest, "full")
+
+    def score(x):
+        return _core.score(
+            x,
+            covariance_type="full",
+            weights=p.weights,
+            means=p.means,
+            precisions_cholesky=p.precisions_cholesky,
+            n_threads=1,
+            output="log_likelihood",
+        )
+
+    native, swapped = ("<", ">") if sys.byteorder == "little" else (">", "<")
+    raw = bytearray(X.nbytes + 1)
+    unaligned = np.frombuffer(raw, dtype, offset=1).reshape(X.shape)
+    unaligned[...] = X
+    packed = np.zeros(len(X), [("flag", "i1"), ("row", dtype, 3)])["row"]
+    other = {4: ("i4", "u4", "S4", "V4"), 8: ("i8", "u8", "c8", "S8", "V8")}[X.itemsize]
+    np.testing.assert_array_equal(score(X.view(X.dtype.newbyteorder(native))), score(X))
+    refused = [X.astype(X.dtype.newbyteorder(swapped)), unaligned, packed, X[0]]
+    for x in refused + [X.view(name) for name in other]:
+        with pytest.raises(TypeError, match="aligned two-dimensional float32 or float64"):
+            score(x)
 
 
 def ulps(ours, truth, dtype):

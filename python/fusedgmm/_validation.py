@@ -14,7 +14,7 @@ from ._typing import Floats, Reals
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 _CHUNK_ELEMENTS = 1 << 18
-_KEPT = (np.dtype(np.float64), np.dtype(np.float32))
+_FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 
 
 def as_option(value: object, name: str, known: tuple[str, ...]) -> str:
@@ -123,7 +123,7 @@ def as_floating(X: object, name: str = "X") -> Reals:
     ValueError
         String, complex or other non-real dtype, a string among objects; masked values.
     """
-    if type(X) is np.ndarray and X.dtype in _KEPT and X.flags.aligned and X.dtype.isnative:
+    if type(X) is np.ndarray and (X.dtype is _FLOAT64 or X.dtype is _FLOAT32) and X.flags.aligned:
         return X  # the usual case, and the one where microseconds count
     # duck-typed, so that SciPy need not be installed
     if hasattr(X, "tocsr") or hasattr(X, "tocoo"):
@@ -144,10 +144,13 @@ def as_floating(X: object, name: str = "X") -> Reals:
             f"{name} has dtype {array.dtype}, which holds no plain numbers; "
             "convert it first, for example with .astype(float)"
         )
-    target = np.dtype(np.float32 if kind == "f" and itemsize <= 4 else np.float64)
+    target = _FLOAT32 if kind == "f" and itemsize <= 4 else _FLOAT64
     # a long double beyond float64 becomes infinity here, and the finiteness check names it
     with np.errstate(over="ignore"):
         array = array.astype(target, copy=False)
+    if array.dtype is not target:
+        # the same numbers, whose dtype spells its byte order or carries metadata, fields, a name
+        array = array.view(target)
     return array if array.flags.aligned else array.copy()
 
 
