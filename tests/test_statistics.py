@@ -94,6 +94,33 @@ def test_merging_adds_what_is_counted(covariance_type):
         np.testing.assert_allclose(merged.weight_sum, weight.sum(), rtol=rtol)
 
 
+@pytest.mark.parametrize("none", ["no rows", "rows of weight zero"])
+def test_nothing_merged_changes_nothing(covariance_type, none, dtype):
+    """Empty partitions are usual where data come in parts."""
+    X, *_ = mixture_data(100, 3, 2, dtype)
+    p = parameters(2, covariance_type)
+    if none == "no rows":
+        n, nothing = 0, [accumulate(X[:0], p), accumulate(X[:0], p, np.zeros(0), n_threads=2)]
+        nothing.append(accumulate(np.empty((0, 3), object), p))
+    else:
+        n, nothing = 7, [accumulate(X[:7], p, np.zeros(7))]
+    whole = accumulate(X, parameters(2, covariance_type, seed=1))  # about another shift
+    names = ("nk", "_shift", "_sx", "_sxx", "log_likelihood", "weight_sum")
+    for zero in nothing:
+        assert zero.n_samples == n and zero.weight_sum == zero.log_likelihood == 0.0
+        for sums in (zero.nk, zero.sx, zero.sxx):
+            assert not sums.any()
+        for merged in (whole + zero, zero + whole):
+            assert merged.n_samples == 100 + n
+            for name in names:
+                np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+        assert (zero + zero).n_samples == 2 * n and not (zero + zero).nk.any()
+        with pytest.raises(ValueError, match=f"nothing to maximize: the {n} rows"):
+            zero.maximize()
+    with pytest.raises(ValueError, match="is expecting 3 features"):
+        accumulate(np.empty((0, 2)), p)
+
+
 def test_merging_is_associative(covariance_type):
     X, *_ = mixture_data(400, 3, 2)
     a, b, c, d = (

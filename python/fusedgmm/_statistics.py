@@ -144,6 +144,10 @@ class SufficientStatistics:
                 "cannot merge statistics of shapes (n_components, n_features) "
                 f"{self._shift.shape} and {other._shift.shape}"
             )
+        n_samples = self.n_samples + other.n_samples
+        for one, rest in ((other, self), (self, other)):
+            if one.weight_sum == 0.0 and not one.nk.any():  # to the bit
+                return replace(rest, n_samples=n_samples)
         sums = _core.merge_statistics(
             self._sums(), other._sums(), covariance_type=self.covariance_type
         )
@@ -155,7 +159,7 @@ class SufficientStatistics:
             sums["sxx"],
             self.log_likelihood + other.log_likelihood,
             self.weight_sum + other.weight_sum,
-            self.n_samples + other.n_samples,
+            n_samples,
         )
 
     def __radd__(self, other: object) -> Self:
@@ -273,7 +277,7 @@ class SufficientStatistics:
         Raises
         ------
         ValueError
-            A covariance is singular, or `reg_covar` is negative.
+            A covariance is singular, or `reg_covar` is negative; or no row has any weight.
 
         Notes
         -----
@@ -287,6 +291,11 @@ class SufficientStatistics:
         >>> parameters.means.tolist(), parameters.covariances.tolist()
         ([[2.0]], [1.0])
         """
+        if not self.weight_sum > 0.0:
+            raise ValueError(
+                f"there is nothing to maximize: the {self.n_samples} rows of these statistics have "
+                f"a total weight of {self.weight_sum:g}"
+            )
         return MixtureParameters(
             *_core.maximize(
                 covariance_type=self.covariance_type,
@@ -318,11 +327,12 @@ def accumulate(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
+        It may have no rows: the statistics are then zero, and merging them changes nothing.
     parameters_or_model : MixtureParameters, or a fitted model
         Of a model, its `parameters`; of a Bayesian mixture these are expected ones, and the
         responsibilities are those of a plain mixture with them.
     sample_weight : array-like of shape (n_samples,) or None, default=None
-        Finite and not negative, not all zero. None: every row counts once.
+        Finite and not negative; they may all be zero. None: every row counts once.
     n_threads : int or None, default=None
         Maximum number of threads, see `GaussianMixture`.
 
@@ -360,11 +370,11 @@ def accumulate(
         if not hasattr(type(parameters_or_model), "parameters"):
             raise TypeError(f"expected MixtureParameters or a fitted model, got a {estimator}")
         parameters = parameters_or_model.parameters
-    X = as_data(X, n_features=parameters.n_features, estimator=estimator)
+    X = as_data(X, min_samples=0, n_features=parameters.n_features, estimator=estimator)
     try:
         sums = _core.accumulate(
             X,
-            sample_weight=as_sample_weight(sample_weight, len(X)),
+            sample_weight=as_sample_weight(sample_weight, len(X), may_be_zero=True),
             covariance_type=parameters.covariance_type,
             weights=parameters.weights,
             means=parameters.means,

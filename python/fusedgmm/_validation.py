@@ -276,13 +276,16 @@ def as_data(
     return X
 
 
-def as_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Floats | None:
+def as_sample_weight(
+    sample_weight: ArrayLike | None, n_samples: int, *, may_be_zero: bool = False
+) -> Floats | None:
     """Convert weights to a contiguous float64 (n_samples,) array; None stays None.
 
     Raises
     ------
     ValueError
-        Another shape, NaN or infinity, a negative weight (naming its row), or all zero.
+        Another shape, NaN or infinity, a negative weight (naming its row), or all zero unless that
+        `may_be_zero`.
     """
     if sample_weight is None:
         return None
@@ -295,7 +298,7 @@ def as_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Floats 
     if negative.any():
         row = int(negative.argmax())
         raise ValueError(f"sample_weight has a negative value at row {row}: {weight[row]}")
-    if not weight.any():
+    if not (may_be_zero or weight.any()):
         raise ValueError("sample_weight is zero in every row; at least one must be positive")
     return weight
 
