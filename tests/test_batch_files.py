@@ -1,5 +1,9 @@
 """Saved batches: loaded as they were, and refused when they are damaged or something else."""
 
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -69,6 +73,80 @@ def test_labels_of_numpys_string_dtype_are_saved_as_strings(tmp_path):
     loaded = BatchResult.load(tmp_path / "batch.npz")
     assert loaded.groups.tolist() == ["a", "b"]
     assert loaded.predict(TWO, groups=labels).tolist() == [0] * 4
+
+
+DAY = datetime(2020, 2, 28, 23, 59, 59, 999_999)
+TIMES = {
+    "date": [date(1, 1, 1), date(2020, 2, 29), date(9999, 12, 31)],
+    "datetime": [datetime(1, 1, 1), DAY, datetime(9999, 12, 31, 23, 59)],
+    "timedelta": [timedelta(-3), timedelta(microseconds=1), timedelta(days=10_000)],
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_groups_that_are_dates_and_times_of_python_come_back(tmp_path, kind):
+    times = TIMES[kind]
+    result = fit_batch(np.repeat(TWO, 2, axis=0)[:6], 1, groups=[t for t in times for _ in "ab"])
+    result.save(tmp_path / "batch.npz")
+    loaded = BatchResult.load(tmp_path / "batch.npz")
+    assert loaded.groups.dtype.kind in "mM" and loaded.groups.tolist() == times
+    for groups in (times[::-1], np.array(times[::-1], loaded.groups.dtype)):
+        assert loaded.predict(np.repeat(TWO, 2, axis=0)[:3], groups=groups).tolist() == [0] * 3
+    assert_same(result[0:0], loaded[0:0])
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [DAY.replace(tzinfo=UTC)] * 4,
+        [time(1)] * 4,
+        [Decimal(1)] * 4,
+        [1 << 70] * 4,
+        [b"a\0"] * 4,
+    ],
+    ids=lambda groups: type(groups[0]).__name__,
+)
+def test_groups_that_would_come_back_changed_are_refused(tmp_path, groups):
+    labels = np.empty(4, object)
+    labels[:] = groups
+    with pytest.raises(TypeError, match="make them strings"):
+        fit_batch(TWO, 1, groups=labels).save(tmp_path / "batch.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("n_threads", ["x", 0, -1, 1.5, True, [1], {}]),
+        ("warm_start", ["x", 1, None]),
+        ("verbose", ["x", -1]),
+        ("tol", ["x", -1, None, float("nan"), float("inf")]),
+        ("n_init", [0, "many", None]),
+        ("degenerate", ["x", None, 1]),
+        ("means_init", ["x", [[1.0]]]),
+        ("covariances_init", ["x"]),
+        ("n_components", [0, None, "x"]),
+        ("random_state", [3]),
+    ],
+)
+def test_an_option_that_no_fit_takes_is_refused_when_it_is_read(tmp_path, option, values):
+    path = tmp_path / "batch.npz"
+    fit_batch(GOOD, [1, 2], random_state=0).save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays["header"]))
+    for value in values:
+        changed = json.loads(json.dumps(header))
+        changed["meta"]["options"][option] = value
+        np.savez(path, **arrays | {"header": json.dumps(changed)})
+        with pytest.raises(ValueError, match=r"batch\.npz: not a whole BatchResult"):
+            BatchResult.load(path)
+    for name in header["meta"]["options"]:
+        changed = json.loads(json.dumps(header))
+        del changed["meta"]["options"][name]
+        np.savez(path, **arrays | {"header": json.dumps(changed)})
+        with pytest.raises(ValueError, match=r"batch\.npz: not a whole BatchResult"):
+            BatchResult.load(path)
 
 
 def test_what_cannot_be_saved(tmp_path):

@@ -106,6 +106,15 @@ def test_a_name_of_several_columns_is_refused(tmp_path):
     assert "2 columns" in run("fit", path, "-k", 1, "--columns", "b,2").stdout
 
 
+@pytest.mark.parametrize("text", ["-" * 9000, "-" * 3000, "{'descr': (", "(" * 300])
+def test_a_header_that_breaks_the_parser_is_one_line(tmp_path, text):
+    path = tmp_path / "x.npy"
+    size = (len(text) + 1).to_bytes(2, "little")
+    path.write_bytes(np.lib.format.magic(1, 0) + size + text.encode() + b"\n" + bytes(80))
+    error = run("fit", path, "-k", 1, status=2).stderr
+    assert error.startswith(f"fusedgmm: error: {path}") and len(error.splitlines()) == 1, error
+
+
 def broken_archives(tmp_path):
     """Damage that NumPy meets with other errors than ValueError."""
     X = np.random.default_rng(0).normal(size=(100, 2))

@@ -213,6 +213,43 @@ def test_a_size_beyond_all_memory_is_refused(path):
         load(path)
 
 
+HEADERS = {
+    "minus signs": "-" * 9000,
+    "fewer": "-" * 900,
+    "a shape of minus signs": "{'descr':'<f8','fortran_order':False,'shape':(" + "-" * 800 + "1,)}",
+    "brackets": "(" * 9000,
+    "an open bracket": "{'descr': (",
+    "an open string": "'" * 3,
+    "a dtype of no syntax": "{'descr':'f8,,f8','fortran_order':False,'shape':(1,)}",
+    "sizes that are negative": "{'descr':'<f8','fortran_order':False,'shape':(-1,-3)}",
+    "a long one": "{'descr':'<f8','fortran_order':False,'shape':(3,)}" + " " * 5000,
+}
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("name", HEADERS)
+def test_no_header_of_an_array_does_more_than_be_refused(path, name, version):
+    """Python's parser runs out of memory or stack over some of them."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    text = HEADERS[name].encode() + b"\n"
+    size = len(text).to_bytes(2 if version == (1, 0) else 4, "little")
+    for member in members:
+        damaged = members | {member: npy.magic(*version) + size + text + bytes(24)}
+        with zipfile.ZipFile(path, "w") as archive:
+            for other, content in damaged.items():
+                archive.writestr(other, content)
+        with pytest.raises(ValueError, match=r"model\.npz: not a whole file"):
+            load(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000, "9" * 100_000, '"\\ud800"', ""])
+def test_no_text_of_a_header_does_more_than_be_refused(path, text):
+    np.savez(path, header=text, **ARRAYS)
+    with pytest.raises(ValueError, match=r"model\.npz: "):
+        load(path)
+
+
 def test_no_file_and_a_folder_are_os_errors(path):
     for wrong in (path.parent / "none.npz", path.parent):
         with pytest.raises(OSError):

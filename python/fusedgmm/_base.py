@@ -562,6 +562,10 @@ class BaseMixture(Estimator):
         as_nonnegative(self.reg_covar, "reg_covar")
         if not isinstance(self.verbose, (bool, np.bool_)):  # True is 1, as in scikit-learn
             as_integer(self.verbose, "verbose", 0)
+        if not isinstance(self.warm_start, (bool, np.bool_)):
+            raise ValueError(f"warm_start must be True or False, got {self.warm_start!r}")
+        if self.n_threads is not None:
+            as_integer(self.n_threads, "n_threads", 1)
 
     def _check_n_init(self) -> None:
         as_integer(self.n_init, "n_init", 1)

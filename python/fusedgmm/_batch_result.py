@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
 from enum import IntEnum
 from importlib import import_module
 from pathlib import Path
@@ -426,10 +428,7 @@ class BatchResult:
 
         arrays = self._arrays()
         if self.groups is not None and self.groups.dtype.hasobject:  # NumPy's StringDType has
-            plain = np.asarray(self.groups.tolist())
-            if plain.dtype.kind == "O" or plain.tolist() != self.groups.tolist():
-                raise TypeError("groups of such Python types cannot be saved; make them strings")
-            arrays["groups"] = plain
+            arrays["groups"] = _without_objects(self.groups.tolist())
         options = self.template.get_params()
         options.pop("random_state")
         meta = {
@@ -463,13 +462,20 @@ class BatchResult:
 
     @classmethod
     def _from_file(cls, meta: dict[str, Any], arrays: dict[str, Any]) -> Self:
-        template = GaussianMixture(**meta["options"])
+        options = meta["options"]
+        known = set(GaussianMixture().get_params()) - {"random_state"}
+        if set(options) != known:
+            raise ValueError(f"its options are not those of a batch: {set(options) ^ known}")
+        for name in ("weights_init", "means_init", "precisions_init", "covariances_init"):
+            if options[name] is not None:  # a batch keeps none
+                raise ValueError(f"{name} is {options[name]!r}")
+        template = GaussianMixture(**options)
         template._options()
         result = cls(
             **{"groups": None, **arrays},
             n_components_tried=as_candidates(meta["n_components_tried"]),
             criterion=meta["criterion"],
-            dtype=np.dtype(meta["dtype"]),
+            dtype=np.dtype(as_option(meta["dtype"], "dtype", ("float32", "float64"))),
             template=template,
         )
         result._check()
@@ -498,6 +504,24 @@ class BatchResult:
             raise ValueError("n_components has numbers that were not tried")
         if P and not 0 <= self.status.min() <= self.status.max() <= max(BatchStatus):
             raise ValueError("status has an unknown value")
+
+
+def _without_objects(values: list[object]) -> NDArray[np.generic]:
+    """Return Python objects as an array of a dtype that reads them back equal; TypeError where
+    there is none."""
+    # NumPy takes these for objects unless it is told a unit; a datetime is a date as well
+    units = ((datetime, "M8[us]"), (date, "M8[D]"), (timedelta, "m8[us]"))
+    fitting = (unit for kind, unit in units if all(isinstance(v, kind) for v in values))
+    dtype = next(fitting, None) if values else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a time zone would be lost
+        try:
+            plain = np.asarray(values, dtype=dtype)
+            if plain.dtype.kind != "O" and plain.tolist() == values:
+                return plain
+        except (OverflowError, TypeError, ValueError, Warning):
+            pass
+    raise TypeError("groups of such Python types cannot be saved; make them strings")
 
 
 def _as_places(index: ArrayLike) -> NDArray[np.generic]:

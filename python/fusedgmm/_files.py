@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 _MOST_LINKS = 40  # one after another, as in Linux
+_MOST_HEADER = 1024  # bytes before an array; Python's parser may run out of memory over longer ones
 
 # What reading an archive or an array raises where bytes are not what they should be.
 DAMAGE = (
@@ -31,6 +33,7 @@ DAMAGE = (
     OverflowError,
     RuntimeError,  # encrypted; NotImplementedError: another compression
     SyntaxError,
+    TokenError,
     TypeError,
     ValueError,
     struct.error,
@@ -119,11 +122,14 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]
             (1, 0): npy.read_array_header_1_0,
             (2, 0): npy.read_array_header_2_0,
         }[npy.read_magic(file)]
-        shape, _, dtype = read_header(file)
+        try:
+            shape, _, dtype = read_header(file, max_header_size=_MOST_HEADER)
+        except MemoryError as error:  # of the parser: so short a header takes none to speak of
+            raise ValueError(f"{info.filename} has no header of an array") from error
         if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
             raise ValueError(f"{info.filename} has another size than its shape says")
         file.seek(0)
-        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False, max_header_size=_MOST_HEADER)
         file.read(1)  # at the end zipfile compares the checksum
     return array
 
@@ -175,7 +181,7 @@ def load_object(
     meta, arrays = load_arrays(path, kind, version)
     try:
         return build(meta, arrays)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         what = kind.removeprefix("fusedgmm.")
         raise ValueError(f"{path}: not a whole {what}: {error}") from error
 
