@@ -46,7 +46,7 @@ def _usable():
 
 
 _wanted = os.environ.get("FUSEDGMM_ISA", "")
-if fg_isa_choose(_wanted.encode()) != 0:
+if fg_isa_choose(os.fsencode(_wanted)) != 0:
     raise ImportError(
         f"FUSEDGMM_ISA={_wanted!r} cannot be used here; usable: {', '.join(_usable())}"
     )
@@ -254,14 +254,14 @@ cdef double *_doubles_in(array, tuple shape) except? NULL:
     return begin
 
 
-cdef _doubles(array, tuple shape, double **out_begin):
-    """The array as contiguous float64 of that shape, and where it begins."""
+cdef _doubles(array, tuple shape, double **out_begin, name="an array"):
+    """The array as contiguous float64 of that shape, and where it begins; name: for the error."""
     out_begin[0] = _doubles_in(array, shape)
     if out_begin[0] != NULL:
         return array
     array = np.require(array, np.float64, "CA")
     if array.shape != shape:
-        raise ValueError(f"expected an array of shape {shape}, found {array.shape}")
+        raise ValueError(f"expected {name} of shape {shape}, found {array.shape}")
     out_begin[0] = <double *>_address(array)
     return array
 
@@ -351,9 +351,11 @@ cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, co
     k, d = means.shape if type(means) is _ndarray else np.shape(means)
     shape = _covariance_shape(covariance_type, k, d)
     p.arrays = (
-        _doubles(weights, (k,), &p.c.weights), _doubles(means, (k, d), &p.c.means),
-        None if covariances is None else _doubles(covariances, shape, &p.c.covariances),
-        _doubles(precisions_cholesky, shape, &p.c.precisions_cholesky),
+        _doubles(weights, (k,), &p.c.weights, "weights"),
+        _doubles(means, (k, d), &p.c.means, "means"),
+        None if covariances is None
+        else _doubles(covariances, shape, &p.c.covariances, "covariances"),
+        _doubles(precisions_cholesky, shape, &p.c.precisions_cholesky, "precisions_cholesky"),
     )
     return p
 

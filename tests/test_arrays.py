@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -199,11 +200,17 @@ def test_data_frame():
 
 REFUSED = {
     "complex": (ROWS.astype(complex), ValueError, "Complex data not supported.*complex128"),
-    "string": (ROWS.astype(str), ValueError, r"X has dtype <U\d+"),
-    "bytes": (ROWS.astype("S3"), ValueError, r"X has dtype \|S3"),
-    "date": (ROWS.astype("M8[D]"), ValueError, r"X has dtype datetime64\[D\]"),
+    "string": (ROWS.astype(str), ValueError, r"X has dtype <U\d+.*asarray\(X, dtype=float\)"),
+    "bytes": (ROWS.astype("S3"), ValueError, r"X has dtype \|S3.*asarray\(X, dtype=float\)"),
+    "date": (ROWS.astype("M8[D]"), ValueError, r"X has dtype datetime64\[D\].*divide by a unit"),
     "ragged": ([[1.0, 2.0], [3.0]], ValueError, "inhomogeneous"),
-    "3-D": (np.zeros((4, 3, 2)), ValueError, "Expected 2D array, got 3D array instead"),
+    "3-D": (
+        np.zeros((4, 3, 2)),
+        ValueError,
+        r"Expected 2D array, got 3D array instead.*reshape\(-1, 2\) if.*reshape\(4, -1\) if",
+    ),
+    "structured": (np.zeros(4, "f8, f8"), ValueError, "structured_to_unstructured"),
+    "duration": (ROWS.astype("m8[s]"), ValueError, r"timedelta64\[s\].* divide it by a unit"),
     "1-D": (np.zeros(4), ValueError, r"got 1D array instead.*reshape\(-1, 1\)"),
     "0-D": (np.float64(3), ValueError, "got scalar array instead"),
     "None": (None, ValueError, "Expected 2D array|NaN"),
@@ -254,8 +261,86 @@ def test_an_int_beyond_float64_is_no_finite_number(digits):
 def test_none_in_an_object_array_is_missing():
     X = ROWS.astype(object)
     X[17, 1] = None
-    with pytest.raises(ValueError, match=r"contains NaN. First at row 17, column 1"):
+    with pytest.raises(ValueError, match=r"contains NaN or a missing.*First at row 17, column 1"):
         GaussianMixture().fit(X)
+
+
+def frames_with_a_missing_value():
+    """Row 17, column 1 is missing; by library and kind of column."""
+    pandas, polars = (pytest.importorskip(name) for name in ("pandas", "polars"))
+    plain = pandas.DataFrame(ROWS.astype(float), columns=["a", "b", "c"])
+    for dtype in ("Float64", "Int64", object):
+        frame = plain.astype(dtype)
+        frame.iloc[17, 1] = pandas.NA
+        yield f"pandas.NA of {dtype}", frame
+        yield f"pandas.NA of {dtype} in a list", frame.to_numpy(dtype=object).tolist()
+    frame = plain.astype(object)
+    frame.iloc[17, 1] = pandas.NaT
+    yield "pandas.NaT", frame
+    flags = (plain % 2 == 0).astype("boolean")
+    flags.iloc[17, 1] = pandas.NA
+    yield "pandas.NA of flags", flags
+    for dtype in (polars.Float32, polars.Int64, polars.Boolean):
+        columns = {name: plain[name].tolist() for name in plain}
+        columns["b"][17] = None
+        yield f"null of {dtype}", polars.DataFrame(columns).cast(dtype)
+
+
+def test_missing_values_of_frames_are_named_where_they_are():
+    model = fitted(ROWS)
+    for name, frame in frames_with_a_missing_value():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names of columns that the model does not know
+            for call in (GaussianMixture().fit, model.predict, model.score_samples):
+                with pytest.raises(ValueError, match="NaN or a missing value.*row 17, column 1"):
+                    call(frame)
+                    pytest.fail(name)
+
+
+class LazyFrame:
+    def collect(self):
+        return ROWS
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (LazyFrame(), r"is a LazyFrame.*; call its \.collect\(\) first"),
+        ((row for row in ROWS), r"is a generator.*; make a list of it first: list\(X\)"),
+        (map(list, ROWS), r"is a map.*list\(X\)"),
+        (iter(ROWS.tolist()), r"is a list_iterator.*list\(X\)"),
+        (set(ROWS[:, 0].tolist()), r"is a set.*list\(X\)"),
+        (dict(a=ROWS[:, 0]).values(), r"is a dict_values.*list\(X\)"),
+        (dict(a=ROWS[:, 0]), r"is a dict.*; pass its columns.*column_stack\(list\(X\.values"),
+        (len, "is a builtin_function_or_method, which NumPy reads as no array of real numbers$"),
+        (object(), "is a object, which NumPy reads as no array"),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_is_no_array_says_what_to_call(given, words):
+    for call in (GaussianMixture().fit, fitted(ROWS).predict):
+        with pytest.raises(TypeError, match=f"X {words}"):
+            call(given)
+    with pytest.raises(TypeError, match="sample_weight " + words.replace("X", "sample_weight")):
+        GaussianMixture().fit(ROWS, sample_weight=given)
+
+
+def test_a_lazy_frame_of_polars():
+    polars = pytest.importorskip("polars")
+    lazy = polars.DataFrame(ROWS, schema=["a", "b", "c"]).lazy()
+    with pytest.raises(TypeError, match=r"X is a LazyFrame.*\.collect\(\)"):
+        GaussianMixture().fit(lazy)
+    assert_close(fitted(lazy.collect()), fitted(ROWS))
+
+
+def test_an_error_quotes_no_more_than_a_line_of_an_object():
+    X = ROWS.astype(object)
+    X[17, 1] = list(range(10_000))
+    with pytest.raises(
+        TypeError, match=r"holds \[0, 1, .*\.\.\., no real number, row 17"
+    ) as caught:
+        GaussianMixture().fit(X)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

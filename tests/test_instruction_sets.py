@@ -43,12 +43,16 @@ def test_core_tests_pass_with(isa):
     assert f"'instruction_set': '{isa}'" in forced.stdout
 
 
-def test_an_unknown_set_is_refused_with_the_usable_ones():
+@pytest.mark.parametrize(
+    ("name", "printed"), [("mmx", "mmx"), ("\udcff\udcfe", r"\udcff\udcfe"), ("avx2 ", "'avx2 '")]
+)
+def test_an_unknown_set_is_refused_with_the_usable_ones(name, printed):
+    """Also one of bytes that are no text."""
     done = subprocess.run(
         [sys.executable, "-c", "import fusedgmm._core"],
-        env=os.environ | {"FUSEDGMM_ISA": "mmx"},
+        env=os.environ | {"FUSEDGMM_ISA": name},
         capture_output=True,
         text=True,
     )
-    assert done.returncode != 0
-    assert "mmx" in done.stderr and "scalar" in done.stderr
+    assert done.returncode != 0 and "\nImportError: " in done.stderr
+    assert printed in done.stderr and "scalar" in done.stderr

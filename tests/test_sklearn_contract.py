@@ -280,7 +280,46 @@ def test_a_model_from_known_parameters(covariance_type):
     np.testing.assert_array_equal(model.predict_proba(X), source.predict_proba(X))
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3,)])
+def test_weights_that_are_set_have_one_axis(shape):
+    """scikit-learn predicts with (1, K), too; COMPATIBILITY.md says so."""
+    model = GaussianMixture(2, random_state=0).fit(X)
+    model.weights_ = np.full(shape, 0.5)
+    for method in (model.predict, model.predict_proba, model.score_samples):
+        with pytest.raises(ValueError, match=r"weights.* of shape \(2,\)"):
+            method(X)
+
+
 # ---------------------------------------------------------------- names, numbers of columns
+
+
+@pytest.mark.parametrize("form", ["pyarrow", "polars", "pandas", "a table of another library"])
+def test_feature_names_of_tables(form):
+    """Those of an Arrow table lie in column_names; its columns are the data themselves."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    data = {"a": X[:, 0], "b": X[:, 1]}
+    if form == "pyarrow":
+        table = pytest.importorskip("pyarrow").table(data)
+    elif form == "a table of another library":
+
+        class Table:
+            column_names = ["a", "b"]
+            columns = [X[:, 0], X[:, 1]]
+
+            def __array__(self, dtype=None, copy=None):
+                return X
+
+        table = Table()
+    else:
+        table = pytest.importorskip(form).DataFrame(data)
+    model = GaussianMixture(2, random_state=0).fit(table)
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    if form != "a table of another library":
+        theirs = sklearn.mixture.GaussianMixture(2, random_state=0).fit(table)
+        assert theirs.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X)
+    np.testing.assert_array_equal(model.predict(table), model.fit(X).predict(X))
 
 
 def test_feature_names():

@@ -166,8 +166,12 @@ def check_fitted(estimator: Estimator) -> None:
 
 def feature_names(X: object) -> np.ndarray[Any, np.dtype[np.object_]] | None:
     """Return the names of a data frame's columns where all are strings; None where none is."""
-    columns = getattr(X, "columns", None)
-    if columns is None or isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray):
+        return None
+    # an Arrow table's columns are the data themselves
+    columns = getattr(X, "column_names", None)
+    columns = columns if isinstance(columns, list) else getattr(X, "columns", None)
+    if columns is None:
         return None
     names = np.asarray(columns, dtype=object)
     if names.ndim != 1 or not len(names):

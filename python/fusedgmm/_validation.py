@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import cast
 
@@ -14,6 +14,14 @@ from ._typing import Floats, Reals
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 _CHUNK_ELEMENTS = 1 << 18
+# What to do about an array that holds no numbers, by the kind of its dtype.
+_REMEDIES = {
+    "S": "where all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
+    "U": "where all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
+    "M": "subtract a date and divide by a unit first, for example numpy.timedelta64(1, 'D')",
+    "m": "divide it by a unit first, for example numpy.timedelta64(1, 'D')",
+    "V": "make its fields columns, with numpy.lib.recfunctions.structured_to_unstructured",
+}
 _FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 
 
@@ -96,18 +104,44 @@ def check_shape(array: Reals, shape: tuple[int, ...], name: str) -> None:
 
 
 def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
-    """Return float64 from an array of Python objects; None, as in a data frame, becomes NaN."""
+    """Return float64 from an array of Python objects; None and pandas' NA and NaT, as in a data
+    frame, become NaN."""
+    if array.ndim == 0 and array[()] is not None and not isinstance(array[()], Real):
+        raise _no_array(array[()], name)
     result = np.empty(array.shape)
     for index, value in np.ndenumerate(array):
         try:
             if isinstance(value, (str, bytes)):  # float("7") would work, and hide a text column
-                raise ValueError(f"it is of type {type(value).__name__!r}")
+                raise ValueError(
+                    f"it is of type {type(value).__name__!r}; where all are numbers, convert them, "
+                    f"for example with numpy.asarray({name}, dtype=float)"
+                )
             result[index] = np.nan if value is None else _as_float(value)
         except (TypeError, ValueError) as error:
+            if type(value).__name__ in ("NAType", "NaTType"):
+                result[index] = np.nan
+                continue
             axes = zip(("row", "column"), index, strict=False)
             where = "".join(f", {axis} {i}" for axis, i in axes)
-            raise type(error)(f"{name} holds {value!r}, no real number{where}: {error}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            found = repr(value)
+            found = found if len(found) <= 100 else f"{found[:97]}..."
+            raise kind(f"{name} holds {found}, no real number{where}: {error}") from None
     return result
+
+
+def _no_array(value: object, name: str) -> TypeError:
+    """Return the error for an object that NumPy does not read as an array, with what to call."""
+    if callable(getattr(value, "collect", None)):  # a lazy frame
+        remedy = "; call its .collect() first"
+    elif isinstance(value, Mapping):
+        remedy = f"; pass its columns, for example numpy.column_stack(list({name}.values()))"
+    elif isinstance(value, Iterable):  # a generator, a set, a view of a dict
+        remedy = f"; make a list of it first: list({name})"
+    else:
+        remedy = ""
+    kind = type(value).__name__
+    return TypeError(f"{name} is a {kind}, which NumPy reads as no array of real numbers{remedy}")
 
 
 def as_floating(X: object, name: str = "X") -> Reals:
@@ -142,7 +176,7 @@ def as_floating(X: object, name: str = "X") -> Reals:
     if kind not in "biuf":
         raise ValueError(
             f"{name} has dtype {array.dtype}, which holds no plain numbers; "
-            "convert it first, for example with .astype(float)"
+            + _REMEDIES.get(kind, "convert it to numbers first").format(name)
         )
     target = _FLOAT32 if kind == "f" and itemsize <= 4 else _FLOAT64
     # a long double beyond float64 becomes infinity here, and the finiteness check names it
@@ -170,7 +204,7 @@ def check_finite(array: Reals, name: str = "X") -> None:
             continue
         where = tuple(int(i) for i in bad[0])
         found = (
-            "NaN."
+            "NaN or a missing value (null, None)."
             if np.isnan(chunk[where])
             else f"infinity or a value too large for {array.dtype!r}."
         )
@@ -260,6 +294,12 @@ def as_data(
             message += (
                 " Reshape your data either using array.reshape(-1, 1) if your data has a single "
                 "feature or array.reshape(1, -1) if it contains a single sample."
+            )
+        else:
+            message += (
+                f" Reshape your data using array.reshape(-1, {X.shape[-1]}) if the last axis holds "
+                f"the features, as the colours of an image, or array.reshape({X.shape[0]}, -1) if "
+                "the first axis holds the samples."
             )
         raise ValueError(message)
     if X.shape[0] < min_samples:
