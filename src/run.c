@@ -124,17 +124,17 @@ void *fg_run_prepare(fg_run **run, size_t keep_bytes) {
 
 /* ---- taking tasks ---- */
 
-/* Whether there was one. */
+/* Whether there was one. Who sees that all are taken sees who has taken them. */
 static int take(fg_run *run, place *p) {
-    int_fast64_t task = atomic_load_explicit(&run->taken, memory_order_relaxed);
+    int_fast64_t task = atomic_load_explicit(&run->taken, memory_order_acquire);
     while (task < run->n_tasks) {
         atomic_store_explicit(&p->task, task, memory_order_relaxed);
         atomic_store_explicit(&p->state, BUSY, memory_order_release);
         if (atomic_compare_exchange_weak_explicit(&run->taken, &task, task + 1,
-                                                  memory_order_acq_rel, memory_order_relaxed))
+                                                  memory_order_acq_rel, memory_order_acquire))
             return 1;
     }
-    atomic_store_explicit(&p->state, FREE, memory_order_relaxed);
+    atomic_store_explicit(&p->state, FREE, memory_order_release);
     return 0;
 }
 
