@@ -12,8 +12,9 @@
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
 /* A place for one result. task is written before it is taken, so that the calling thread sees what
- * a helper that is off its CPU has taken. */
-enum { FREE, BUSY, COMMITTING, READY, TAKEN_AWAY };
+ * a helper that is off its CPU has taken. Where somebody else takes it first, BUSY and task say
+ * what is not so, until the helper looks for another: they never say that nobody has it. */
+enum { FREE, BUSY, COMMITTING, READY };
 typedef struct {
     atomic_int state;
     atomic_int_fast64_t task;
@@ -38,6 +39,7 @@ struct fg_run {
     void *shared, *memory;
     void *
         again; /* a result of the calling thread's, for what it does again; allocated when needed */
+    atomic_uchar *committed; /* not in order: each task, by whoever is first; NULL without helpers */
     atomic_int_fast64_t taken;
     atomic_int over, seats_taken;
     seat seats[];
@@ -48,6 +50,7 @@ struct fg_run {
 static void release(fg_offer *offer) {
     fg_run *run = (fg_run *)offer;
     fg_lease *lease = run->lease;
+    free(run->committed);
     fg_release(run->again);
     fg_release(run->memory);
     free(run);
@@ -56,7 +59,10 @@ static void release(fg_offer *offer) {
 
 static void take_part(fg_offer *offer);
 
-static void reset(fg_run *run) {
+static void reset(fg_run *run, int64_t n_tasks) {
+    free(run->committed);
+    run->committed = NULL;
+    run->n_tasks = n_tasks;
     run->merged = 0;
     run->forks = fg_team_forks();
     atomic_store_explicit(&run->taken, 0, memory_order_relaxed);
@@ -167,13 +173,16 @@ static place *wait_for_place(fg_run *run, seat *s) {
     return NULL;
 }
 
-static int commit_own(fg_run *run, place *p) {
-    int busy = BUSY;
-    if (!atomic_compare_exchange_strong(&p->state, &busy, COMMITTING))
-        return 0;
-    run->tasks.commit(run->shared, p->task, p->memory);
+/* Not in order: whether this thread is the first that has a result of a task. */
+static int is_first(fg_run *run, int64_t task) {
+    return !run->committed || !atomic_exchange(&run->committed[task], 1);
+}
+
+static void commit_own(fg_run *run, place *p) {
+    atomic_store_explicit(&p->state, COMMITTING, memory_order_release);
+    if (is_first(run, p->task))
+        run->tasks.commit(run->shared, p->task, p->memory);
     atomic_store_explicit(&p->state, FREE, memory_order_release);
-    return 1;
 }
 
 static void take_part(fg_offer *offer) {
@@ -192,8 +201,8 @@ static void take_part(fg_offer *offer) {
             return;
         if (run->tasks.in_order)
             atomic_store_explicit(&p->state, READY, memory_order_release);
-        else if (!commit_own(run, p)) /* it was done again meanwhile */
-            atomic_store_explicit(&p->state, FREE, memory_order_release);
+        else
+            commit_own(run, p);
     }
 }
 
@@ -221,7 +230,7 @@ static void stay_alone(void) {
 /* ---- the calling thread ---- */
 
 typedef struct {
-    const place *theirs; /* BUSY as long as the task is to be done */
+    const place *theirs; /* no longer BUSY when the task is done */
     fg_monitor *user;
 } again;
 
@@ -230,11 +239,13 @@ static int is_needless(void *context) {
     return !is(a->theirs, BUSY) || fg_parallel_poll(a->user);
 }
 
-/* Does a helper's task into result, unless the helper is ready first. Whether it was done. */
-static int do_again(fg_run *run, const place *theirs, fg_monitor *user, void *result) {
+/* Does a helper's task into result, unless the helper is ready first. Whether it was done. The
+ * place is not asked which task it is: it may say another one by now. */
+static int do_again(fg_run *run, const place *theirs, int64_t task, fg_monitor *user,
+                    void *result) {
     again a = {theirs, user};
     fg_monitor monitor = {.poll = is_needless, .context = &a, .eager = 1};
-    do_task(run, &run->seats[0], theirs->task, &monitor, result);
+    do_task(run, &run->seats[0], task, &monitor, result);
     return !monitor.stopped && !is_needless(&a);
 }
 
@@ -289,7 +300,7 @@ static void run_in_order(fg_run *run, fg_monitor *monitor) {
             do_task(run, own, p->task, monitor, p->memory);
             atomic_store_explicit(&p->state, READY, memory_order_release);
         } else if (next && memory_for_again(run)) {
-            if (do_again(run, next, monitor, run->again)) {
+            if (do_again(run, next, run->merged, monitor, run->again)) {
                 run->tasks.commit(run->shared, run->merged++, run->again);
                 stay_alone();
             }
@@ -307,27 +318,30 @@ static void wait_for_commit(const place *p, fg_monitor *monitor) {
             fg_yield();
 }
 
+/* The task in a helper's place, where it is not done yet. */
+static void finish(fg_run *run, const place *p, fg_monitor *monitor, void *result) {
+    const int is_busy = is(p, BUSY);
+    const int64_t task = p->task;
+    if (is_busy && !fg_stopped(monitor) && !atomic_load(&run->committed[task]) &&
+        do_again(run, p, task, monitor, result) && is_first(run, task)) {
+        run->tasks.commit(run->shared, task, result);
+        stay_alone();
+    }
+    wait_for_commit(p, monitor);
+}
+
 static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
     seat *own = &run->seats[0];
     place *mine = &own->places[0];
     while (!fg_stopped(monitor) && take(run, mine)) {
         do_task(run, own, mine->task, monitor, run->tasks.direct ? NULL : mine->memory);
-        if (!run->tasks.direct && !fg_stopped(monitor))
+        if (!fg_stopped(monitor) && is_first(run, mine->task) && !run->tasks.direct)
             run->tasks.commit(run->shared, mine->task, mine->memory);
         atomic_store_explicit(&mine->state, FREE, memory_order_relaxed);
         fg_parallel_poll(monitor);
     }
-    for (int s = 1; s < run->n_seats; s++) {
-        place *p = &run->seats[s].places[0];
-        if (is(p, BUSY) && !fg_stopped(monitor) && do_again(run, p, monitor, mine->memory)) {
-            int busy = BUSY;
-            if (atomic_compare_exchange_strong(&p->state, &busy, TAKEN_AWAY)) {
-                run->tasks.commit(run->shared, p->task, mine->memory);
-                stay_alone();
-            }
-        }
-        wait_for_commit(p, monitor);
-    }
+    for (int s = 1; s < run->n_seats && run->committed; s++)
+        finish(run, &run->seats[s].places[0], monitor, mine->memory);
 }
 
 /* A helper that has nothing left to do is gone in a moment; one that is late is not waited for. */
@@ -346,14 +360,22 @@ static void wait_for_helpers(const fg_run *run, int for_all) {
     }
 }
 
+/* Room to note who was first. Without memory nobody helps. */
+static int open_to_helpers(fg_run *run) {
+    if (!run->tasks.in_order)
+        run->committed = calloc((size_t)run->n_tasks, sizeof *run->committed);
+    return run->tasks.in_order || run->committed;
+}
+
 fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks) {
     fg_monitor *monitor = context->monitor;
     if (fg_stopped(monitor))
         return FG_INTERRUPTED;
-    reset(run);
-    run->n_tasks = n_tasks;
+    reset(run, n_tasks);
     const int wanted = run->n_seats - 1 < n_tasks - 1 ? run->n_seats - 1 : (int)(n_tasks - 1);
-    const int offered = wanted > 0 && !is_alone() ? fg_team_offer(&run->offer, wanted) : 0;
+    int offered = 0;
+    if (wanted > 0 && !is_alone() && open_to_helpers(run))
+        offered = fg_team_offer(&run->offer, wanted);
     if (run->tasks.in_order)
         run_in_order(run, monitor);
     else

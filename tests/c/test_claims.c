@@ -1,0 +1,125 @@
+/* Helpers that are held up between writing down which task they are about to take and taking it:
+ * somebody else takes it then, and the place says what is no longer so.
+ *
+ * run.c is compiled in here, under other names, with a stop before a task is taken and one before
+ * the calling thread gets its memory to do a task again. */
+#include <stdatomic.h>
+
+#include "check.h"
+#include "thread.h"
+
+typedef struct fg_run fg_run;
+static void before_taking(fg_run *run, const void *place, int64_t task);
+static void *memory_at_last(size_t bytes);
+void *fg_cache_lines(size_t bytes);
+
+#define fg_run_open held_run_open
+#define fg_run_close held_run_close
+#define fg_run_shared held_run_shared
+#define fg_run_scratch held_run_scratch
+#define fg_run_prepare held_run_prepare
+#define fg_run_tasks held_run_tasks
+#define fg_cache_lines memory_at_last
+#undef atomic_compare_exchange_weak_explicit
+#define atomic_compare_exchange_weak_explicit(object, expected, desired, success, failure)         \
+    (before_taking(run, p, *(expected)),                                                           \
+     atomic_compare_exchange_strong_explicit(object, expected, desired, success, failure))
+#include "run.c"
+#undef fg_cache_lines
+
+enum { TASKS = 40 };
+static _Thread_local int is_caller;
+
+/* Two helpers: the first takes task 0, which the second has written down, too. */
+static struct {
+    atomic_int second_is_held, second_may_go, second_works, first_works, all_may_go;
+    atomic_int commits[TASKS], wrong;
+    int is_watched;
+} world;
+
+static void wait_until(atomic_int *flag) {
+    while (!atomic_load(flag))
+        fg_sleep(50);
+}
+
+static int seat_of(const fg_run *run, const void *place) {
+    for (int s = 0; s < run->n_seats; s++)
+        if (place == &run->seats[s].places[0] || place == &run->seats[s].places[1])
+            return s;
+    return -1;
+}
+
+static void before_taking(fg_run *run, const void *place, int64_t task) {
+    const int seat = seat_of(run, place);
+    if (task == 0 && seat == 2) {
+        atomic_store(&world.second_is_held, 1);
+        wait_until(&world.second_may_go);
+    } else if (task == 0 && seat == 1)
+        wait_until(&world.second_is_held);
+    else if (task == 0)
+        wait_until(&world.first_works);
+}
+
+/* Where the calling thread is about to do task 0 again, the second helper takes another. */
+static void *memory_at_last(size_t bytes) {
+    if (world.is_watched) {
+        atomic_store(&world.second_may_go, 1);
+        wait_until(&world.second_works);
+    }
+    return fg_cache_lines(bytes);
+}
+
+static void work(void *context, int64_t task, void *scratch, fg_monitor *monitor, void *result) {
+    (void)context;
+    (void)scratch;
+    (void)monitor;
+    if (!is_caller) {
+        atomic_store(task == 0 ? &world.first_works : &world.second_works, 1);
+        wait_until(&world.all_may_go);
+    }
+    *(int64_t *)result = task;
+}
+
+static void put(void *context, int64_t task, void *result) {
+    (void)context;
+    if (*(int64_t *)result != task)
+        atomic_fetch_add(&world.wrong, 1);
+    atomic_fetch_add(&world.commits[task], 1);
+}
+
+static void check_once(void) {
+    CHECK(atomic_load(&world.wrong) == 0, "%d results of other tasks", atomic_load(&world.wrong));
+    for (int i = 0; i < TASKS; i++)
+        CHECK(atomic_load(&world.commits[i]) == 1, "task %d was committed %d times", i,
+              atomic_load(&world.commits[i]));
+}
+
+static void test_a_task_that_somebody_else_took(int in_order) {
+    const fg_tasks tasks = {
+        .work = work, .commit = put, .in_order = in_order, .result_bytes = sizeof(int64_t)};
+    CONTEXT("%s", in_order ? "in order" : "in any order");
+    memset(&world, 0, sizeof world);
+    fg_call call;
+    fg_call_begin(3, &call);
+    const fg_context context = {.n_threads = 3, .lease = call.lease};
+    fg_run *run = fg_run_open(&tasks, 3, call.lease);
+    world.is_watched = in_order;
+    /* in any order the second is held until all is over */
+    CHECK(fg_run_tasks(run, &context, TASKS) == FG_OK, "status");
+    check_once();
+    fg_run_close(run);
+    atomic_store(&world.second_may_go, 1);
+    atomic_store(&world.all_may_go, 1);
+    fg_lease *lease = fg_call_end(&call);
+    while (lease && !fg_lease_try_end(lease))
+        fg_sleep(100);
+    check_once();
+    fg_sleep(20000); /* the back-off */
+}
+
+int main(void) {
+    is_caller = 1;
+    for (int in_order = 0; in_order <= 1; in_order++)
+        test_a_task_that_somebody_else_took(in_order);
+    return check_result();
+}
