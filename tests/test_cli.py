@@ -171,7 +171,10 @@ def test_outputs_of_odd_names_and_links_are_what_was_asked_for(table, tmp_path):
         args = ("-o", out / model, "--labels", out / labels, "--plot", out / figure)
         run("fit", table, "-k", 2, *args)
         with np.load(out / model) as saved:
-            assert saved["means"].shape == (2, 2)
+            assert saved["means_"].shape == (2, 2)
+        run("predict", out / model, table, "-o", out / "P.NPY")
+        assert np.load(out / "P.NPY").shape == (272,)
+        (out / "P.NPY").unlink()
         assert (out / labels).read_text(encoding="utf-8").startswith("label,probability\n")
         assert (out / figure).read_bytes().startswith(begin)
     assert len(list(out.iterdir())) == 12
@@ -204,23 +207,32 @@ def test_an_output_that_is_the_data_by_a_link_is_refused(table, tmp_path):
     assert table.read_bytes() == before
 
 
-@pytest.mark.parametrize("option", ["-o", "--labels", "--plot"])
-def test_a_full_disk_is_one_line_and_leaves_the_old_output(table, tmp_path, option):
+@pytest.mark.parametrize("option", ["-o", "--labels", "--plot", "predict -o", "predict -o npy"])
+def test_a_full_disk_is_one_line_and_leaves_the_old_output(table, tmp_path, capsys, option):
     resource = pytest.importorskip("resource")
     pytest.importorskip("matplotlib")
     import fusedgmm._cli as cli
 
-    path = tmp_path / {"-o": "m.npz", "--labels": "l.csv", "--plot": "f.png"}[option]
+    endings = {"-o": "npz", "--labels": "csv", "--plot": "png", "predict -o": "csv"}
+    path = tmp_path / f"out.{endings.get(option, 'npy')}"
     path.write_text("old")
+    command, model = ["fit", str(table), "-k", "2", option, str(path)], tmp_path / "model.npz"
+    if option.startswith("predict"):
+        run("fit", table, "-k", 2, "-o", model)
+        command = ["predict", str(model), str(table), "-o", str(path)]
+    before = sorted(p.name for p in tmp_path.iterdir())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # in this process: where its modules are compiled, a limited one could not write bytecode
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
     try:
-        status = cli.main(["fit", str(table), "-k", "2", option, str(path)])
+        status = cli.main(command)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert status == 2 and path.read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["geyser.csv", path.name])
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    error = capsys.readouterr().err
+    assert error.startswith("fusedgmm: error: ") and path.name in error
+    assert len(error.splitlines()) == 1
 
 
 def test_a_failure_leaves_the_old_output(tmp_path):

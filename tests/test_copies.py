@@ -67,7 +67,11 @@ data = os.path.join(folder, "x.csv")
 np.savetxt(data, datasets.load_faithful(), delimiter=",")
 check("recovered" in main())
 model_file = os.path.join(folder, "m.npz")
-check("converged" in main("fit", data, "-k", "2", "-o", model_file) and os.path.exists(model_file))
+check("converged" in main("fit", data, "-k", "2", "-o", model_file))
+check(main("predict", model_file, data).startswith("label"))
+for saved in (model, model.parameters, package.accumulate(X, model)):
+    saved.save(model_file)
+    check(type(type(saved).load(model_file)) is type(saved))
 try:
     import sklearn.mixture
 except ImportError:

@@ -420,6 +420,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(path, length):
         for write in (
             lambda target: save_arrays(target, KIND, 1, {}, {"x": np.zeros(50_000)}),
             lambda target: write_whole(target, lambda file: file.write(bytes(length + 1))),
+            lambda target: write_whole(target, lambda file: np.save(file, bytes(length + 1))),
         ):
             resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
             try:

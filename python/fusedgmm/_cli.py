@@ -444,7 +444,8 @@ def fit_command(args: argparse.Namespace) -> None:
 
 
 def _load_model(path: str) -> GaussianMixture | BayesianGaussianMixture:
-    import fusedgmm
+    from ._bayesian import BayesianGaussianMixture
+    from ._mixture import GaussianMixture
 
     if not Path(path).is_file():
         raise UsageError(f"{path}: " + ("is not a file" if Path(path).exists() else "no such file"))
@@ -452,7 +453,11 @@ def _load_model(path: str) -> GaussianMixture | BayesianGaussianMixture:
         kind = kind_of(path).removeprefix("fusedgmm.")
         if kind not in MODELS:
             raise UsageError(f"{path}: holds a {kind}, which cannot predict")
-        model: GaussianMixture | BayesianGaussianMixture = getattr(fusedgmm, kind).load(path)
+        model: GaussianMixture | BayesianGaussianMixture
+        if kind == "GaussianMixture":
+            model = GaussianMixture.load(path)
+        else:
+            model = BayesianGaussianMixture.load(path)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     return model

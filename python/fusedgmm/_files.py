@@ -83,7 +83,8 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
             mode = os.stat(target).st_mode
         # for a new file the system applies the umask, which cannot be asked for without being set
         first = 0o666 if mode is None else 0o600
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
+        # "+": into a file for writing alone NumPy writes by C, and says nothing of a full disk
+        with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, first)) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the new name without the bytes
@@ -93,8 +94,10 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+        if isinstance(error, OSError) and error.filename in (None, temporary):
             # with the name that the user knows
+            if error.errno is None:  # NumPy's, of an array that it wrote in part
+                raise OSError(f"{path}: {error}") from error
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 

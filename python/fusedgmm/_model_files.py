@@ -67,7 +67,7 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
 
 def kind_of_class(cls: type[BaseMixture]) -> str:
     """Return what a file says that it holds: the class of fusedgmm that this one is or extends."""
-    own = next(base for base in cls.__mro__ if base.__module__.startswith("fusedgmm._"))
+    own = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}._"))
     return f"fusedgmm.{own.__name__}"
 
 
