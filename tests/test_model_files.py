@@ -231,6 +231,15 @@ def options(**changes):
     return change
 
 
+def without(*names):
+    def change(header):
+        for name in names:
+            del header["meta"]["options"][name]
+        return header
+
+    return change
+
+
 def meta(**changes):
     def change(header):
         header["meta"] |= changes
@@ -265,6 +274,15 @@ DAMAGE = [
     (dict(header=options(covariance_type="diag")), "shape"),
     (dict(header=options(n_init="always")), "n_init"),
     (dict(header=options(tol="0.1")), "tol must be"),
+    (dict(header=options(n_threads="x")), "n_threads must be an int"),
+    (dict(header=options(n_threads=0)), "n_threads must be an int"),
+    (dict(header=options(warm_start="no")), "warm_start must be True or False"),
+    (dict(header=options(random_state="x")), "random_state must be"),
+    (dict(header=options(random_state=-1)), "0 and"),
+    (dict(header=options(means_init="x")), "means_init has dtype"),
+    (dict(header=options(means_init={"a": 1})), "means_init is a dict"),
+    (dict(header=options(weights_init=[None])), "weights_init contains NaN"),
+    (dict(header=without("n_components", "tol")), "n_components, tol missing"),
     (dict(header=meta(options=[1])), "GaussianMixture"),
     (dict(header=meta(feature_names_in_=["a"])), "feature_names_in_ are not 2 strings"),
     (dict(header=meta(feature_names_in_=["a", 1])), "feature_names_in_ are not 2 strings"),
@@ -297,6 +315,10 @@ def test_damaged_models_are_refused(tmp_path, changes, message):
         (dict(covariance_prior_=lambda a: a[0]), "covariance_prior_"),
         (dict(mean_prior_=lambda a: a * np.nan), "mean_prior_ contains NaN"),
         (dict(repairs_=lambda a: np.zeros((0, 3), int)), "repairs_ is not an attribute"),
+        (dict(header=options(mean_prior="x")), "mean_prior has dtype"),
+        (dict(header=options(covariance_prior=[[None]])), "covariance_prior contains NaN"),
+        (dict(header=options(degrees_of_freedom_prior="x")), "degrees_of_freedom_prior must be"),
+        (dict(header=options(degrees_of_freedom_prior=-1)), "degrees_of_freedom_prior"),
     ],
     ids=str,
 )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._estimator import check_fitted
+from ._estimator import as_random, check_fitted
 from ._files import load_object, save_arrays
-from ._validation import as_floating, check_finite
+from ._validation import as_floating, as_positive, check_finite
 
 if TYPE_CHECKING:
     from ._base import BaseMixture, SavedAttribute
@@ -52,7 +52,11 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
         names = [name for name in arrays if name.startswith(OPTION)]
         given = {name.removeprefix(OPTION): arrays.pop(name) for name in names}
         model = cls(**meta["options"], **given)
+        missing = model.get_params(deep=False).keys() - meta["options"].keys() - given.keys()
+        if missing:
+            raise ValueError(f"{', '.join(sorted(missing))} missing among its options")
         model._options()
+        _check_options(model)
         _check(model, meta, arrays)
         attributes = model._saved_attributes(*arrays["means_"].shape)
         for name, array in arrays.items():
@@ -69,6 +73,18 @@ def kind_of_class(cls: type[BaseMixture]) -> str:
     """Return what a file says that it holds: the class of fusedgmm that this one is or extends."""
     own = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}._"))
     return f"fusedgmm.{own.__name__}"
+
+
+def _check_options(model: BaseMixture) -> None:
+    """Raise an error for parameters of the constructor that only the next fit would look at. Of
+    starting values and priors, whose shapes are those of the data of that fit: the numbers."""
+    as_random(model.random_state)
+    for name, value in model.get_params(deep=False).items():
+        starting = name.endswith("_init") and name != "n_init"
+        if value is not None and (starting or name in ("mean_prior", "covariance_prior")):
+            check_finite(np.atleast_1d(as_floating(value, name)), name)
+        if value is not None and name == "degrees_of_freedom_prior":
+            as_positive(value, name)
 
 
 def _options_of(model: BaseMixture) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
