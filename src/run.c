@@ -178,9 +178,11 @@ static int is_first(fg_run *run, int64_t task) {
     return !run->committed || !atomic_exchange(&run->committed[task], 1);
 }
 
+/* Nothing is committed once the run is over: either this sees that it is, or the calling thread
+ * sees the place and waits. */
 static void commit_own(fg_run *run, place *p) {
-    atomic_store_explicit(&p->state, COMMITTING, memory_order_release);
-    if (is_first(run, p->task))
+    atomic_store(&p->state, COMMITTING);
+    if (!atomic_load(&run->over) && is_first(run, p->task))
         run->tasks.commit(run->shared, p->task, p->memory);
     atomic_store_explicit(&p->state, FREE, memory_order_release);
 }
@@ -309,9 +311,10 @@ static void run_in_order(fg_run *run, fg_monitor *monitor) {
     }
 }
 
-/* The helper is writing, which is soon done. */
-static void wait_for_commit(const place *p, fg_monitor *monitor) {
-    for (int spins = 0; is(p, COMMITTING) && !fg_parallel_poll(monitor); spins++)
+/* The helper is writing where the results belong, which is soon done. Also where the user has
+ * stopped the run: what a call has returned is no longer written to. */
+static void wait_for_commit(const place *p) {
+    for (int spins = 0; atomic_load(&p->state) == COMMITTING; spins++)
         if (spins < 1000)
             fg_pause();
         else
@@ -327,7 +330,7 @@ static void finish(fg_run *run, const place *p, fg_monitor *monitor, void *resul
         run->tasks.commit(run->shared, task, result);
         stay_alone();
     }
-    wait_for_commit(p, monitor);
+    wait_for_commit(p);
 }
 
 static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
@@ -380,8 +383,10 @@ fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks) 
         run_in_order(run, monitor);
     else
         run_in_any_order(run, monitor);
-    atomic_store_explicit(&run->over, 1, memory_order_release);
+    atomic_store(&run->over, 1);
     if (offered > 0) {
+        for (int s = 1; s < run->n_seats; s++)
+            wait_for_commit(&run->seats[s].places[0]);
         fg_team_withdraw(&run->offer);
         wait_for_helpers(run, !context->lease);
     }

@@ -184,6 +184,63 @@ static void test_the_user_stops_it(void) {
     }
 }
 
+/* What a call has returned is the user's: no helper commits any more. */
+static struct {
+    atomic_int is_inside, out;
+} committing;
+
+static void commit_slowly(void *context, int64_t task, void *result) {
+    (void)context;
+    (void)task;
+    (void)result;
+    if (is_caller)
+        return;
+    atomic_store(&committing.is_inside, 1);
+    fg_sleep(30000);
+    atomic_fetch_add(&committing.out, 1);
+    atomic_store(&committing.is_inside, 0);
+}
+
+static void do_nothing(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                       void *result) {
+    (void)context;
+    (void)task;
+    (void)scratch;
+    (void)result;
+    fg_parallel_poll(monitor);
+}
+
+static int stop_when_inside(void *context) {
+    (void)context;
+    return atomic_load(&committing.is_inside);
+}
+
+static void test_no_helper_commits_when_it_is_over(void) {
+    const fg_tasks tasks = {.work = do_nothing, .commit = commit_slowly};
+    CONTEXT("a stop during a commit");
+    for (int round = 0; round < 3; round++) {
+        fg_monitor monitor = {.poll = stop_when_inside, .eager = 1};
+        fg_call call;
+        fg_call_begin(2, &call);
+        const fg_context context = {.n_threads = 2, .monitor = &monitor, .lease = call.lease};
+        fg_run *run = fg_run_open(&tasks, 2, call.lease);
+        fg_status status = FG_OK;
+        for (int i = 0; i < 1000 && status == FG_OK; i++) { /* until a helper has come */
+            fg_run_prepare(&run, 0);
+            status = fg_run_tasks(run, &context, 1 << 16);
+        }
+        CHECK(status == FG_INTERRUPTED, "not stopped");
+        const int out = atomic_load(&committing.out);
+        CHECK(!atomic_load(&committing.is_inside), "a helper is still writing");
+        fg_sleep(50000);
+        CHECK(atomic_load(&committing.out) == out, "a helper has written later");
+        fg_run_close(run);
+        fg_lease *lease = fg_call_end(&call);
+        while (lease && !fg_lease_try_end(lease))
+            fg_sleep(100);
+    }
+}
+
 int main(void) {
     is_caller = 1;
     for (int in_order = 0; in_order <= 1; in_order++) {
@@ -192,6 +249,7 @@ int main(void) {
     }
     test_without_a_lease_all_have_left();
     test_the_user_stops_it();
+    test_no_helper_commits_when_it_is_over();
     CHECK(fg_team_size() >= 2, "%d helpers", fg_team_size());
     return check_result();
 }
