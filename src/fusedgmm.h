@@ -99,6 +99,7 @@ typedef struct {
     int n_threads;   /* the call's share */
     fg_lease *lease; /* for the call's context; NULL where there is one thread, or no memory */
     fenv_t environment;
+    int64_t forks; /* fg_team_forks when it began */
 } fg_call;
 void fg_call_begin(int n_threads, fg_call *out_call);
 /* Returns the lease where the rows have to stay, otherwise NULL. */

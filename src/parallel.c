@@ -85,13 +85,15 @@ void fg_call_begin(int n_threads, fg_call *out_call) {
         if (out_call->lease)
             atomic_init(&out_call->lease->users, 1);
     }
+    out_call->forks = fg_team_forks();
     fegetenv(&out_call->environment);
     fesetenv(FE_DFL_ENV);
 }
 
 fg_lease *fg_call_end(fg_call *call) {
     fesetenv(&call->environment);
-    atomic_fetch_sub(&callers, 1);
+    if (call->forks == fg_team_forks()) /* a child of fork has not counted it */
+        atomic_fetch_sub(&callers, 1);
     return call->lease && !fg_lease_try_end(call->lease) ? call->lease : NULL;
 }
 

@@ -39,7 +39,8 @@ struct fg_run {
     void *shared, *memory;
     void *
         again; /* a result of the calling thread's, for what it does again; allocated when needed */
-    atomic_uchar *committed; /* not in order: each task, by whoever is first; NULL without helpers */
+    atomic_uchar
+        *committed; /* not in order: each task, by whoever is first; NULL without helpers */
     atomic_int_fast64_t taken;
     atomic_int over, seats_taken;
     seat seats[];
@@ -91,6 +92,7 @@ fg_run *fg_run_open(const fg_tasks *tasks, int n_threads, fg_lease *lease) {
     atomic_store_explicit(&run->offer.users, 1, memory_order_relaxed);
     run->tasks = *tasks;
     run->lease = fg_lease_enter(lease);
+    run->forks = fg_team_forks();
     run->n_seats = n_threads;
     run->memory = run->shared = m;
     m += shared;
@@ -102,15 +104,27 @@ fg_run *fg_run_open(const fg_tasks *tasks, int n_threads, fg_lease *lease) {
     return run;
 }
 
+static int has_forked(const fg_run *run) { return run->forks != fg_team_forks(); }
+
+/* In a child of fork there are no helpers, and none will leave. */
+static void forget_helpers(fg_run *run) {
+    if (has_forked(run))
+        atomic_store_explicit(&run->offer.users, 1, memory_order_relaxed);
+    run->forks = fg_team_forks();
+}
+
 void fg_run_close(fg_run *run) {
-    if (run)
-        fg_offer_leave(&run->offer);
+    if (!run)
+        return;
+    forget_helpers(run);
+    fg_offer_leave(&run->offer);
 }
 
 void *fg_run_shared(const fg_run *run) { return run->shared; }
 void *fg_run_scratch(const fg_run *run) { return run->seats[0].scratch; }
 
-static int is_left(const fg_run *run) {
+static int is_left(fg_run *run) {
+    forget_helpers(run);
     return atomic_load_explicit(&run->offer.users, memory_order_acquire) == 1;
 }
 
@@ -232,20 +246,21 @@ static void stay_alone(void) {
 /* ---- the calling thread ---- */
 
 typedef struct {
-    const place *theirs; /* no longer BUSY when the task is done */
+    const place *theirs;
+    int state; /* no longer theirs when the task is done */
     fg_monitor *user;
 } again;
 
 static int is_needless(void *context) {
     const again *a = context;
-    return !is(a->theirs, BUSY) || fg_parallel_poll(a->user);
+    return !is(a->theirs, a->state) || fg_parallel_poll(a->user);
 }
 
 /* Does a helper's task into result, unless the helper is ready first. Whether it was done. The
  * place is not asked which task it is: it may say another one by now. */
-static int do_again(fg_run *run, const place *theirs, int64_t task, fg_monitor *user,
+static int do_again(fg_run *run, const place *theirs, int state, int64_t task, fg_monitor *user,
                     void *result) {
-    again a = {theirs, user};
+    again a = {theirs, state, user};
     fg_monitor monitor = {.poll = is_needless, .context = &a, .eager = 1};
     do_task(run, &run->seats[0], task, &monitor, result);
     return !monitor.stopped && !is_needless(&a);
@@ -289,9 +304,10 @@ static void *memory_for_again(fg_run *run) {
     return run->again;
 }
 
-static void run_in_order(fg_run *run, fg_monitor *monitor) {
+static fg_status run_in_order(fg_run *run, fg_monitor *monitor) {
     seat *own = &run->seats[0];
     const int places = run->n_seats > 1 ? PLACES : 1;
+    int spins = 0;
     while (run->merged < run->n_tasks && !fg_stopped(monitor)) {
         place *p = NULL, *next = commit_ready(run);
         for (int i = 0; i < places && !p; i++)
@@ -302,19 +318,22 @@ static void run_in_order(fg_run *run, fg_monitor *monitor) {
             do_task(run, own, p->task, monitor, p->memory);
             atomic_store_explicit(&p->state, READY, memory_order_release);
         } else if (next && memory_for_again(run)) {
-            if (do_again(run, next, run->merged, monitor, run->again)) {
+            if (do_again(run, next, BUSY, run->merged, monitor, run->again)) {
                 run->tasks.commit(run->shared, run->merged++, run->again);
                 stay_alone();
             }
-        } else
-            fg_pause();
+        } else if (next && has_forked(run)) /* nobody will do it */
+            return FG_NO_MEMORY;
+        else
+            fg_spin(spins++);
     }
+    return FG_OK;
 }
 
 /* The helper is writing where the results belong, which is soon done. Also where the user has
  * stopped the run: what a call has returned is no longer written to. */
-static void wait_for_commit(const place *p) {
-    for (int spins = 0; atomic_load(&p->state) == COMMITTING; spins++)
+static void wait_for_commit(const fg_run *run, const place *p) {
+    for (int spins = 0; atomic_load(&p->state) == COMMITTING && !has_forked(run); spins++)
         if (spins < 1000)
             fg_pause();
         else
@@ -323,14 +342,20 @@ static void wait_for_commit(const place *p) {
 
 /* The task in a helper's place, where it is not done yet. */
 static void finish(fg_run *run, const place *p, fg_monitor *monitor, void *result) {
-    const int is_busy = is(p, BUSY);
-    const int64_t task = p->task;
-    if (is_busy && !fg_stopped(monitor) && !atomic_load(&run->committed[task]) &&
-        do_again(run, p, task, monitor, result) && is_first(run, task)) {
-        run->tasks.commit(run->shared, task, result);
-        stay_alone();
+    for (;;) {
+        wait_for_commit(run, p);
+        const int state = atomic_load(&p->state);
+        const int64_t task = p->task;
+        const int is_lost = state == COMMITTING; /* by fork: half written, perhaps */
+        if (state == FREE || fg_stopped(monitor) ||
+            (!is_lost && atomic_load(&run->committed[task])))
+            return;
+        if (do_again(run, p, state, task, monitor, result) && (is_first(run, task) || is_lost)) {
+            run->tasks.commit(run->shared, task, result);
+            stay_alone();
+            return;
+        }
     }
-    wait_for_commit(p);
 }
 
 static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
@@ -348,8 +373,8 @@ static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
 }
 
 /* A helper that has nothing left to do is gone in a moment; one that is late is not waited for. */
-static void wait_for_helpers(const fg_run *run, int for_all) {
-    for (int spins = 0; !is_left(run) && run->forks == fg_team_forks(); spins++) {
+static void wait_for_helpers(fg_run *run, int for_all) {
+    for (int spins = 0; !is_left(run); spins++) {
         int late = 0;
         for (int s = 1; s < run->n_seats; s++)
             for (int i = 0; i < PLACES; i++)
@@ -379,16 +404,17 @@ fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks) 
     int offered = 0;
     if (wanted > 0 && !is_alone() && open_to_helpers(run))
         offered = fg_team_offer(&run->offer, wanted);
+    fg_status status = FG_OK;
     if (run->tasks.in_order)
-        run_in_order(run, monitor);
+        status = run_in_order(run, monitor);
     else
         run_in_any_order(run, monitor);
     atomic_store(&run->over, 1);
     if (offered > 0) {
         for (int s = 1; s < run->n_seats; s++)
-            wait_for_commit(&run->seats[s].places[0]);
+            wait_for_commit(run, &run->seats[s].places[0]);
         fg_team_withdraw(&run->offer);
         wait_for_helpers(run, !context->lease);
     }
-    return fg_stopped(monitor) || fg_parallel_poll(monitor) ? FG_INTERRUPTED : FG_OK;
+    return fg_stopped(monitor) || fg_parallel_poll(monitor) ? FG_INTERRUPTED : status;
 }

@@ -34,7 +34,7 @@ static _Thread_local int is_caller;
 static struct {
     atomic_int second_is_held, second_may_go, second_works, first_works, all_may_go;
     atomic_int commits[TASKS], wrong;
-    int is_watched;
+    int is_watched, forks, is_child;
 } world;
 
 static void wait_until(atomic_int *flag) {
@@ -62,12 +62,27 @@ static void before_taking(fg_run *run, const void *place, int64_t task) {
 
 /* Where the calling thread is about to do task 0 again, the second helper takes another. */
 static void *memory_at_last(size_t bytes) {
+    if (world.is_child)
+        return NULL;
     if (world.is_watched) {
         atomic_store(&world.second_may_go, 1);
         wait_until(&world.second_works);
     }
     return fg_cache_lines(bytes);
 }
+
+#ifdef _WIN32
+static void fork_here(void) {}
+#else
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pid_t child;
+static void fork_here(void) {
+    child = fork();
+    world.is_child = child == 0;
+}
+#endif
 
 static void work(void *context, int64_t task, void *scratch, fg_monitor *monitor, void *result) {
     (void)context;
@@ -76,6 +91,10 @@ static void work(void *context, int64_t task, void *scratch, fg_monitor *monitor
     if (!is_caller) {
         atomic_store(task == 0 ? &world.first_works : &world.second_works, 1);
         wait_until(&world.all_may_go);
+    }
+    if (is_caller && world.forks) {
+        world.forks = 0;
+        fork_here();
     }
     *(int64_t *)result = task;
 }
@@ -99,6 +118,7 @@ static void test_a_task_that_somebody_else_took(int in_order) {
         .work = work, .commit = put, .in_order = in_order, .result_bytes = sizeof(int64_t)};
     CONTEXT("%s", in_order ? "in order" : "in any order");
     memset(&world, 0, sizeof world);
+    atomic_store(&alone_until, 0);
     fg_call call;
     fg_call_begin(3, &call);
     const fg_context context = {.n_threads = 3, .lease = call.lease};
@@ -114,12 +134,44 @@ static void test_a_task_that_somebody_else_took(int in_order) {
     while (lease && !fg_lease_try_end(lease))
         fg_sleep(100);
     check_once();
-    fg_sleep(20000); /* the back-off */
 }
+
+#ifndef _WIN32
+/* Nobody will do the task that a helper had at the fork, and there is no memory to do it again. */
+static void test_a_child_without_memory(void) {
+    const fg_tasks tasks = {
+        .work = work, .commit = put, .in_order = 1, .result_bytes = sizeof(int64_t)};
+    CONTEXT("a child without memory");
+    memset(&world, 0, sizeof world);
+    atomic_store(&alone_until, 0);
+    fg_call call;
+    fg_call_begin(3, &call);
+    const fg_context context = {.n_threads = 3, .lease = call.lease};
+    fg_run *run = fg_run_open(&tasks, 3, call.lease);
+    world.is_watched = world.forks = 1;
+    fflush(NULL);
+    const fg_status status = fg_run_tasks(run, &context, TASKS);
+    if (world.is_child)
+        _exit(status == FG_NO_MEMORY ? 0 : 1);
+    int found = 0;
+    CHECK(waitpid(child, &found, 0) == child && found == 0, "status %d", found);
+    CHECK(status == FG_OK, "status");
+    fg_run_close(run);
+    atomic_store(&world.all_may_go, 1);
+    fg_lease *lease = fg_call_end(&call);
+    while (lease && !fg_lease_try_end(lease))
+        fg_sleep(100);
+    check_once();
+}
+#endif
 
 int main(void) {
     is_caller = 1;
+    fg_parallel_install();
     for (int in_order = 0; in_order <= 1; in_order++)
         test_a_task_that_somebody_else_took(in_order);
+#ifndef _WIN32
+    test_a_child_without_memory();
+#endif
     return check_result();
 }

@@ -36,21 +36,30 @@ static uint64_t value_of(const shared *s, int64_t task) {
     return x;
 }
 
-static void work(void *context, int64_t task, void *scratch, fg_monitor *monitor, void *result) {
-    const shared *s = context;
-    uint64_t *words = result, *own = scratch;
-    const uint64_t value = value_of(s, task);
-    for (int i = 0; i < WORDS; i++)
-        own[i] = value + (uint64_t)i;
+static void hold_up(void) {
     if (!is_caller && atomic_load(&world.holds_up)) {
         atomic_fetch_add(&world.held_up, 1);
         while (atomic_load(&world.holds_up))
             fg_sleep(100);
     }
+}
+
+static void work_freely(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                        void *result) {
+    const shared *s = context;
+    uint64_t *words = result, *own = scratch;
+    const uint64_t value = value_of(s, task);
+    for (int i = 0; i < WORDS; i++)
+        own[i] = value + (uint64_t)i;
     if (fg_parallel_poll(monitor))
         return;
     for (int i = 0; i < WORDS; i++)
         words[i] = own[i];
+}
+
+static void work(void *context, int64_t task, void *scratch, fg_monitor *monitor, void *result) {
+    hold_up();
+    work_freely(context, task, scratch, monitor, result);
 }
 
 static void commit(void *context, int64_t task, void *result) {
@@ -241,8 +250,70 @@ static void test_no_helper_commits_when_it_is_over(void) {
     }
 }
 
+/* ---- fork ---- */
+
+#ifndef _WIN32
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pid_t child;
+
+/* Once a helper is held up; in the parent it may go on. */
+static int fork_then(void *context) {
+    (void)context;
+    if (child < 0 && atomic_load(&world.held_up)) {
+        fflush(NULL);
+        child = fork();
+        if (child)
+            atomic_store(&world.holds_up, 0);
+    }
+    return 0;
+}
+
+static void commit_held_up(void *context, int64_t task, void *result) {
+    hold_up();
+    commit(context, task, result);
+}
+
+/* The child goes on with the call: what the helper has is done again, where it was writing, too. */
+static void test_a_child_ends_the_run(int in_order, int while_it_commits) {
+    const fg_tasks tasks = {.work = while_it_commits ? work_freely : work,
+                            .commit = while_it_commits ? commit_held_up : commit,
+                            .in_order = in_order,
+                            .shared_bytes = sizeof(shared),
+                            .scratch_bytes = WORDS * sizeof(uint64_t),
+                            .result_bytes = WORDS * sizeof(uint64_t)};
+    CONTEXT("a child%s%s", in_order ? ", in order" : "", while_it_commits ? ", commits" : "");
+    fg_call call;
+    fg_call_begin(2, &call);
+    fg_monitor monitor = {.poll = fork_then, .eager = 1};
+    const fg_context context = {.n_threads = 2, .monitor = &monitor, .lease = call.lease};
+    fg_run *run = fg_run_open(&tasks, 2, call.lease);
+    child = -1;
+    atomic_store(&world.held_up, 0);
+    atomic_store(&world.holds_up, 1);
+    for (int i = 0; i < 5000 && child < 0; i++)
+        check_run(&run, &context, TASKS, in_order);
+    CHECK(child >= 0, "no helper came to a task");
+    if (child == 0) {
+        void *shared_before = fg_run_shared(run);
+        CHECK(fg_run_prepare(&run, 0) == shared_before, "the run moved");
+        fg_run_close(run);
+        CHECK(fg_call_end(&call) == NULL, "the child waits for nobody");
+        _exit(check_result());
+    }
+    int status = 0;
+    CHECK(child < 0 || (waitpid(child, &status, 0) == child && status == 0), "status %d", status);
+    fg_run_close(run);
+    fg_lease *lease = fg_call_end(&call);
+    while (lease && !fg_lease_try_end(lease))
+        fg_sleep(100);
+}
+#endif
+
 int main(void) {
     is_caller = 1;
+    fg_parallel_install();
     for (int in_order = 0; in_order <= 1; in_order++) {
         test_every_task_counts_once(in_order);
         test_nobody_waits_for_a_helper_that_is_held_up(in_order);
@@ -250,6 +321,11 @@ int main(void) {
     test_without_a_lease_all_have_left();
     test_the_user_stops_it();
     test_no_helper_commits_when_it_is_over();
+#ifndef _WIN32
+    for (int in_order = 0; in_order <= 1; in_order++)
+        test_a_child_ends_the_run(in_order, 0);
+    test_a_child_ends_the_run(0, 1);
+#endif
     CHECK(fg_team_size() >= 2, "%d helpers", fg_team_size());
     return check_result();
 }
