@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: freethreading_compatible=True, autotestdict=False
-"""The door to the C core: check shapes, release the GIL, call, turn a status into an exception.
+"""The interface to the C core: check shapes, release the GIL, call, turn statuses into exceptions.
 
-Arrays in: X is 2-D, aligned, native, float32 or float64, with any strides; sample_weight is None or
-contiguous float64 (N,); parameters are array-like. Arrays out are new, and float64 unless stated.
-What follows the first argument is passed by keyword."""
+Input: X is a 2-D array, aligned, in native byte order, float32 or float64, with any strides;
+sample_weight is None or contiguous float64 (N,); parameters are array-like. Output arrays are new,
+and float64 unless stated otherwise. All arguments but the first are passed by keyword."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ def _usable():
 _wanted = os.environ.get("FUSEDGMM_ISA", "")
 if fg_isa_choose(os.fsencode(_wanted)) != 0:
     raise ImportError(
-        f"FUSEDGMM_ISA={_wanted!r} cannot be used here; usable: {', '.join(_usable())}"
+        f"FUSEDGMM_ISA={_wanted!r} is not supported here; choose one of: {', '.join(_usable())}"
     )
 fg_parallel_install()
 
@@ -61,17 +61,17 @@ __version__ = FG_VERSION.decode()
 
 
 def omp_max_threads():
-    """The calling thread's OpenMP limit; without OpenMP, the largest int."""
+    """The calling thread's OpenMP limit, or the largest int without OpenMP."""
     return fg_openmp_max_threads()
 
 
 def helpers():
-    """How often each helper, a thread that the core has started, has taken part in work so far."""
+    """The number of offers of work that each helper thread of the core has taken so far."""
     return [fg_team_taken(i) for i in range(fg_team_size())]
 
 
 def config():
-    """How the core was built and what it chose."""
+    """The build of the core and the instruction set in use."""
     return {
         "instruction_set": fg_isa_name().decode(),
         "usable_instruction_sets": _usable(),
@@ -83,23 +83,25 @@ def config():
 # ---- one call ----
 
 class NotFiniteError(ValueError):
-    """The log-likelihood is not finite: the rows are not, or lie too far from every component."""
+    """The log-likelihood is not finite: rows have NaN or infinity, or are too far from every
+    component."""
 
     __module__ = __name__  # by which another process finds it
 
 
 cdef class _Call:
-    """The bracket around one call of the core: begin with the GIL released, end with the status.
+    """One call of the core: begin it with the GIL released, end it with its status.
 
-    In between, the core polls it on the calling thread for the user's interrupts. report, where
-    given, is called as the core's fg_monitor says; progress with the number of problems done."""
+    In between, the core polls this object on the calling thread for the user's interrupts. report,
+    if given, is called as fg_monitor describes; progress is called with the number of finished
+    problems."""
 
-    cdef fg_context context  # for the core; begin completes it
+    cdef fg_context context  # passed to the core; completed by begin
     cdef fg_call shared
     cdef fg_monitor monitor
     cdef fg_rows rows
     cdef _Data data  # or None
-    cdef object others  # what else a late helper may still read
+    cdef object others  # other objects that a late helper may still read
     cdef int n_threads
     cdef object report, progress
     cdef object error
@@ -122,7 +124,7 @@ cdef class _Call:
             fg_rows_open(self.rows.data, &self.rows)
 
     cdef fg_status leave(self, fg_status status) noexcept nogil:
-        """End the call, and leave the status to the caller."""
+        """End the call and return the status, without raising."""
         cdef fg_lease *lease = fg_call_end(&self.shared)
         if lease != NULL:
             with gil:
@@ -130,12 +132,12 @@ cdef class _Call:
         return status
 
     cdef void stay(self, fg_lease *lease) noexcept:
-        """Keep this call, and all that it points to: a helper has not come back to its CPU yet."""
-        Py_INCREF(self)  # given back by _let_go; without memory to note it, never
+        """Keep this call and all that it refers to: a descheduled helper may still read them."""
+        Py_INCREF(self)  # released by _let_go; never, if there is no memory to store it
         fg_lease_keep(lease, <void *>self)
 
     cdef int end(self, fg_status status) except -1 nogil:
-        """End the call, and raise unless all went well."""
+        """End the call, and raise an exception unless the status is FG_OK."""
         if self.leave(status) != FG_OK:
             with gil:
                 self.fail(status)
@@ -156,13 +158,13 @@ cdef class _Call:
                 f"data. (Found at: {where}.)"
             )
         raise NotFiniteError(
-            "the log-likelihood is not finite: some rows are beyond the reach of every component; "
+            "the log-likelihood is not finite: some rows are too far from every component; "
             "scale the input data or give better starting values"
         )
 
 
 cdef _let_go():
-    """Forget the calls of earlier whose helpers have all come back."""
+    """Release the earlier calls whose helpers have all returned."""
     cdef void *call = fg_lease_let_go()
     while call != NULL:
         Py_DECREF(<object>call)
@@ -170,8 +172,8 @@ cdef _let_go():
 
 
 cdef _Call _call(int n_threads, _Data data=None, report=None, progress=None):
-    """A call to come; made by __new__, as the others here: by way of arguments of a constructor it
-    would take a tenth of the time of scoring a row."""
+    """Create a call. Like the other classes here it is created by __new__: passing arguments to a
+    constructor would take a tenth of the time that it takes to score one row."""
     _let_go()
     cdef _Call call = _Call.__new__(_Call)
     call.n_threads, call.report, call.progress = n_threads, report, progress
@@ -228,7 +230,7 @@ cdef bint _is_float(const Py_buffer *view) noexcept:
 
 
 cdef void *_address(array) except NULL:
-    """Where a contiguous array begins; the caller keeps the array."""
+    """The address of a contiguous array; the caller keeps the array alive."""
     cdef Py_buffer view
     PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
     PyBuffer_Release(&view)
@@ -236,8 +238,8 @@ cdef void *_address(array) except NULL:
 
 
 cdef double *_doubles_in(array, tuple shape) except? NULL:
-    """Where a plain, contiguous float64 array of that shape begins; NULL for any other. Asking its
-    buffer takes a tenth of the time that NumPy's functions take."""
+    """The address of a plain, contiguous float64 array of that shape, or NULL for any other array.
+    Using its buffer takes a tenth of the time of NumPy's functions."""
     cdef Py_buffer view
     cdef int i
     cdef double *begin
@@ -272,8 +274,8 @@ def covariance_shape(covariance_type, n_components, n_features):
 
 
 def moment_shape(covariance_type, n_components, n_features):
-    """The shape of second moments: as the covariances', but of matrices the lower triangle by
-    rows."""
+    """The shape of second moments: that of the covariances, but matrices are stored as their lower
+    triangle, row by row."""
     return _moment_shape(covariance_type, n_components, n_features)
 
 
@@ -301,7 +303,7 @@ cdef fg_shape _shape(covariance_type, int64_t n_components, int64_t n_features):
 
 
 cdef int _point_at(fg_data *data, x) except -1:
-    """Let data point at the rows of x; the caller keeps the array."""
+    """Let data point to the rows of x; the caller keeps the array alive."""
     cdef Py_buffer view
     PyObject_GetBuffer(x, &view, PyBUF_STRIDES | PyBUF_FORMAT)
     cdef Py_ssize_t size = view.itemsize, row_stride = 0, feature_stride = 0
@@ -323,7 +325,7 @@ cdef int _point_at(fg_data *data, x) except -1:
 
 
 cdef class _Data:
-    """Rows of samples, in place; holds what it points into."""
+    """Rows of samples, used in place; keeps the arrays that it points into alive."""
 
     cdef fg_data c
     cdef object x, weight
@@ -339,14 +341,14 @@ cdef _Data _data(x, sample_weight):
 
 
 cdef class _Parameters:
-    """Parameters of a mixture; holds what it points into."""
+    """Parameters of a mixture; keeps the arrays that it points into alive."""
 
     cdef fg_parameters c
     cdef tuple arrays  # weights, means, covariances, precisions_cholesky
 
 
 cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, covariances=None):
-    """To read only: no copy where the arrays are float64 and contiguous."""
+    """Read-only parameters; arrays that are contiguous float64 are not copied."""
     cdef _Parameters p = _Parameters.__new__(_Parameters)
     k, d = means.shape if type(means) is _ndarray else np.shape(means)
     shape = _covariance_shape(covariance_type, k, d)
@@ -361,7 +363,7 @@ cdef _Parameters _given(covariance_type, weights, means, precisions_cholesky, co
 
 
 cdef _Parameters _fresh(covariance_type, k, d):
-    """To write into."""
+    """New parameters, to be written."""
     cdef _Parameters p = _Parameters.__new__(_Parameters)
     shape = _covariance_shape(covariance_type, k, d)
     p.arrays = (_empty(k), _empty((k, d)), _empty(shape), _empty(shape))
@@ -370,12 +372,12 @@ cdef _Parameters _fresh(covariance_type, k, d):
 
 
 cdef double *_maybe(array) except? NULL:
-    """Where a contiguous float64 array begins; NULL for None."""
+    """The address of a contiguous float64 array; NULL for None."""
     return NULL if array is None else <double *>_address(array)
 
 
 cdef fg_parameters _starting(tuple given) except *:
-    """Starting values as the core takes them: None where it shall find its own."""
+    """Convert starting values for the core; for None it chooses its own."""
     cdef fg_parameters p
     weights, means, covariances, precisions_cholesky = given
     p.weights, p.means = _maybe(weights), _maybe(means)
@@ -396,33 +398,34 @@ cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
 # ---- the calls ----
 
 def n_tasks(*, covariance_type, n_samples, n_components, n_features):
-    """Into how many tasks a pass is cut: more threads find no work."""
+    """The number of tasks of a pass, which is the largest useful number of threads."""
     cdef fg_shape shape = _shape(covariance_type, n_components, n_features)
     return fg_task_count(&shape, n_samples)
 
 
 def worth_threads(*, covariance_type, n_samples, n_components, n_features, n_passes=1):
-    """How many threads pay for a pass over so many rows, or for many passes in a row."""
+    """The number of threads worth using for one pass over so many rows, or for several in a row."""
     cdef fg_shape shape = _shape(covariance_type, n_components, n_features)
     return fg_worth_threads(&shape, n_samples, n_passes)
 
 
 def available_cpus():
-    """The number of CPUs the calling thread may use; 0 where the system does not say."""
+    """The number of CPUs that the calling thread may use; 0 if the system does not say."""
     return fg_available_cpus()
 
 
 def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, max_iter,
         n_init=1, sample_weight=None, given=(None, None, None, None), lower_bound=-INFINITY,
         n_threads=1, report=None, repair=False):
-    """The best of n_init starts: (weights, means, covariances, precisions_cholesky), its lower
-    bounds, converged; and what was repaired: (iteration, component, row) each, row -1 where a
-    covariance was floored, component -1 for the tied one.
+    """Fit by EM and return the best of n_init starts: (weights, means, covariances,
+    precisions_cholesky); its lower bounds; whether it converged; and its repairs, as (iteration,
+    component, row), with row -1 if a covariance was floored and component -1 for the tied
+    covariance.
 
-    given: weights, means, covariances, precisions_cholesky to start from, contiguous float64, or
-    None where the start decides; lower_bound: what they reached before. report is called with
-    (init, iteration, lower bound, change) after each iteration, and with iteration 0 when a start
-    begins."""
+    given: weights, means, covariances and precisions_cholesky to start from, as contiguous float64,
+    or None if the start determines them; lower_bound: their own last lower bound. report is called
+    with (init, iteration, lower bound, change) after each iteration, and with iteration 0 when a
+    start begins."""
     cdef int64_t k = n_components, d = X.shape[1]
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Parameters out = _fresh(covariance_type, k, d)
@@ -450,10 +453,10 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
         fg_history_free(history)
 
 
-# Statistics are dicts here: nk, shift, sx, and sxx in the shape of moment_shape.
+# Statistics are dicts here: nk, shift, sx, and sxx with the shape of moment_shape.
 
 cdef class _Statistics:
-    """Sums of a pass; holds what it points into."""
+    """Sums of a pass; keeps the arrays that it points into alive."""
 
     cdef fg_statistics c
     cdef fg_shape shape
@@ -464,7 +467,7 @@ cdef class _Statistics:
 
 
 cdef _Statistics _statistics_in(covariance_type, nk, shift, sx, sxx):
-    """To read, or to write into where they are plain arrays, contiguous and float64."""
+    """Sums to read; they can also be written if the arrays are plain, contiguous and float64."""
     cdef _Statistics s = _Statistics.__new__(_Statistics)
     k, d = sx.shape if type(sx) is _ndarray else np.shape(sx)
     s.shape = _shape(covariance_type, k, d)
@@ -477,7 +480,7 @@ cdef _Statistics _statistics_in(covariance_type, nk, shift, sx, sxx):
 
 
 cdef _Statistics _copied(covariance_type, dict sums):
-    """A copy, to be written into."""
+    """A copy of the sums, to be written."""
     nk, shift, sx, sxx = (np.array(sums[name], dtype=np.float64, order="C")
                           for name in ("nk", "shift", "sx", "sxx"))
     return _statistics_in(covariance_type, nk, shift, sx, sxx)
@@ -485,9 +488,9 @@ cdef _Statistics _copied(covariance_type, dict sums):
 
 def accumulate(X, *, covariance_type, weights, means, covariances, precisions_cholesky,
                sample_weight=None, n_threads=1):
-    """One pass: the sums about each component's shift, sxx in the shape of moment_shape. Tied's sxx
-    is summed over the components; where all rows of its shift are one point, that is the data's
-    scatter."""
+    """Run one pass and return its sums about each component's shift; sxx has the shape of
+    moment_shape. For tied, sxx is summed over the components; if all rows of its shift are the same
+    point, it is the scatter of the data."""
     cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
     k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
@@ -502,7 +505,7 @@ def accumulate(X, *, covariance_type, weights, means, covariances, precisions_ch
 
 
 def merge_statistics(a, b, *, covariance_type):
-    """The sums of both, about a shift where neither loses digits."""
+    """Return the sums of both, about a shift at which neither loses precision."""
     cdef _Statistics into = _copied(covariance_type, a), other = _copied(covariance_type, b)
     cdef _Call call = _call(1)
     with nogil:
@@ -512,7 +515,7 @@ def merge_statistics(a, b, *, covariance_type):
 
 
 def move_statistics(sums, *, covariance_type, shift):
-    """The sums about another shift."""
+    """Return the sums about another shift."""
     cdef _Statistics s = _copied(covariance_type, sums)
     cdef double *c_shift = NULL
     shift = _doubles(shift, s.sx.shape, &c_shift)
@@ -524,7 +527,7 @@ def move_statistics(sums, *, covariance_type, shift):
 
 
 def maximize(*, covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_samples):
-    """The M step: weights, means, covariances, precisions_cholesky."""
+    """The M step; returns weights, means, covariances, precisions_cholesky."""
     cdef _Statistics s = _statistics_in(covariance_type, nk, shift, sx, sxx)
     cdef _Parameters out = _fresh(covariance_type, s.shape.n_components, s.shape.n_features)
     cdef _Call call = _call(1)
@@ -538,7 +541,7 @@ def maximize(*, covariance_type, nk, shift, sx, sxx, weight_sum, reg_covar, n_sa
 
 
 def precision_cholesky(covariances, *, covariance_type, n_components, n_features):
-    """Upper U with precision = U U^T; covariances in the shape of their type."""
+    """The upper triangular U with precision = U U^T; covariances have the shape of their type."""
     cdef tuple array_shape = _covariance_shape(covariance_type, n_components, n_features)
     cdef fg_parameters p
     given = _doubles(covariances, array_shape, &p.covariances)
@@ -553,7 +556,8 @@ def precision_cholesky(covariances, *, covariance_type, n_components, n_features
 
 
 def score(X, *, covariance_type, weights, means, precisions_cholesky, n_threads, output):
-    """labels (N,) int64, responsibilities (N, K) or log_likelihood (N,) in X's dtype."""
+    """Return labels (N,) as int64, or responsibilities (N, K) or log_likelihood (N,) in the dtype
+    of X."""
     cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky)
     k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
@@ -579,14 +583,14 @@ def _batch_statuses():
     return statuses
 
 
-BATCH_STATUSES = _batch_statuses()  # by name: the value, and what it means
+BATCH_STATUSES = _batch_statuses()  # name: (value, meaning)
 
 
 cdef class Problems:
-    """The rows of many problems, in place, cut by offsets (P + 1): a 2-D array, a 3-D array of
-    problems of equal size, or a list of 2-D arrays. All of one dtype; holds what it points into.
-    sample_weight: None, or contiguous float64: (N,), or a list alike. order: the numbers of the
-    problems in the order in which they are begun."""
+    """The rows of many problems, used in place and divided by offsets (P + 1): a 2-D array, a 3-D
+    array of problems of equal size, or a list of 2-D arrays, all of one dtype. Keeps the arrays
+    that it points into alive. sample_weight: None, contiguous float64 (N,), or a list of such
+    arrays. order: the numbers of the problems in the order in which they are fitted."""
 
     cdef fg_problems c
     cdef fg_data *own
@@ -630,12 +634,12 @@ cdef class Problems:
 
 
 def start_seed(seed, *, init):
-    """The seed of a fit's start number init."""
+    """The seed of start number init of a fit."""
     return fg_random(seed, init)
 
 
 def seeds(seed, *, n):
-    """A seed for each of n problems, uint32."""
+    """One uint32 seed for each of n problems."""
     cdef uint64_t c_seed = seed
     cdef int64_t i, count = n
     out = np.empty(n, np.uint32)
@@ -647,11 +651,12 @@ def seeds(seed, *, n):
 
 def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_params, n_init, tol,
               reg_covar, max_iter, repair, given, given_each, n_threads, progress, result):
-    """Fit every problem with each number of components, from its result["seeds"]; the results are
-    written into result, whose arrays are named as the fields of fg_batch_result. Returns the
-    exception that stopped it, or None.
+    """Fit every problem with each number of components in candidates, from result["seeds"]. The
+    results are written into the arrays of result, which are named like the fields of
+    fg_batch_result. Returns the exception that stopped the batch, or None.
 
-    given as in fit; given_each: which of (weights, means, precisions) have a row per problem."""
+    given: as for fit; given_each: which of (weights, means, precisions) have one entry per
+    problem."""
     cdef fg_batch_options options
     cdef fg_batch_result out
     cdef _Call call = _call(n_threads, None, None, progress)
@@ -678,16 +683,16 @@ def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_pa
         status = call.leave(fg_fit_batch(&call.context, &problems.c, &options, &out))
     if status == FG_NO_MEMORY:
         return MemoryError(_NO_MEMORY)
-    if status == FG_OK:  # the last report, and the interrupt that came too late to stop anything
+    if status == FG_OK:  # the last report, and an interrupt that came too late to stop anything
         _poll(<void *>call)
     return call.error
 
 
 def score_batch(Problems problems, *, covariance_type, n_components, weights, means,
                 precisions_cholesky, n_threads, output):
-    """What score gives for every problem's rows by its own mixture, one problem after the other;
-    -1 or NaN where a problem has none (n_components 0). Also the first problem whose rows are not
-    finite, or None."""
+    """Score the rows of every problem with its own mixture, one problem after the other; -1 or NaN
+    for a problem without a mixture (n_components 0). Also returns the first problem that has rows
+    with NaN or infinity, or None."""
     cdef _Call call = _call(n_threads)
     cdef fg_score_batch_options options
     cdef int64_t bad = 0
@@ -712,12 +717,12 @@ def score_batch(Problems problems, *, covariance_type, n_components, weights, me
 # ---- for the tests ----
 
 def vector_exp(x):
-    """The kernels' own exp of a contiguous float32 or float64 array."""
+    """exp of a contiguous float32 or float64 array, as the kernels compute it."""
     return _vector(x, 0)
 
 
 def vector_log(x):
-    """The kernels' own log of a contiguous float32 or float64 array."""
+    """log of a contiguous float32 or float64 array, as the kernels compute it."""
     return _vector(x, 1)
 
 

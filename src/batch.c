@@ -1,6 +1,6 @@
-/* Many independent fits: problems are handed to the threads one by one, and one that is large
- * beside the rest has all the threads inside it. Either way its result is identical to that of its
- * fit alone. */
+/* Many independent fits. Each thread takes one problem after the other; a problem that is large
+ * compared with the rest is instead fitted by all threads. Either way its result is identical to
+ * that of a separate fit. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -32,11 +32,11 @@ static fg_data problem_data(const fg_problems *problems, int64_t i) {
     return data;
 }
 
-/* ---- sharing out ---- */
+/* ---- distributing the problems ---- */
 
-/* What is done to each problem. work: with the context's threads and monitor, into result; direct:
- * without a result, where it belongs. commit: puts a result where it belongs. A helper may be late,
- * so both touch nothing but the job, a copy, and what it and problems point to. */
+/* What to do with each problem. work: computes with the context's threads and monitor, into result;
+ * or, if direct, writes straight to the destination. commit: copies a result to its destination. A
+ * helper may be late, so both access only the copied job and what it and problems point to. */
 typedef struct {
     fg_status (*work)(const void *job, const fg_problems *problems, int64_t problem,
                       fg_context *context, void *result);
@@ -44,20 +44,20 @@ typedef struct {
                    const void *result);
     int direct;
     size_t job_bytes, result_bytes;
-    int64_t most_rows; /* that a result has room for */
+    int64_t most_rows; /* capacity of a result */
     fg_shape largest;
 } batch_kind;
 
-/* Behind it: the job. */
+/* Followed by the job. */
 typedef struct {
     batch_kind kind;
     fg_problems problems;
-    int64_t first; /* in order: those before it are done */
+    int64_t first; /* position in order; earlier problems are done */
     atomic_int failed;
-    atomic_int_fast64_t done, not_finite; /* how many; and the first whose rows are not finite */
+    atomic_int_fast64_t done, not_finite; /* number done; first problem with NaN or infinity */
 } shared;
 
-/* Behind it: what the kind of batch writes. */
+/* Followed by the output of the batch's kind. */
 typedef struct {
     fg_status status;
 } problem_result;
@@ -106,7 +106,7 @@ static void problem_task(void *context, int64_t task, void *scratch, fg_monitor 
         count(b, b->first + task, work_on(b, b->first + task, &alone, NULL));
 }
 
-/* The user's monitor, told how far the batch is. */
+/* Passes the progress of the batch on to the user's monitor. */
 typedef struct {
     shared *b;
     fg_monitor *user;
@@ -118,7 +118,7 @@ static int poll_user(void *context) {
     return t->user->poll && t->user->poll(t->user->context);
 }
 
-/* A problem that alone is more than its share of the work that is left would keep one thread busy
+/* A problem that is larger than one thread's share of the remaining work would keep one thread busy
  * while the others wait. */
 static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_threads) {
     const int64_t threads = n_threads;
@@ -126,7 +126,7 @@ static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_th
            fg_task_count(shape, n_rows) >= 4 * threads;
 }
 
-/* Those at the beginning, one after the other, with all threads. */
+/* Fits the wide problems at the beginning one by one, each with all threads. */
 static fg_status run_wide(shared *b, fg_context *context, problem_result *result) {
     const int64_t *offsets = b->problems.offsets, n_problems = b->problems.n_problems;
     int64_t left = offsets[n_problems] - offsets[0];
@@ -147,7 +147,8 @@ static fg_status run_wide(shared *b, fg_context *context, problem_result *result
     return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
 }
 
-/* context: the threads, and the user's monitor. FG_NOT_FINITE comes with a problem. */
+/* context: the threads, the lease and the user's monitor. With FG_NOT_FINITE, out_problem is set.
+ */
 static fg_status run_problems(const fg_context *context, const fg_problems *problems,
                               const batch_kind *kind, const void *job, int64_t *out_problem) {
     fg_monitor *user = context->monitor;
@@ -157,9 +158,9 @@ static fg_status run_problems(const fg_context *context, const fg_problems *prob
                             .shared_bytes = ALIGNED(sizeof(shared)) + kind->job_bytes,
                             .result_bytes = ALIGNED(sizeof(problem_result)) + kind->result_bytes};
     fg_run *run = fg_run_open(&tasks, context->n_threads, context->lease);
-    if (!run && context->n_threads > 1) /* that takes less */
+    if (!run && context->n_threads > 1) /* needs less memory */
         run = fg_run_open(&tasks, 1, context->lease);
-    void *result = fg_cache_lines(tasks.result_bytes); /* of wide ones */
+    void *result = fg_cache_lines(tasks.result_bytes); /* of wide problems */
     fg_status status = run && result ? FG_OK : FG_NO_MEMORY;
     if (status == FG_OK) {
         shared *b = fg_run_shared(run);
@@ -184,7 +185,7 @@ static fg_status run_problems(const fg_context *context, const fg_problems *prob
     return status;
 }
 
-/* ---- what became of a problem ---- */
+/* ---- the status of a problem ---- */
 
 static const struct {
     const char *name, *meaning;
@@ -218,8 +219,8 @@ static int rows_are_equal(const fg_rows *rows, int64_t a, int64_t b, int64_t d) 
     return 1;
 }
 
-/* Of the rows of positive weight, counted up to a limit; the limit, too, where there is no memory
- * to count in, or the user stops it. */
+/* Counts the distinct rows of positive weight, up to limit. Returns limit if there is no memory for
+ * the table, or after an interrupt. */
 static int64_t count_distinct(const fg_context *context, int64_t d, int64_t limit) {
     const fg_rows *rows = context->rows;
     uint64_t room = 4;
@@ -265,7 +266,7 @@ static int weights_are_good(const fg_data *data) {
     return !data->sample_weight || (total > 0 && isfinite(total));
 }
 
-/* Names the fault of the data where that is what a status comes from. */
+/* Replaces the status by the fault of the data that caused it, if there is one. */
 static fg_batch_status explain(const fg_context *context, const fg_shape *shape,
                                fg_batch_status status) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
@@ -282,7 +283,7 @@ static fg_batch_status explain(const fg_context *context, const fg_shape *shape,
 
 /* ---- fits ---- */
 
-/* Doubles of each part of the parameters of one problem. */
+/* The number of doubles in each part of one problem's parameters. */
 typedef struct {
     size_t weights, means, covariances;
 } part_sizes;
@@ -292,7 +293,7 @@ static part_sizes sizes_of(const fg_shape *shape) {
     return (part_sizes){k, k * (size_t)shape->n_features, fg_covariance_count(shape)};
 }
 
-/* Those of problem i; each: every problem has its own. A part may be NULL. */
+/* The parameters of problem i. A part may be NULL. */
 static fg_parameters parameters_of(const fg_parameters *all, const part_sizes *n, int64_t i) {
 #define AT(part, count) (all->part ? all->part + (size_t)i * (count) : NULL)
     return (fg_parameters){AT(weights, n->weights), AT(means, n->means),
@@ -314,7 +315,7 @@ typedef struct {
     fg_batch_result out;
 } fit_job;
 
-/* One number of components tried on one problem. */
+/* The fit of one problem with one number of components. */
 typedef struct {
     fg_shape shape;
     fg_batch_status status;
@@ -324,7 +325,7 @@ typedef struct {
     double bic, aic;
 } trial;
 
-/* How a fit that ended without a mixture, or with one, came out. */
+/* The status of a fit, with or without a mixture. */
 static fg_batch_status status_of(const trial *t, fg_status status, int repaired) {
     if (status != FG_OK)
         return status == FG_SINGULAR     ? FG_SINGULAR_COVARIANCE
@@ -353,7 +354,7 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
         status = fg_log_likelihood(context, shape, &t->parameters, &log_likelihood, &weight_sum);
     if (status == FG_INTERRUPTED)
         return status;
-    /* with max_iter = 0 that was the first pass over the rows */
+    /* with max_iter = 0 this was the first pass over the rows */
     if (status == FG_OK && !isfinite(log_likelihood))
         status = FG_NOT_FINITE;
     if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
@@ -369,7 +370,7 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
     return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
 }
 
-/* The best candidate that could be fitted; where there is none, the first one. */
+/* Returns the best candidate that could be fitted, or the first one if none could. */
 static fg_status try_all(const fit_job *job, int64_t problem, fg_context *context, double *memory,
                          double *out_criteria, trial *out_best) {
     const fg_batch_options *options = &job->options;
@@ -385,7 +386,7 @@ static fg_status try_all(const fit_job *job, int64_t problem, fg_context *contex
             const fg_status status = try_candidate(options, problem, context, &t);
             if (status != FG_OK)
                 return status;
-            if (t.status == FG_OUT_OF_MEMORY) { /* it might have been the best */
+            if (t.status == FG_OUT_OF_MEMORY) { /* this candidate might have been the best */
                 *out_best = t;
                 return FG_OK;
             }
@@ -403,7 +404,7 @@ static fg_status try_all(const fit_job *job, int64_t problem, fg_context *contex
     return FG_OK;
 }
 
-/* What a problem's fit found; behind it: the parameters, twice, and the criteria. */
+/* The result of a problem's fit, followed by two sets of parameters and the criteria. */
 typedef struct {
     trial best;
 } fit_result;
@@ -432,7 +433,7 @@ static fg_status fit_problem(const void *context_of_job, const fg_problems *prob
     return try_all(job, problem, context, memory, criteria, &found->best);
 }
 
-/* Only when all candidates are tried: an interrupt leaves nothing half done. */
+/* Called only after all candidates are tried: an interrupt leaves no partial results. */
 static void write_fit(const void *context, const fg_problems *problems, int64_t problem,
                       const void *result) {
     (void)problems;
@@ -480,7 +481,7 @@ fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
     const fg_status status = run_problems(context, problems, &kind, &job, &unused);
     if (status != FG_NO_MEMORY)
         return status;
-    for (int64_t i = 0; i < problems->n_problems; i++) /* all need as much */
+    for (int64_t i = 0; i < problems->n_problems; i++) /* each needs the same memory */
         if (out->status[i] == FG_NOT_RUN)
             out->status[i] = FG_OUT_OF_MEMORY;
     return FG_OK;
@@ -491,7 +492,7 @@ fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
 typedef struct {
     fg_score_batch_options options;
     fg_shape largest;
-    size_t real_bytes, row_bytes; /* of a number, and of a row of the output */
+    size_t real_bytes, row_bytes; /* of one number, and of one row of output */
     char *out;
 } score_job;
 
@@ -499,12 +500,12 @@ static size_t output_bytes(const fg_problems *problems, int64_t problem, const s
     return (size_t)(problems->offsets[problem + 1] - problems->offsets[problem]) * job->row_bytes;
 }
 
-/* Where a problem's scores belong. */
+/* The destination of a problem's scores. */
 static char *output_of(const fg_problems *problems, int64_t problem, const score_job *job) {
     return job->out + (size_t)(problems->offsets[problem] - problems->offsets[0]) * job->row_bytes;
 }
 
-/* Moves rows apart, to rows of max_components; what is between has no value. */
+/* Pads the rows in place to max_components entries; the padding has all bits set: no value. */
 static void pad_rows(char *rows, int64_t n_rows, size_t k_bytes, size_t padded_bytes) {
     for (size_t n = (size_t)n_rows; n-- > 0;) {
         memmove(rows + n * padded_bytes, rows + n * k_bytes, k_bytes);
@@ -522,7 +523,7 @@ static fg_status score_problem(const void *context_of_job, const fg_problems *pr
     char *out = result ? result : output_of(problems, problem, job);
     fg_shape shape = job->largest;
     shape.n_components = options->n_components[problem];
-    if (shape.n_components == 0) { /* all bits set: NaN, and -1 */
+    if (shape.n_components == 0) { /* all bits set: NaN or -1 */
         memset(out, 0xff, output_bytes(problems, problem, job));
         return FG_OK;
     }
@@ -550,7 +551,7 @@ static fg_real_type real_type_of(const fg_problems *problems) {
 
 fg_status fg_score_batch(fg_context *context, const fg_problems *problems,
                          const fg_score_batch_options *options, void *out, int64_t *out_problem) {
-    enum { RESULT_BYTES = 256 << 10 }; /* problems with more are scored by all threads */
+    enum { RESULT_BYTES = 256 << 10 }; /* problems with larger results are scored by all threads */
     score_job job = {.options = *options,
                      .largest = {options->max_components, problems->n_features, options->layout},
                      .out = out};

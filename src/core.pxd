@@ -1,8 +1,8 @@
-# The C core's header, as _core.pyx sees it.
+# The declarations of the C core's header that _core.pyx uses.
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from *:
-    const char *FG_VERSION  # the build says it
+    const char *FG_VERSION  # defined by the build
 
 cdef extern from "fusedgmm.h" nogil:
     ctypedef enum fg_layout:

@@ -1,4 +1,4 @@
-/* How covariances are stored. See covariance.h. */
+/* The storage layouts of covariances. See covariance.h. */
 #include "covariance.h"
 
 #include <math.h>
@@ -89,20 +89,20 @@ double fg_pool_covariances(const fg_shape *shape, const fg_parameters *parameter
 
 /* ---- factors ---- */
 
-/* to -= factor from, n numbers in a row: what both halves of the factorisation consist of. */
+/* to -= factor * from, for n consecutive numbers: the inner loop of the factorisation. */
 static void subtract_multiple(double factor, const double *restrict from, int64_t n,
                               double *restrict to) {
     for (int64_t i = 0; i < n; i++)
         to[i] -= factor * from[i];
 }
 
-/* Polls where a row of the factorisation takes a while. */
+/* Polls if a row of the factorisation takes long. */
 static int interrupted(int64_t d, fg_monitor *monitor) {
     return d >= 128 && fg_parallel_poll(monitor);
 }
 
-/* Upper U with A^-1 = U U^T: A = R^T R, U = R^-1, both by rows and in place. FG_SINGULAR where A is
- * not positive definite. */
+/* Computes the upper triangular U with A^-1 = U U^T, row by row and in place: A = R^T R, U = R^-1.
+ * FG_SINGULAR if A is not positive definite. */
 static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor, double *out) {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j < d; j++)
@@ -125,7 +125,7 @@ static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor
         const double scale = 1 / row[i];
         if (interrupted(d, monitor))
             return FG_INTERRUPTED;
-        for (int64_t l = d - 1; l > i; l--) { /* from the end: row[l] must still be R's */
+        for (int64_t l = d - 1; l > i; l--) { /* from the end: row[l] must still belong to R */
             const double factor = row[l];
             row[l] = 0;
             subtract_multiple(factor, out + l * d + l, d - l, row + l);

@@ -1,4 +1,5 @@
-/* What this CPU and its operating system can run; picks a table once. */
+/* Detects the instruction sets that the CPU and the operating system support, and chooses a table
+ * of kernels once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,12 +30,12 @@ typedef struct {
     int avx2, avx512;
 } features;
 
-/* Asked of the CPU, and of the operating system, which must keep the registers (XGETBV). The
- * compilers' own __builtin_cpu_supports needs a runtime that Windows and musl builds may lack. */
+/* Queries the CPU, and the operating system, which must save the registers (XGETBV). The compilers'
+ * own __builtin_cpu_supports needs a runtime library that Windows and musl builds may lack. */
 static features find_features(void) {
     const unsigned basic = bit_OSXSAVE | bit_AVX | bit_FMA;
     const unsigned wide = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-    const unsigned ymm = 0x06, zmm = 0xe6; /* of the saved states: xmm and ymm; masks and zmm too */
+    const unsigned ymm = 0x06, zmm = 0xe6; /* saved states: xmm and ymm; also masks and zmm */
     features f = {0, 0};
     unsigned a, b, c, d, saved, high;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & basic) != basic)
@@ -48,7 +49,7 @@ static features find_features(void) {
 }
 #endif
 
-/* In rising order. */
+/* Lists the usable tables, in increasing order. */
 static int usable(tables *out, int room) {
     int n = 0;
     if (n < room)

@@ -1,4 +1,4 @@
-/* Sums of weights, and draws in proportion to them. See draw.h. */
+/* Weighted sums, and random draws with given probabilities. See draw.h. */
 #include "draw.h"
 
 #include "random.h"
@@ -39,7 +39,7 @@ int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint
                     return i;
             }
     }
-    while (last > 0 && !(score[last] > 0)) /* rounding led past the end */
+    while (last > 0 && !(score[last] > 0)) /* rounding went past the end */
         last--;
     return last;
 }

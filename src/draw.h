@@ -1,11 +1,11 @@
-/* Sums of weights, and draws in proportion to them. */
+/* Weighted sums, and random draws with given probabilities. */
 #ifndef FG_DRAW_H
 #define FG_DRAW_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* sum x_i; where weights are given, sum weights_i x_i. */
+/* sum x_i, or with weights sum weights_i x_i. */
 double fg_sum(const double *weights, const double *x, int64_t n);
 /* Index i with probability scale score[i] / total. scale: a power of two, with which the scores and
  * their sum, total, are in range. */

@@ -1,4 +1,4 @@
-/* The loop of EM: a step, repairs, converged? See em.h. */
+/* The EM loop: step, repair, test for convergence. See em.h. */
 #include "em.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ static int has_reseeded(const fg_history *history, int64_t since) {
     return 0;
 }
 
-/* next becomes current. An empty component keeps its mean. */
+/* Copies next into parameters. An empty component keeps its mean. */
 static void advance(const fg_shape *shape, const fg_parameters *next, fg_parameters *parameters) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const size_t covariances = fg_covariance_count(shape) * sizeof(double);
@@ -32,7 +32,7 @@ fg_status fg_em(fg_step *step, const fg_fit_options *options, fg_repairer *repai
     fg_history *history = &result->history;
     fg_status status = FG_OK;
     double previous = result->lower_bound;
-    step->has_scatter = 0; /* that of another start is about another point */
+    step->has_scatter = 0; /* the scatter of an earlier start is about another point */
     result->n_iter = 0;
     result->converged = 0;
     while (status == FG_OK && !result->converged && result->n_iter < options->max_iter) {
@@ -47,7 +47,7 @@ fg_status fg_em(fg_step *step, const fg_fit_options *options, fg_repairer *repai
         const double change = bound - previous;
         result->lower_bound = previous = bound;
         result->n_iter = iteration;
-        /* a new place is not in this bound yet */
+        /* this bound does not include a reseeded component yet */
         result->converged = fabs(change) < options->tol && !has_reseeded(history, repairs);
         if (!fg_history_add_bound(history, bound))
             status = FG_NO_MEMORY;

@@ -1,5 +1,5 @@
-/* A whole fit: a start, iterations until they converge, and the best of several starts. A start
- * that ends in a singular covariance fails the fit only where all do. */
+/* A complete fit: starts, EM iterations until convergence, and the best of several starts. A fit
+ * fails with a singular covariance only if all its starts do. */
 #include <math.h>
 
 #include "em.h"
@@ -10,8 +10,8 @@
 #include "start.h"
 #include "statistics.h"
 
-/* A later start must be better by this, in nats a row: of two that end in one optimum, rounding
- * should not choose. */
+/* A later start must be better by this many nats per row, so that rounding does not decide between
+ * two starts that reach the same optimum. */
 static const double MARGIN = 1e-6;
 
 /* What the starts of one fit share. */
@@ -21,7 +21,7 @@ typedef struct {
     const fg_fit_options *options;
     const fg_parameters *given;
     fg_step step;
-    fg_starter starter;    /* unless all parameters are given */
+    fg_starter starter;    /* unused if all parameters are given */
     fg_repairer *repairer; /* or NULL */
 } fit;
 
@@ -29,14 +29,14 @@ static int all_are_given(const fg_parameters *given) {
     return given->weights && given->means && given->precisions_cholesky;
 }
 
-/* One start, and its iterations. */
+/* One start and its iterations. */
 static fg_status fit_once(fit *f, uint64_t seed, int64_t init, fg_parameters *parameters,
                           fg_fit_result *result) {
     fg_status status = FG_OK;
     if (!all_are_given(f->given))
         status = fg_start_parameters(&f->starter, &f->step, fg_random(seed, (uint64_t)init),
                                      &f->options->m_step, parameters);
-    if (status == FG_SINGULAR && f->given->precisions_cholesky) /* the start's are not needed */
+    if (status == FG_SINGULAR && f->given->precisions_cholesky) /* not needed from the start */
         status = FG_OK;
     fg_parameters_copy(f->shape, f->given, parameters);
     if (f->repairer && (status == FG_OK || status == FG_SINGULAR)) {
@@ -62,7 +62,7 @@ static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_paramet
             status = FG_INTERRUPTED;
         if (status == FG_OK)
             status = fit_once(f, seed, init, trial, &result);
-        const int is_singular = status == FG_SINGULAR; /* which another start need not be */
+        const int is_singular = status == FG_SINGULAR; /* another start may succeed */
         if (is_singular) {
             first_singular = failed++ ? first_singular : f->context->singular_component;
             status = FG_OK;

@@ -1,8 +1,8 @@
-/* The C core's public header: sizes, data, parameters, statistics, status codes.
+/* The public header of the C core: sizes, data, parameters, statistics, status codes.
  *
- * Data flows one way: fit -> em -> pass -> kernels -> simd, and back by statistics -> parameters ->
- * covariance.
- * Parameters and statistics are always double; data are float or double. */
+ * Data flow one way: fit -> em -> pass -> kernels -> simd; results return through statistics ->
+ * parameters -> covariance. Parameters and statistics are always double; data are float or double.
+ */
 #ifndef FUSEDGMM_H
 #define FUSEDGMM_H
 
@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How covariances are stored: a matrix each, one matrix for all, variances, one variance each. */
+/* How covariances are stored: one matrix per component, one shared matrix, one variance per
+ * component and feature, or one variance per component. */
 typedef enum { FG_FULL, FG_TIED, FG_DIAG, FG_SPHERICAL } fg_layout;
 typedef enum { FG_FLOAT32, FG_FLOAT64 } fg_real_type;
 typedef enum { FG_START_KMEANS, FG_START_KMEANS_PP, FG_START_RANDOM, FG_START_DATA } fg_start;
@@ -19,8 +20,8 @@ typedef enum {
     FG_OK = 0,
     FG_NO_MEMORY,
     FG_INTERRUPTED,
-    FG_SINGULAR,   /* a covariance is not positive definite; the context says which */
-    FG_NOT_FINITE, /* the data, or the log-likelihood */
+    FG_SINGULAR,   /* a covariance is not positive definite; the context names it */
+    FG_NOT_FINITE, /* the data or the log-likelihood contain NaN or infinity */
 } fg_status;
 
 /* The sizes of one mixture. */
@@ -29,8 +30,8 @@ typedef struct {
     fg_layout layout;
 } fg_shape;
 
-/* Rows of samples, in place: element (row, feature) is at row * row_stride + feature *
- * feature_stride, counted in elements. */
+/* Rows of samples, read in place. The element (row, feature) is at row * row_stride + feature *
+ * feature_stride; strides are counted in elements. */
 typedef struct {
     const void *x;
     fg_real_type real_type;
@@ -38,76 +39,78 @@ typedef struct {
     const double *sample_weight; /* n_rows, or NULL for ones */
 } fg_data;
 
-/* weights K, means K x d; covariances and precisions_cholesky: full K x d x d, tied d x d,
- * diag K x d, spherical K. The precision is U U^T with U upper triangular. */
+/* weights: K; means: K x d; covariances and precisions_cholesky: full K x d x d, tied d x d,
+ * diagonal K x d, spherical K. The precision is U U^T with U upper triangular. */
 typedef struct {
     double *weights, *means, *covariances, *precisions_cholesky;
 } fg_parameters;
 
-/* Sums about a shift, near each component's mean and known exactly in the data's type.
- * sxx: full K x d(d+1)/2 and tied d(d+1)/2, summed over the components (lower triangle by rows),
- * diag K x d, spherical K. Where tied's shifts are all one point, that is the data's scatter. */
+/* Sums about a shift: one point per component, close to its mean and exactly representable in the
+ * data's type. sxx: full K x d(d+1)/2 (lower triangle, row by row), tied d(d+1)/2 (likewise, summed
+ * over the components), diag K x d, spherical K. For tied, if all shifts are the same point, sxx is
+ * the scatter of the data. */
 typedef struct {
     double *nk, *shift, *sx, *sxx;
     double log_likelihood, weight_sum;
     int64_t n_rows;
 } fg_statistics;
 
-/* Which sums a pass takes, beside the log-likelihood: none, N_k and sx, or sxx too. */
+/* Which sums a pass computes besides the log-likelihood: none, N_k and sx, or sxx as well. */
 typedef enum { FG_LIKELIHOOD, FG_FIRST_MOMENTS, FG_MOMENTS } fg_sums;
 
-/* How the work is watched. poll is called on the calling thread every few milliseconds; non-zero
- * stops the work with FG_INTERRUPTED, and is remembered in stopped. report is called when a start
- * of a fit begins (iteration 0) and after each of its iterations. Both may be NULL. */
+/* Callbacks that watch the work; both may be NULL. poll is called on the calling thread every few
+ * milliseconds; a non-zero return stops the work with FG_INTERRUPTED and sets stopped. report is
+ * called when a start of a fit begins (iteration 0) and after each of its iterations. */
 typedef struct {
     int (*poll)(void *context);
     int (*report)(void *context, int64_t init, int64_t iteration, double lower_bound,
                   double change);
     void *context;
-    double last_poll; /* seconds; kept here so that many short passes poll as one long one does */
-    int64_t done;     /* batch: problems finished */
+    double last_poll; /* seconds; kept here so that many short passes poll as one long pass does */
+    int64_t done;     /* batch: number of finished problems */
     int stopped;
-    int eager; /* poll is called whenever there is an occasion: it costs nothing */
+    int eager; /* call poll at every polling point: it costs nothing */
 } fg_monitor;
 
-/* Where the rows are; see rows.h. */
+/* The source of the rows; see rows.h. */
 typedef struct {
     const fg_data *data;
-    double weight_scale; /* a power of two that makes the largest sample weight about one */
+    double weight_scale; /* a power of two that scales the largest sample weight to about 1 */
 } fg_rows;
 
-/* Reads the sample weights once. The data stay the caller's. */
+/* Reads the sample weights once. The caller keeps ownership of the data. */
 void fg_rows_open(const fg_data *data, fg_rows *out);
 
-/* A thread that helps with a call may be off its CPU when the call returns, in the middle of work
- * that somebody else has done meanwhile. It still reads the rows when it comes back. A lease says
- * until when they have to stay. */
+/* A helper thread may be descheduled in the middle of a task, and the call may return before it
+ * runs again, because another thread has redone its task. When the helper resumes, it still reads
+ * the rows. A lease records how long the rows must stay valid. */
 typedef struct fg_lease fg_lease;
 
-/* What the calls below carry with them. */
+/* The context of a call; the functions below take it as their first argument. */
 typedef struct {
-    const fg_rows *rows; /* NULL where none are read */
+    const fg_rows *rows; /* NULL if no rows are read */
     int n_threads;
     fg_monitor *monitor;        /* or NULL */
-    int64_t singular_component; /* out, with FG_SINGULAR; -1: the tied covariance */
-    fg_lease *lease;            /* or NULL: no thread reads the rows any more when a call returns */
+    int64_t singular_component; /* output with FG_SINGULAR; -1: the tied covariance */
+    fg_lease *lease;            /* or NULL: no thread reads the rows after the call returns */
 } fg_context;
 
-/* Stands around every call that may take long. Calls that run at the same time share the threads;
- * and rounding is to the nearest, subnormals are kept, whatever the caller has set. */
+/* Brackets every call that may take long. Concurrent calls share the available threads. During a
+ * call the rounding mode is to nearest and subnormal numbers are kept, whatever the caller's
+ * floating-point environment is. */
 typedef struct {
-    int n_threads;   /* the call's share */
-    fg_lease *lease; /* for the call's context; NULL where there is one thread, or no memory */
+    int n_threads;   /* number of threads for this call */
+    fg_lease *lease; /* for the call's context; NULL with one thread or without memory */
     fenv_t environment;
     int64_t forks; /* fg_team_forks when it began */
 } fg_call;
 void fg_call_begin(int n_threads, fg_call *out_call);
-/* Returns the lease where the rows have to stay, otherwise NULL. */
+/* Returns the lease if the rows must stay valid, otherwise NULL. */
 fg_lease *fg_call_end(fg_call *call);
-/* Whether the rows of a call that has ended may go; the lease is gone then, too. */
+/* Returns non-zero, and frees the lease, if no thread reads the rows of an ended call any more. */
 int fg_lease_try_end(fg_lease *lease);
-/* Keeps what belongs to a lease until it can go; 0 without memory. And one of those that can go
- * now, or NULL: asked for whenever there is an occasion. */
+/* fg_lease_keep stores an object until its lease ends; it returns 0 without memory. fg_lease_let_go
+ * returns one stored object whose lease has ended, or NULL; callers ask at every opportunity. */
 int fg_lease_keep(fg_lease *lease, void *what);
 void *fg_lease_let_go(void);
 
@@ -116,30 +119,30 @@ typedef enum { FG_OUTPUT_LABELS, FG_OUTPUT_RESPONSIBILITIES, FG_OUTPUT_LOG_LIKEL
 /* dispatch */
 const char *fg_build(void); /* compiler and build type */
 const char *fg_isa_name(void);
-const char *fg_isa_usable(int i);    /* the i-th in rising order; NULL behind the last */
-int fg_isa_choose(const char *name); /* NULL: the best one; 0 if done, -1 if not usable here */
-/* The chosen kernels' exp or log of n values, for the tests. */
+const char *fg_isa_usable(int i);    /* the i-th, in increasing order; NULL after the last */
+int fg_isa_choose(const char *name); /* NULL: the best; 0 on success, -1 if not usable here */
+/* exp or log of n values as the chosen kernels compute them, for the tests. */
 void fg_vector_exp_log(fg_real_type real_type, const void *x, int64_t n, int want_log, void *out);
 
 /* openmp, team, parallel */
 int fg_openmp_max_threads(void); /* the calling thread's limit; INT_MAX without OpenMP */
 int fg_openmp_version(void);     /* 0 without OpenMP */
-int fg_parallel_install(void);   /* once: what a fork needs */
-int fg_available_cpus(void);     /* to the calling thread; 0 where the system does not say */
-int fg_team_size(void);          /* helpers that have been started so far */
-int64_t fg_team_taken(int i);    /* how often helper i has taken part in a call's work */
+int fg_parallel_install(void);   /* called once: installs the fork handler */
+int fg_available_cpus(void);     /* to the calling thread; 0 if the system does not say */
+int fg_team_size(void);          /* number of helper threads started so far */
+int64_t fg_team_taken(int i);    /* how many offers helper i has taken */
 
 /* covariance */
 size_t fg_moment_count(const fg_shape *shape);     /* doubles in sxx */
 size_t fg_covariance_count(const fg_shape *shape); /* doubles in covariances */
-/* The factors of the parameters' precisions, from their covariances. */
+/* Computes the Cholesky factors of the precisions from the covariances. */
 fg_status fg_precision_cholesky(fg_context *context, const fg_shape *shape,
                                 const fg_parameters *parameters);
 
-/* statistics: not for those of a pass that go on being summed */
-/* Takes the sums about another shift. */
+/* statistics: not for those that a pass is still adding to */
+/* Converts the sums to another shift. */
 fg_status fg_statistics_move(const fg_shape *shape, const double *shift, fg_statistics *statistics);
-/* into += from, about a shift where neither loses digits; from is moved there, too. */
+/* into += from, about a shift at which neither loses precision; from is converted to it, too. */
 fg_status fg_statistics_merge(const fg_shape *shape, fg_statistics *from, fg_statistics *into);
 
 /* parameters: the M step */
@@ -150,36 +153,36 @@ fg_status fg_maximize(fg_context *context, const fg_shape *shape, const fg_m_ste
                       const fg_statistics *statistics, fg_parameters *out);
 
 /* pass */
-int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* more threads find no work */
-/* How many threads pay for passes over so many rows: one pass, or many in a row. */
+int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* no more threads can help */
+/* The number of threads worth using for one pass, or for several in a row, over n_rows rows. */
 int64_t fg_worth_threads(const fg_shape *shape, int64_t n_rows, int64_t n_passes);
 fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                         fg_statistics *out);
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                    fg_output output, void *out);
 
-/* fit: a start, passes until they converge, and the best of several */
+/* fit: a start, passes until convergence, and the best of several starts */
 
-/* What a fit does, whatever the data. */
+/* The options of a fit. */
 typedef struct {
     fg_start start;
     int64_t n_init, max_iter;
     double tol;
     fg_m_step m_step;
-    int repair; /* singular covariances and empty components; else FG_SINGULAR, and weight zero */
+    int repair; /* repair degenerate components; otherwise FG_SINGULAR, or weight zero */
 } fg_fit_options;
 
-/* A repair: what was done, in which iteration (0: in the start), to which component (-1: the tied
- * covariance), and the row of its new place, or -1. */
+/* A repair: its kind, the iteration (0: during the start), the component (-1: the tied covariance),
+ * and the row at which a component was reseeded, or -1. */
 typedef enum { FG_FLOORED, FG_RESEEDED } fg_repair_kind;
 typedef struct {
     fg_repair_kind kind;
     int64_t iteration, component, row;
 } fg_repair;
 
-/* What happened in a fit. */
+/* The record of a fit. */
 typedef struct {
-    double *lower_bounds; /* after each iteration */
+    double *lower_bounds; /* one per iteration */
     int64_t n_bounds, bounds_room;
     fg_repair *repairs;
     int64_t n_repairs, repairs_room;
@@ -187,8 +190,8 @@ typedef struct {
 
 void fg_history_free(fg_history *history);
 
-/* Of the kept start. lower_bound: before a fit, that of the given parameters' own last iteration,
- * -infinity where there was none. history: zero before a fit, freed by the caller. */
+/* The result of the best start. lower_bound: before a fit, the bound of the given parameters' own
+ * last iteration, or -infinity. history: zeroed before a fit, freed by the caller. */
 typedef struct {
     double lower_bound;
     int64_t n_iter;
@@ -196,41 +199,41 @@ typedef struct {
     fg_history history;
 } fg_fit_result;
 
-/* given: starting values that replace those of the start, where not NULL; covariances go with
+/* given: starting values that replace those of the start, each or NULL; covariances must come with
  * precisions_cholesky. */
 fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_options *options,
                  const fg_parameters *given, uint64_t seed, fg_parameters *out_parameters,
                  fg_fit_result *out_result);
 
-/* batch: many fits, their problems shared out among the threads */
+/* batch: many independent fits, distributed over the threads */
 
-/* Problem i has the rows offsets[i] .. offsets[i + 1] - 1 of rows, and i gaps before them; or,
- * where each is given, so many rows of its own. */
+/* Problem i has the rows offsets[i] .. offsets[i + 1] - 1 of rows, preceded by i gaps; or, if each
+ * is given, the same number of rows in each[i]. */
 typedef struct {
     int64_t n_problems, n_features;
     const int64_t *offsets; /* n_problems + 1 */
     fg_data rows;
-    int64_t gap; /* elements between the end of a problem and the next; sample_weight has none */
+    int64_t gap;          /* elements between two problems; sample_weight has no gaps */
     const fg_data *each;  /* n_problems, or NULL */
-    const int64_t *order; /* n_problems: in which they are begun, the largest first */
+    const int64_t *order; /* n_problems: the order of fitting, the largest first */
 } fg_problems;
 
-/* How a problem ended: every status and what it means. Up to FG_TOO_FEW_DISTINCT_ROWS there may be
- * a mixture; of the statuses after it, only FG_REPAIRED has one. Python's BatchStatus is made from
- * this list; numbers in saved results must keep their meaning. */
+/* The outcome of a problem: every status and its meaning. Statuses up to FG_TOO_FEW_DISTINCT_ROWS
+ * may come with a mixture; of the later ones only FG_REPAIRED does. Python's BatchStatus is made
+ * from this list; saved results rely on the numbers. */
 #define FG_EACH_BATCH_STATUS(X)                                                                    \
     X(CONVERGED, "converged")                                                                      \
     X(NOT_CONVERGED, "did not converge within max_iter")                                           \
-    X(EMPTY_COMPONENT, "a component lost all its rows: its weight is 0")                           \
+    X(EMPTY_COMPONENT, "a component lost all its rows; its weight is 0")                           \
     X(CONSTANT_ROWS, "all rows are the same")                                                      \
     X(TOO_FEW_DISTINCT_ROWS, "fewer distinct rows than components")                                \
     X(TOO_FEW_ROWS, "fewer rows than components, or fewer than two")                               \
     X(ROWS_NOT_FINITE, "NaN or infinity in the rows")                                              \
     X(BAD_SAMPLE_WEIGHT, "sample weights negative, not finite, or all zero")                       \
     X(SINGULAR_COVARIANCE, "a covariance is singular; raise reg_covar, or scale the data")         \
-    X(ROWS_OUT_OF_REACH, "rows beyond the reach of every component; scale the data")               \
-    X(OUT_OF_MEMORY, "no memory left")                                                             \
-    X(NOT_RUN, "not run: the call was stopped")                                                    \
+    X(ROWS_OUT_OF_REACH, "rows too far from every component; scale the data")                      \
+    X(OUT_OF_MEMORY, "out of memory")                                                              \
+    X(NOT_RUN, "not run: the call was interrupted")                                                \
     X(REPAIRED, "degenerate components were repaired")
 
 typedef enum {
@@ -239,38 +242,38 @@ typedef enum {
 #undef FG_BATCH_STATUS
 } fg_batch_status;
 
-const char *fg_batch_status_name(int i); /* without its prefix; NULL after the last */
+const char *fg_batch_status_name(int i); /* without the prefix; NULL after the last */
 const char *fg_batch_status_meaning(int i);
 
-/* Every problem is fitted with each of n_candidates numbers of components; the one with the least
- * criterion is kept. given: for all problems, or where given_each, problem after problem; only with
- * a single candidate. */
+/* Every problem is fitted with each of n_candidates numbers of components; the fit with the
+ * smallest criterion is kept. given: starting values for all problems, or one set per problem if
+ * the _each flag is set; only with a single candidate. */
 typedef struct {
     fg_layout layout;
     fg_fit_options fit;
     const int64_t *candidates;
     int64_t n_candidates;
-    int by_aic; /* the criterion: BIC or AIC */
+    int by_aic; /* the criterion is AIC, otherwise BIC */
     fg_parameters given;
     int weights_each, means_each, precisions_each;
     const uint32_t *seeds; /* n_problems */
 } fg_batch_options;
 
-/* Room for the largest candidate K in every problem; what is not written stays as it was. */
+/* Every problem has room for the largest candidate K; unused elements are left unchanged. */
 typedef struct {
     fg_parameters parameters;
     double *lower_bound, *bic, *aic; /* n_problems */
     double *criteria;                /* n_problems x n_candidates */
     int64_t *n_iter, *n_components;  /* n_problems */
-    int8_t *status;                  /* n_problems, of fg_batch_status */
+    int8_t *status;                  /* n_problems, values of fg_batch_status */
     uint8_t *converged;              /* n_problems */
 } fg_batch_result;
 
 fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
                        const fg_batch_options *options, fg_batch_result *out);
 
-/* Parameters as in fg_batch_result, with room for max_components; of those a problem has
- * n_components, 0 where it has no mixture. */
+/* Parameters as in fg_batch_result, with room for max_components. Problem i has n_components[i]
+ * components, 0 if it has no mixture. */
 typedef struct {
     fg_layout layout;
     int64_t max_components;
@@ -279,9 +282,10 @@ typedef struct {
     fg_output output;
 } fg_score_batch_options;
 
-/* Scores every row by its own problem's mixture, in the order of the problems. Responsibilities are
- * written in rows of max_components. Where there is no value, all bits are set: NaN, and -1.
- * FG_NOT_FINITE comes with the first problem whose rows are not. */
+/* Scores every row with the mixture of its own problem, in the order of the problems.
+ * Responsibilities have rows of max_components entries. Where there is no value, all bits are set:
+ * NaN, or -1. With FG_NOT_FINITE, out_problem is the first problem that has rows with NaN or
+ * infinity. */
 fg_status fg_score_batch(fg_context *context, const fg_problems *problems,
                          const fg_score_batch_options *options, void *out, int64_t *out_problem);
 

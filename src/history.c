@@ -1,9 +1,9 @@
-/* What happened in a fit. See history.h. */
+/* The record of a fit. See history.h. */
 #include "history.h"
 
 #include <stdlib.h>
 
-/* Room for one element more; returns the elements, wherever they are now, or NULL. */
+/* Makes room for one more element; returns the elements, possibly moved, or NULL. */
 static void *grow(void *elements, size_t size, int64_t count, int64_t *room) {
     if (count < *room)
         return elements;

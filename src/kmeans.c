@@ -1,7 +1,7 @@
-/* k-means, to start EM from. See kmeans.h.
+/* k-means, as a start for EM. See kmeans.h.
  *
- * Lloyd's iteration is the pass with hard assignments. Its seeds come from greedy k-means++ (Arthur
- * & Vassilvitskii 2007) on a sample of the rows: EM only needs a rough start. */
+ * Lloyd's iteration is a pass with hard assignments. The seeds come from greedy k-means++ (Arthur &
+ * Vassilvitskii 2007) on a sample of the rows: EM needs only a rough start. */
 #include "kmeans.h"
 
 #include <math.h>
@@ -22,20 +22,21 @@ enum {
     LLOYD_PASSES = 100,
     TRIES = 3
 };
-/* Where Lloyd stops, in parts of the data's variance: scikit-learn's rule for KMeans; on a sample,
- * and on all rows after it, where fits measured no worse for stopping sooner. */
+/* Lloyd's tolerances, as fractions of the data's variance: on all rows (scikit-learn's rule for
+ * KMeans), on a sample, and on all rows after a sample, where measured fits were no worse for
+ * stopping earlier. */
 static const double TOL = 1e-4, SAMPLE_TOL = 1e-3, AFTER_SAMPLE_TOL = 1e-2;
 
 /* ---- a sample and its seeds ---- */
 
 typedef struct {
     int64_t m, d;
-    double *rows, *weights; /* transposed, [feature][row] */
+    double *rows, *weights; /* transposed: [feature][row] */
     double *work;           /* 4 m */
     fg_monitor *monitor;
 } sample;
 
-/* out = the squared distances of all rows to one of them, or nearest where that is less; returns
+/* out = the squared distances of all rows to row seed, or nearest where that is smaller; returns
  * their weighted sum. */
 static double try_seed(const sample *s, int64_t seed, const double *nearest, double *out) {
     memset(out, 0, (size_t)s->m * sizeof(double));
@@ -55,7 +56,7 @@ static void swap(double **a, double **b) {
     *b = was;
 }
 
-/* Greedy k-means++: of 2 + log K candidates, the one that lowers the inertia most. */
+/* Greedy k-means++: of 2 + log K candidates, takes the one that lowers the inertia most. */
 static fg_status seed_means(const sample *s, int64_t k_count, uint64_t *state, double *out_means) {
     const int64_t m = s->m, d = s->d;
     double *score = s->work, *nearest = score + m, *trial = nearest + m, *best_trial = trial + m;
@@ -80,7 +81,7 @@ static fg_status seed_means(const sample *s, int64_t k_count, uint64_t *state, d
         for (int64_t i = 0; i < m; i++)
             score[i] = s->weights[i] * nearest[i];
         total = fg_sum(NULL, score, m);
-        if (!(total > 0)) { /* every distinct row is taken: draw among all */
+        if (!(total > 0)) { /* all distinct rows are seeds already: draw any row */
             memcpy(score, s->weights, (size_t)m * sizeof(double));
             total = fg_sum(NULL, score, m);
         }
@@ -109,12 +110,12 @@ static double inertia(const sample *s, const double *means, int64_t k_count) {
 
 /* ---- Lloyd ---- */
 
-/* A pass with all components alike, and what it works in. */
+/* A pass whose components differ only in their means, and its workspace. */
 typedef struct {
     fg_shape shape; /* spherical */
     fg_pass pass;
     fg_statistics statistics;
-    fg_parameters spheres; /* means: whichever are being moved */
+    fg_parameters spheres; /* its means point to the current ones */
     double variance, *memory;
 } lloyd;
 
@@ -138,7 +139,7 @@ static void lloyd_close(lloyd *l) {
     fg_release(l->memory);
 }
 
-/* Iterates until the means move by less than tol of the data's variance. */
+/* Iterates until the means move by less than tol times the data's variance. */
 static fg_status lloyd_run(lloyd *l, double tol, double *means) {
     const int64_t k_count = l->shape.n_components, d = l->shape.n_features;
     const fg_shift_choice at_means = {NULL, 0};
@@ -163,7 +164,8 @@ static fg_status lloyd_run(lloyd *l, double tol, double *means) {
 
 /* ---- both ---- */
 
-/* Clusters the sample, where k-means is cheap: the best of some tries. spare: K x d. */
+/* Clusters the sample, on which k-means is cheap, and keeps the best of several tries. spare: K x
+ * d. */
 static fg_status cluster_sample(lloyd *l, const sample *s, int tries, uint64_t *state,
                                 double *spare, double *out_means) {
     const int64_t k_count = l->shape.n_components;
@@ -193,7 +195,7 @@ static int64_t choose_sample_rows(const fg_shape *shape, int64_t n_rows) {
     return m < n_rows ? m : n_rows;
 }
 
-/* Lloyd's iterations over rows that are not the sample's own, or no more rows than these. */
+/* Lloyd's iterations over all rows. */
 static fg_status cluster_rows(fg_context *context, const fg_shape *shape, double variance,
                               double tol, double *means) {
     lloyd l;

@@ -11,7 +11,7 @@
 
 enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20, LARGE = 2 * HUGE_PAGE };
 
-/* Windows has no aligned_alloc, and its free takes no aligned memory. */
+/* Windows has no aligned_alloc, and its free does not accept aligned memory. */
 #ifdef _WIN32
 #include <malloc.h>
 static void *allocate(size_t bytes, size_t alignment) { return _aligned_malloc(bytes, alignment); }
@@ -29,8 +29,8 @@ void fg_release(void *memory) { free(memory); }
 
 static void *on_huge_pages(size_t bytes, size_t otherwise) {
 #ifdef MADV_HUGEPAGE
-    /* The first touch of a page may take the system longer than a pass takes for its numbers; so
-     * few pages, and large ones. Refused advice does no harm. */
+    /* The first touch of a page can take the system longer than a pass needs for its numbers, so
+     * use few, large pages. It does no harm if the advice is refused. */
     if (bytes >= LARGE) {
         void *memory = allocate(bytes, HUGE_PAGE);
         if (memory)

@@ -1,4 +1,4 @@
-/* Working memory. Large pieces lie on huge pages where the system has them. */
+/* Working memory. Large allocations use huge pages where the system supports them. */
 #ifndef FG_MEMORY_H
 #define FG_MEMORY_H
 
@@ -8,13 +8,13 @@
 
 /* Not initialised; NULL without memory. */
 double *fg_doubles(size_t count);
-void *fg_cache_lines(size_t bytes); /* begins on one */
+void *fg_cache_lines(size_t bytes); /* aligned to a cache line */
 void fg_release(void *memory);
 
-enum { FG_PIECE = 8 << 20 }; /* bytes between two questions whether to stop */
+enum { FG_PIECE = 8 << 20 }; /* bytes between two polls */
 void fg_clear_large(void *memory, size_t bytes, fg_monitor *monitor);
 
-/* Zeros; gives up in the middle where the user does. */
+/* Sets to zero; returns early if interrupted. */
 static inline void fg_clear(void *memory, size_t bytes, fg_monitor *monitor) {
     if (bytes <= FG_PIECE)
         memset(memory, 0, bytes);

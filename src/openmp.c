@@ -1,4 +1,4 @@
-/* Limits that users set by OpenMP. See openmp.h. */
+/* The limits that users set through OpenMP. See openmp.h. */
 #define _GNU_SOURCE
 #include "openmp.h"
 
@@ -30,7 +30,7 @@ int fg_openmp_max_threads(void) {
 #endif
 }
 
-/* The runtime reads its settings now; what it does to the importing thread it does now, too. */
+/* Loads the OpenMP runtime, so that it reads its settings and binds the importing thread now. */
 void fg_openmp_begin(void) { fg_openmp_max_threads(); }
 
 #ifdef __linux__
@@ -43,7 +43,7 @@ static int count(const uint64_t cpus[FG_CPU_WORDS]) {
 
 #if defined(_OPENMP) && (_OPENMP >= 201511 || defined(__GNUC__))
 /* With OMP_PROC_BIND or OMP_PLACES the runtime has bound the thread that loaded it to one place;
- * that says nothing of where the process may run. */
+ * this does not limit where the process may run. */
 static void all_places(uint64_t cpus[FG_CPU_WORDS]) {
     const int n_places = omp_get_num_places();
     uint64_t all[FG_CPU_WORDS] = {0};

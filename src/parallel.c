@@ -1,4 +1,4 @@
-/* Calls: their threads, their interrupts, the processes they run in. See parallel.h. */
+/* Calls: threads, interrupts, and forked processes. See parallel.h. */
 #include "parallel.h"
 
 #include <stdatomic.h>
@@ -10,10 +10,10 @@
 
 /* ---- calls ---- */
 
-static atomic_int callers; /* calls that run now, in any thread */
+static atomic_int callers; /* calls running now, in any thread */
 
 struct fg_lease {
-    atomic_int users; /* the call, and its runs */
+    atomic_int users; /* the call and its runs */
 };
 
 fg_lease *fg_lease_enter(fg_lease *lease) {
@@ -61,7 +61,7 @@ int fg_lease_keep(fg_lease *lease, void *what) {
 void *fg_lease_let_go(void) {
     if (!atomic_load_explicit(&all_kept, memory_order_relaxed))
         return NULL;
-    kept *mine = atomic_exchange(&all_kept, NULL); /* and those that stay go back */
+    kept *mine = atomic_exchange(&all_kept, NULL); /* those that must stay are pushed back below */
     void *what = NULL;
     while (mine) {
         kept *k = mine;
@@ -100,7 +100,8 @@ fg_lease *fg_call_end(fg_call *call) {
 /* ---- processes ---- */
 
 #ifndef _WIN32
-/* The helpers and the calls of the parent's other threads do not run here. */
+/* In the child of a fork, neither the helper threads nor the calls of the parent's other threads
+ * exist. */
 static void in_child(void) {
     atomic_store(&callers, 0);
     fg_team_forget();

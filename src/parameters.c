@@ -1,4 +1,4 @@
-/* The M step: sums -> weights, means, covariances and the factors of the precisions. */
+/* The M step: computes weights, means, covariances and precision factors from the sums. */
 #include "parameters.h"
 
 #include <float.h>
@@ -36,7 +36,7 @@ void fg_parameters_copy(const fg_shape *shape, const fg_parameters *from, fg_par
 
 /* ---- the M step ---- */
 
-/* One component's part of the sums: delta, the step from its shift to its mean, is sx / nk. */
+/* One component's sums. delta = sx / nk is the step from its shift to its mean. */
 typedef struct {
     double per_nk; /* 1 / nk; 0 where the component is empty */
     const double *sx, *sxx;
@@ -67,7 +67,8 @@ static void update_spherical(const component_sums *s, int64_t d, double *out) {
     *out = (*s->sxx * s->per_nk - square) / (double)d + s->reg_covar;
 }
 
-/* Tied, in three parts: the sums over all components, less nk delta delta^T of each, over nk. */
+/* Tied, in three steps: the sums over all components, minus nk delta delta^T of each, divided by
+ * the total of nk. */
 static void begin_tied(const double *sxx, int64_t d, double *out) {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++)
@@ -99,8 +100,8 @@ fg_status fg_maximize(fg_context *context, const fg_shape *shape, const fg_m_ste
     const int64_t k_count = shape->n_components, d = shape->n_features;
     const int64_t parts = fg_covariance_parts(shape);
     const int64_t moments = (int64_t)fg_moment_count(shape) / parts;
-    /* Below a rounding error's share of one row a component is empty: its mean stays where it is,
-     * its weight is zero and its covariance reg_covar. */
+    /* A component with less weight than the rounding error of one row is empty: its mean does not
+     * move, its weight is zero and its covariance is reg_covar. */
     const double nothing =
         10 * DBL_EPSILON * statistics->weight_sum / (double)(statistics->n_rows + 1);
     double nk_sum = 0;

@@ -1,4 +1,4 @@
-/* The parameters of a mixture: their memory and copies. The M step is in fusedgmm.h. */
+/* The parameters of a mixture: memory and copies. The M step is declared in fusedgmm.h. */
 #ifndef FG_PARAMETERS_H
 #define FG_PARAMETERS_H
 
@@ -6,7 +6,7 @@
 
 size_t fg_parameters_count(const fg_shape *shape); /* doubles */
 fg_parameters fg_parameters_in(const fg_shape *shape, double *memory);
-/* The parts that from has. */
+/* Copies the parts of from that are not NULL. */
 void fg_parameters_copy(const fg_shape *shape, const fg_parameters *from, fg_parameters *to);
 
 #endif

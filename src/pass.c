@@ -1,7 +1,7 @@
-/* One pass over the rows, and the step of EM. See pass.h.
+/* One pass over the rows, and the EM step. See pass.h.
  *
- * Rows are cut into tasks by their number alone, and the tasks' sums merge in index order: results
- * are identical for any number of threads. */
+ * How the rows are divided into tasks depends only on their number, and the sums of the tasks are
+ * merged in index order; so results are identical for any number of threads. */
 #include "pass.h"
 
 #include <math.h>
@@ -21,19 +21,19 @@ static const fg_shift_choice AT_MEANS = {NULL, 0};
 
 /* ---- tasks ---- */
 
-/* Fused multiply-adds of a row, about; an exponential is eight. */
+/* Approximate fused multiply-adds per row; an exponential counts as eight. */
 static double work_of_row(const fg_shape *shape) {
     const double d = (double)shape->n_features, k = (double)shape->n_components;
     const int own_matrices = fg_has_matrices(shape) && !fg_is_shared(shape);
     return own_matrices ? k * (8 + d * d) : k * (8 + 4 * d) + d * d;
 }
 
-/* A helper is at its task some microseconds after it is asked to when it looks for work, and some
- * tens when it sleeps: so a single pass pays for it later than the passes of a fit. One core does
- * a multiply-add in half a nanosecond over the lanes, measured over all shapes within a factor of
- * two. */
+/* A spinning helper starts on its task within microseconds, a sleeping one within tens of
+ * microseconds; so a single pass needs more work per thread to benefit than the passes of a fit do.
+ * One core does about one multiply-add per lane in half a nanosecond (measured; within a factor of
+ * two over all shapes). */
 int64_t fg_worth_threads(const fg_shape *shape, int64_t n_rows, int64_t n_passes) {
-    static const double ALONE = 200e-6, IN_A_ROW = 80e-6; /* seconds of a pass for each thread */
+    static const double ALONE = 200e-6, IN_A_ROW = 80e-6; /* seconds of work per thread and pass */
     const double per_unit = 0.55e-9 / (double)fg_kernels_for(FG_FLOAT64)->lanes;
     const double pass = (double)n_rows * work_of_row(shape) * per_unit;
     const double threads = pass / (n_passes > 1 ? IN_A_ROW : ALONE);
@@ -41,11 +41,11 @@ int64_t fg_worth_threads(const fg_shape *shape, int64_t n_rows, int64_t n_passes
     return threads < 2 || n_tasks < 2 ? 1 : threads < (double)n_tasks ? (int64_t)threads : n_tasks;
 }
 
-/* Rows per task. Handing over its sums costs a task about as much as fifty rows: a thousand rows
- * pay for it, as long as they leave tasks enough to share out and are done within the time that a
- * user waits for an interrupt. */
+/* Rows per task. Merging the sums of a task costs about as much as fifty rows. A thousand rows are
+ * enough to make that negligible, provided that there are still enough tasks for all threads and
+ * that a task is short compared with the polling interval. */
 static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
-    const int64_t multiple = fg_kernels_for(FG_FLOAT64)->rows_multiple; /* float's, too */
+    const int64_t multiple = fg_kernels_for(FG_FLOAT64)->rows_multiple; /* the same for float */
     const double per_row = work_of_row(shape);
     double rows = fmin(fmax(16e6 / per_row, 1024), 16384);
     rows = fmin(rows, fmax((double)n_rows / 16, 512));
@@ -66,9 +66,9 @@ typedef struct {
     double *shift;
     uint64_t seed;
     fg_sums sums;
-    fg_statistics *total; /* the calling thread's */
+    fg_statistics *total; /* written by the calling thread */
     fg_output output;
-    size_t row_bytes; /* of a score */
+    size_t row_bytes; /* of one row's output */
     char *out;
     fg_visit visit;
     void *visitor;
@@ -81,7 +81,7 @@ static size_t shared_bytes(const fg_kernels *kernels, const fg_shape *shape) {
            (means + k) * sizeof(double);
 }
 
-/* Lays the model out; the rest of what is shared is there. */
+/* Prepares the model for the kernels; the other shared fields are already set. */
 static shared *prepare(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
                        const fg_shift_choice *choice) {
     shared *s = fg_run_prepare(&pass->run, sizeof *s);
@@ -92,7 +92,7 @@ static shared *prepare(fg_pass *pass, const fg_parameters *parameters, fg_assign
     return s;
 }
 
-/* Room for a task's sums: the struct, and behind it its memory. */
+/* Size of a task's sums: the struct, followed by its memory. */
 static size_t sums_bytes(const fg_shape *shape) {
     return ALIGNED(sizeof(fg_statistics)) + fg_statistics_count(shape) * sizeof(double);
 }
@@ -117,7 +117,7 @@ int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
     return count_tasks(n_rows, choose_task_rows(shape, n_rows));
 }
 
-/* The tasks' own part is set: work, commit, the bytes of a result. */
+/* The caller has set work, commit and the size of a result. */
 static fg_status open_pass(fg_context *context, const fg_shape *shape, fg_real_type arithmetic,
                            int64_t task_rows, fg_tasks *tasks, fg_pass *out) {
     const fg_data *data = context->rows->data;
@@ -214,8 +214,8 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignm
 
 /* ---- scores ---- */
 
-/* Scores are written by the row's number in the data: for a result of its own, a task's rows are
- * data of their own. */
+/* The kernels write the score of row n to element n. For a separate result, the rows of the task
+ * are therefore passed as data of their own. */
 static void score_task(void *context, int64_t task, void *scratch, fg_monitor *monitor,
                        void *result) {
     shared *s = context;
@@ -239,7 +239,8 @@ static void write_scores(void *context, int64_t task, void *result) {
     memcpy(s->out + (size_t)begin * s->row_bytes, result, (size_t)n_rows * s->row_bytes);
 }
 
-/* Hands the log-likelihoods over as double: float's are widened in place, from the end. */
+/* Passes the log-likelihoods to the visitor as double; float values are widened in place, from the
+ * end. */
 static void visit_task(void *context, int64_t task, void *result) {
     const shared *s = context;
     double *values = result;
@@ -267,7 +268,7 @@ static fg_status run_scores(fg_pass *pass, const fg_parameters *parameters) {
 
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                    fg_output output, void *out) {
-    enum { RESULT_BYTES = 256 << 10 }; /* of a helper's task: it stays in the second level */
+    enum { RESULT_BYTES = 256 << 10 }; /* of a helper's task, so that it stays in the L2 cache */
     const fg_data *data = context->rows->data;
     fg_pass pass;
     if (!fg_shape_is_countable(shape))
@@ -316,12 +317,12 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
 
 /* ---- the shift: the points that the sums are taken about ---- */
 
-/* Second moments about a point lose about eps (distance / deviation)^2 to cancellation. These
- * are the squares that still leave nine digits in double, four in float. */
+/* Second moments about a point lose about eps (distance / standard deviation)^2 to cancellation.
+ * These squared ratios still leave nine digits in double and four in float. */
 static double bearable(fg_real_type arithmetic) { return arithmetic == FG_FLOAT32 ? 300 : 1e6; }
 
-/* Whether the components lie so close to the mixture's mean that sums about it keep the digits of
- * the means and of a scatter. out_shift, where given, is that mean K times. */
+/* Whether the components are so close to the mixture's mean that sums about it keep the precision
+ * of means and scatter. out_shift, if given, receives that mean K times. */
 static int are_close_together(const fg_pass *pass, const fg_parameters *p, double *out_shift) {
     const fg_shape *shape = pass->shape;
     const int64_t d = shape->n_features, k_count = shape->n_components;
@@ -341,7 +342,7 @@ static int are_close_together(const fg_pass *pass, const fg_parameters *p, doubl
     return close;
 }
 
-/* Whether some mean moved so far from its shift that its covariance lost digits. */
+/* Whether a mean moved so far from its shift that its covariance lost precision. */
 static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_parameters *next) {
     const fg_shape *shape = pass->shape;
     const int64_t d = shape->n_features;
@@ -355,10 +356,10 @@ static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_param
     return 0;
 }
 
-/* Chooses the shift of an iteration of EM, and which sums it needs. Tied: the data's scatter is
- * needed once; the second pass has it about the data's own mean, where the first M step put the
- * mixture's mean, whatever the start. Spherical: about the mixture's mean, where that keeps the
- * digits. All others: about the means. */
+/* Chooses the shift of an EM iteration, and which sums it needs. Tied: the scatter of the data is
+ * needed only once; the second pass computes it about the data's own mean, since the first M step
+ * makes that the mixture's mean for any start. Spherical: about the mixture's mean if that keeps
+ * the precision. All others: about the means. */
 static fg_sums choose_shift(fg_step *step, const fg_parameters *parameters, int64_t iteration,
                             fg_shift_choice *out) {
     const fg_shape *shape = step->pass.shape;
@@ -397,7 +398,7 @@ void fg_step_close(fg_step *step) {
     fg_release(step->memory);
 }
 
-/* What a step does: the pass's own arguments, and its M step's. */
+/* The arguments of a step: those of its pass and of its M step. */
 typedef struct {
     const fg_parameters *parameters;
     fg_assignment assignment;
@@ -407,7 +408,7 @@ typedef struct {
     const fg_m_step *m_step;
 } step_plan;
 
-/* choice and sums say in the end which they were. */
+/* On return, choice and sums say which ones were used. */
 static fg_status run_plan(fg_step *step, fg_pass *pass, step_plan *plan) {
     const fg_shape *shape = pass->shape;
     fg_statistics *s = &step->statistics;
@@ -425,7 +426,7 @@ static fg_status run_plan(fg_step *step, fg_pass *pass, step_plan *plan) {
                           : moved_far(pass, s, &step->next);
     if (!lossy)
         return status;
-    const double log_likelihood = s->log_likelihood; /* densities are sharper about the means */
+    const double log_likelihood = s->log_likelihood; /* that of the first pass is more accurate */
     const size_t means = (size_t)(shape->n_components * shape->n_features);
     memcpy(step->shift, step->next.means, means * sizeof(double));
     plan->choice = (fg_shift_choice){step->shift, 0};
@@ -469,7 +470,8 @@ fg_status fg_step_em(fg_step *step, const fg_parameters *parameters, int64_t ite
 
 /* ---- what a single pass tells ---- */
 
-/* One step as a single component, about the first row. No scale is wanted of the factors. */
+/* One step with a single component, about the first row. The scale of the factors does not matter.
+ */
 static fg_status step_as_one(fg_context *context, const fg_shape *one, fg_step *out) {
     const fg_m_step options = {.reg_covar = 0};
     double *memory = fg_doubles(fg_parameters_count(one));
@@ -493,7 +495,7 @@ fg_status fg_mean_and_variance(fg_context *context, int64_t n_features, double *
     const fg_status status = step_as_one(context, &one, &step);
     if (status == FG_OK || status == FG_SINGULAR) {
         memcpy(out_mean, step.next.means, (size_t)n_features * sizeof(double));
-        /* Only a scale is wanted: constant data are not an error yet. */
+        /* Only a scale is needed, so constant data are not an error here. */
         *out_variance = status == FG_OK ? step.next.covariances[0] : 1;
     }
     fg_step_close(&step);

@@ -1,11 +1,11 @@
-/* One pass over the rows: its sums or its scores; and the step of EM, a pass and its M step. */
+/* One pass over the rows, which yields sums or scores; and the EM step, a pass plus its M step. */
 #ifndef FG_PASS_H
 #define FG_PASS_H
 
 #include "kernels/kernels.h"
 #include "run.h"
 
-/* Everything a pass works in, allocated once for many passes. */
+/* The workspace of a pass, allocated once for many passes. */
 typedef struct {
     fg_context *context;
     const fg_shape *shape;
@@ -17,47 +17,48 @@ typedef struct {
     fg_run *run;
 } fg_pass;
 
-/* arithmetic: the real type to compute in, as a rule the data's own. */
+/* arithmetic: the real type to compute in, usually that of the data. */
 fg_status fg_pass_open(fg_context *context, const fg_shape *shape, fg_real_type arithmetic,
                        fg_pass *out);
 void fg_pass_close(fg_pass *pass);
-/* Sums that were not asked for keep what they hold. seed: of random assignments. */
+/* Sums that are not requested are left unchanged. seed: for random assignments. */
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
                       const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
                       fg_statistics *out);
 
-/* Called with the log-likelihood of each row of a task, as double, in the order of the tasks. */
+/* Called with the log-likelihood of each row of a task, as double; tasks come in order. */
 typedef void (*fg_visit)(void *context, int64_t begin, int64_t end, const double *log_likelihood);
-/* Scores all rows for somebody who keeps none of the scores. */
+/* Scores all rows and passes the scores to visit, without storing them. */
 fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                         fg_visit visit, void *visitor);
 
-/* A pass, its M step, and what they work in. */
+/* A pass, its M step, and their workspace. */
 typedef struct {
     fg_pass pass;
     fg_statistics statistics;
-    fg_parameters next; /* what the M step found */
+    fg_parameters next; /* result of the M step */
     double *shift;      /* K x d */
-    int has_scatter;    /* tied: sxx holds the data's scatter about shift */
+    int has_scatter;    /* tied: sxx holds the scatter of the data about shift */
     double *memory;
 } fg_step;
 
 fg_status fg_step_open(fg_context *context, const fg_shape *shape, fg_step *out);
 void fg_step_close(fg_step *step);
-/* A start's step. Where the shift of the first pass cost digits, the sums are taken once more about
- * the new means; where float sums give a singular covariance, once more in double. */
+/* The step of a start. If the shift of the first pass cost precision, a second pass takes the sums
+ * about the new means. If float sums give a singular covariance, the step is repeated in double. */
 fg_status fg_step_assign(fg_step *step, const fg_parameters *parameters, fg_assignment assignment,
                          uint64_t seed, const fg_m_step *options);
-/* The same for an iteration of EM, which are counted from 1. */
+/* The same for an iteration of EM; iterations are counted from 1. */
 fg_status fg_step_em(fg_step *step, const fg_parameters *parameters, int64_t iteration,
                      const fg_m_step *options);
 
-/* The mean of the rows, and the mean of their features' variances; 1 where these are all zero. */
+/* The mean of the rows, and the average variance of the features, 1 if all variances are zero. */
 fg_status fg_mean_and_variance(fg_context *context, int64_t n_features, double *out_mean,
                                double *out_variance);
-/* The variance of each feature. */
+/* The variance of every feature. */
 fg_status fg_variances(fg_context *context, int64_t n_features, double *out_variances);
-/* The weighted sum over the rows; not finite where a row is not, or beyond every component. */
+/* The log-likelihood summed over the weighted rows; not finite if a row is not finite or too far
+ * from every component. */
 fg_status fg_log_likelihood(fg_context *context, const fg_shape *shape,
                             const fg_parameters *parameters, double *out_total,
                             double *out_weight_sum);

@@ -1,5 +1,5 @@
-/* Random numbers by their index: splitmix64 (Steele, Lea & Flood 2014). Number n depends on the
- * seed and on n alone, so that rows can be drawn in any order and by any thread. */
+/* Random numbers by index: splitmix64 (Steele, Lea & Flood 2014). Number n depends only on the seed
+ * and n, so rows can be drawn in any order and by any thread. */
 #ifndef FG_RANDOM_H
 #define FG_RANDOM_H
 
@@ -7,7 +7,7 @@
 
 #define FG_RANDOM_STEP 0x9e3779b97f4a7c15u /* the seed plus a step begins at number 1 */
 
-/* Number n of the sequence that belongs to a seed. */
+/* Number n of the sequence of a seed. */
 static inline uint64_t fg_random(uint64_t seed, uint64_t n) {
     uint64_t z = seed + (n + 1) * FG_RANDOM_STEP;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -15,7 +15,7 @@ static inline uint64_t fg_random(uint64_t seed, uint64_t n) {
     return z ^ (z >> 31);
 }
 
-/* The next number, uniform in [0, 1); moves the state on. */
+/* The next number, uniform in [0, 1); advances the state. */
 static inline double fg_random_uniform(uint64_t *state) {
     const uint64_t bits = fg_random(*state, 0);
     *state += FG_RANDOM_STEP;

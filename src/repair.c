@@ -1,9 +1,10 @@
 /* Repairs singular covariances and empty components. See repair.h.
  *
- * A covariance counts as singular where some feature's variance, given the features before it,
- * falls below a small part of the data's: the squares of the Cholesky factor's diagonal. It gets
- * that part of the data's variances added to its own. An empty component has no row left: it starts
- * again at the row that the mixture explains worst. */
+ * A covariance counts as singular if the variance of some feature, conditional on the features
+ * before it, falls below a small fraction of the data's variance. These conditional variances are
+ * the squares of the diagonal of the Cholesky factor. Such a covariance gets that fraction of the
+ * data's variances added to its own. A component is empty if it has no rows left: it is reseeded at
+ * the row that the mixture explains worst. */
 #include "repair.h"
 
 #include <math.h>
@@ -16,8 +17,7 @@
 #include "pass.h"
 #include "rows.h"
 
-/* A standard deviation of a thousandth of the data's; an empty component may come back three
- * times. */
+/* One thousandth of the data's standard deviation; a component is reseeded at most three times. */
 static const double LEAST_SHARE = 1e-6;
 enum { RESEEDINGS = 3 };
 
@@ -35,7 +35,7 @@ fg_status fg_repairer_open(fg_context *context, const fg_shape *shape, fg_repair
         varying += least[i] > 0;
     for (size_t i = 0; i < d && varying > 0; i++)
         mean += least[i] / varying;
-    for (size_t i = 0; i < d; i++) /* a constant column is as wide as the others */
+    for (size_t i = 0; i < d; i++) /* a constant column gets the mean variance of the others */
         least[i] = LEAST_SHARE * (least[i] > 0 ? least[i] : mean > 0 ? mean : 1);
     return status;
 }
@@ -78,10 +78,10 @@ static int was_floored(const fg_history *history, int64_t component) {
     return 0;
 }
 
-/* FG_SINGULAR: it cannot be repaired, for it is infinite or no number. */
+/* FG_SINGULAR if it cannot be repaired because it is infinite or NaN. */
 static fg_status floor_covariance(const fg_repairer *r, const fg_covariance *part) {
     fg_status status = FG_SINGULAR;
-    /* rounding may leave a matrix short of the least variance, by little */
+    /* rounding may leave a matrix slightly below the least variance */
     for (double times = 1; status != FG_OK && times < 1e6; times *= 2) {
         for (int64_t i = 0; i < part->n_variances; i++)
             part->covariance[i * part->step] += times * least_variance(r, i);
@@ -90,7 +90,7 @@ static fg_status floor_covariance(const fg_repairer *r, const fg_covariance *par
     return status == FG_OK ? FG_OK : FG_SINGULAR;
 }
 
-/* Recorded once for each component: it is repaired again in every iteration. */
+/* Every component is recorded only once, although it is repaired again in each iteration. */
 static fg_status repair_covariances(const fg_repairer *r, int64_t iteration,
                                     const fg_parameters *parameters, fg_history *out_history) {
     const int64_t parts = fg_covariance_parts(r->shape);
@@ -115,8 +115,8 @@ static fg_status repair_covariances(const fg_repairer *r, int64_t iteration,
 
 /* ---- empty components ---- */
 
-/* An empty component has no rows to take a covariance from, and without one no row could be
- * scored: it gets the weighted mean of the others'. */
+/* An empty component has no rows to estimate a covariance from, but every component needs one to
+ * score rows: it gets the weighted mean of the others'. */
 static fg_status pool_for_empty(const fg_repairer *r, const fg_parameters *parameters) {
     const fg_shape *shape = r->shape;
     for (int64_t k = 0; k < shape->n_components && !fg_is_shared(shape); k++) {
@@ -148,7 +148,8 @@ static int is_taken(const fg_history *history, int64_t row) {
     return 0;
 }
 
-/* Keeps the row of least log-likelihood, the first of several; not one that was taken before. */
+/* Keeps the row with the smallest log-likelihood, the first one in a tie, and skips rows that were
+ * already used for reseeding. */
 static void keep_worst(void *context, int64_t begin, int64_t end, const double *log_likelihood) {
     worst_row *worst = context;
     for (int64_t n = begin; n < end; n++)
@@ -183,7 +184,7 @@ fg_status fg_repair_parameters(fg_repairer *r, int64_t iteration, fg_parameters 
     fg_status status = repair_covariances(r, iteration, parameters, out_history);
     if (status == FG_OK)
         status = pool_for_empty(r, parameters);
-    if (fg_stopped(r->context->monitor)) /* what was half repaired is worthless */
+    if (fg_stopped(r->context->monitor)) /* a partial repair is invalid */
         status = FG_INTERRUPTED;
     for (int64_t k = 0; k < r->shape->n_components && status == FG_OK; k++)
         if (!(parameters->weights[k] > 0) && r->reseedings[k] < RESEEDINGS)

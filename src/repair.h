@@ -4,20 +4,20 @@
 
 #include "fusedgmm.h"
 
-/* What the repairs of one fit need to know of its data. */
+/* What the repairs of one fit need to know about its data. */
 typedef struct {
     fg_context *context;
     const fg_shape *shape;
-    double *least_variance; /* d: of a component, given what the features before say */
-    int *reseedings;        /* K: how often each was given a new place */
+    double *least_variance; /* d: least conditional variance of each feature */
+    int *reseedings;        /* K: how often each component was reseeded */
 } fg_repairer;
 
 fg_status fg_repairer_open(fg_context *context, const fg_shape *shape, fg_repairer *out);
-void fg_repairer_restart(fg_repairer *repairer); /* for another start */
+void fg_repairer_restart(fg_repairer *repairer); /* for the next start */
 void fg_repairer_close(fg_repairer *repairer);
-/* Repairs the parameters in place, precisions' factors included, and appends what was done. Where
- * nothing was to be done, they do not change by a bit. FG_SINGULAR where a covariance cannot be
- * repaired. */
+/* Repairs the parameters in place, including the precision factors, and appends the repairs to the
+ * history. Without a repair, the parameters do not change (bit for bit). FG_SINGULAR if a
+ * covariance cannot be repaired. */
 fg_status fg_repair_parameters(fg_repairer *repairer, int64_t iteration, fg_parameters *parameters,
                                fg_history *out_history);
 

@@ -1,4 +1,4 @@
-/* Where the rows are. See rows.h. */
+/* The source of the rows. See rows.h. */
 #include "rows.h"
 
 #include <math.h>
@@ -8,8 +8,8 @@
 #include "parallel.h"
 #include "random.h"
 
-/* float has not the range of double, double not that of weights times squares, and only the
- * weights' ratios matter. The power of two and its inverse are both in range. */
+/* Scaling keeps weights within the range of float, and weights times squares within the range of
+ * double; only the ratios of weights matter. The power of two and its inverse are both in range. */
 void fg_rows_open(const fg_data *data, fg_rows *out) {
     double largest = 0;
     if (data->sample_weight)
@@ -53,7 +53,7 @@ fg_status fg_rows_sample(const fg_rows *rows, int64_t n_features, int64_t m, uin
             const double target = ((double)i + fg_random_uniform(state)) / (double)m * total;
             if (!weighted)
                 row = (int64_t)target;
-            else /* the row whose share of the weight holds the target */
+            else /* the row at which the cumulative weight passes the target */
                 while (row < n_rows - 1 && passed + weight(rows, row) <= target)
                     passed += weight(rows, row++);
             row = row < n_rows ? row : n_rows - 1;
@@ -67,7 +67,7 @@ fg_status fg_rows_sample(const fg_rows *rows, int64_t n_features, int64_t m, uin
     return FG_OK;
 }
 
-/* A row that was drawn before is drawn again, some times. */
+/* Draws a row, again if it was drawn before, up to a number of attempts. */
 static int64_t draw_another(const fg_rows *rows, const char *taken, double total, uint64_t *state,
                             fg_monitor *monitor) {
     enum { ATTEMPTS = 64 };
@@ -82,7 +82,7 @@ static int64_t draw_another(const fg_rows *rows, const char *taken, double total
         else
             row = fg_draw(weights, rows->weight_scale, n_rows, total, state);
     }
-    /* where most are taken: the next free row */
+    /* if most rows are taken, use the next free one */
     for (int64_t step = 0; step < n_rows && (taken[row] || !fg_rows_counts(rows, row)); step++)
         row = (row + 1) % n_rows;
     return row;

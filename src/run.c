@@ -1,4 +1,4 @@
-/* Tasks shared out between the calling thread and helpers. See run.h. */
+/* Distributes tasks over the calling thread and helper threads. See run.h. */
 #include "run.h"
 
 #include <stdlib.h>
@@ -21,17 +21,17 @@ typedef struct {
     void *memory;
 } place;
 
-/* A thread's own. Of the calling thread's results, and of a helper's, one may wait for its turn
- * while the next is computed. */
+/* The memory of one thread. With tasks in order, one result can wait to be committed while the next
+ * is computed. */
 enum { PLACES = 2 };
 typedef struct {
     place places[PLACES];
     void *scratch;
-    char apart[64]; /* from the next one's cache line */
+    char apart[64]; /* keeps the next seat on another cache line */
 } seat;
 
 struct fg_run {
-    fg_offer offer; /* first: a helper knows the run by it */
+    fg_offer offer; /* first member: a helper casts it to the run */
     fg_tasks tasks;
     fg_lease *lease;
     int n_seats;
@@ -98,7 +98,7 @@ fg_run *fg_run_open(const fg_tasks *tasks, int n_threads, fg_lease *lease) {
     m += shared;
     for (int s = 0; s < n_threads; s++, m += each) {
         run->seats[s].scratch = m;
-        for (int i = 0; i < PLACES; i++) /* where there is one place, both are that one */
+        for (int i = 0; i < PLACES; i++) /* with a single place, both point to it */
             run->seats[s].places[i].memory = m + scratch + (size_t)(i % places) * result;
     }
     return run;
@@ -172,7 +172,7 @@ static int is_over(void *run) {
     return atomic_load_explicit(&((fg_run *)run)->over, memory_order_acquire);
 }
 
-/* A place whose result the calling thread has taken; NULL where the run is over. */
+/* Waits for a place whose result has been committed; NULL if the run is over. */
 static place *wait_for_place(fg_run *run, seat *s) {
     enum { SPINS = 2000, NAP = 50 }; /* microseconds */
     for (int spins = 0; !is_over(run); spins++) {
@@ -213,7 +213,7 @@ static void take_part(fg_offer *offer) {
         if (!p || is_over(run) || !take(run, p))
             return;
         do_task(run, s, p->task, &monitor, p->memory);
-        if (is_over(run)) /* the result may be half a one; the place is looked at no more */
+        if (is_over(run)) /* the result may be partial; nobody reads the place any more */
             return;
         if (run->tasks.in_order)
             atomic_store_explicit(&p->state, READY, memory_order_release);
@@ -222,10 +222,10 @@ static void take_part(fg_offer *offer) {
     }
 }
 
-/* ---- when helpers do not come to their tasks ---- */
+/* ---- late helpers ---- */
 
-/* A helper that was late shows that the CPUs are wanted by others, too: for a while nothing is
- * handed out, and longer each time. */
+/* A late helper shows that other processes want the CPUs. For a while, tasks are then not offered
+ * to helpers; each time for longer. */
 static _Atomic double alone_until, alone_for;
 static const double SHORTEST = 0.005, LONGEST = 0.16;
 
@@ -271,7 +271,8 @@ static void commit(fg_run *run, place *p) {
     atomic_store_explicit(&p->state, FREE, memory_order_release);
 }
 
-/* Commits what is ready, as far as it goes in order; returns who has the next task, or NULL. */
+/* Commits the results that are ready, in order; returns the place that holds the next task, or
+ * NULL. */
 static place *commit_ready(fg_run *run) {
     const int n_seats = atomic_load_explicit(&run->seats_taken, memory_order_relaxed);
     place *next;
@@ -285,7 +286,7 @@ static place *commit_ready(fg_run *run) {
                 const int state = atomic_load_explicit(&p->state, memory_order_acquire);
                 if (state == FREE || p->task > run->merged)
                     continue;
-                if (state == READY && p->task < run->merged) /* was done again */
+                if (state == READY && p->task < run->merged) /* it was redone */
                     atomic_store_explicit(&p->state, FREE, memory_order_release);
                 else if (state == READY) {
                     commit(run, p);

@@ -1,41 +1,41 @@
-/* Work shared out between the calling thread and helpers: tasks in any order, or merged in the
- * order of their index. */
+/* Distributes tasks over the calling thread and helper threads; results are committed in any order,
+ * or in index order. */
 #ifndef FG_RUN_H
 #define FG_RUN_H
 
 #include "fusedgmm.h"
 
-/* Tasks, and how to do one.
+/* The tasks of a run.
  *
- * The calling thread takes tasks that nobody has taken, and does again, at the end or when it can
- * go on no other way, what a helper has taken and not finished: results do not depend on who
- * computes. Whichever copy is ready first counts. So a task writes into its result alone, and reads
- * what stays as it is until the last helper has left: the run's own memory, and the rows. */
+ * The calling thread takes tasks that nobody has taken. When it can proceed no other way, and at
+ * the end, it redoes tasks that a helper has taken but not finished. The first finished copy
+ * counts, so results do not depend on which thread computes. A task therefore writes only into its
+ * result, and reads only what stays valid until the last helper has left: the memory of the run,
+ * and the rows. */
 typedef struct {
-    /* Ends early, with a worthless result, when the monitor says so. */
+    /* Returns early, with an invalid result, if the monitor says so. */
     void (*work)(void *shared, int64_t task, void *scratch, fg_monitor *monitor, void *result);
-    /* Puts a result where it belongs: once for each task; in_order: on the calling thread, in the
-     * order of the tasks, otherwise on the thread that computed it. */
+    /* Stores a result at its destination, once per task. With in_order: on the calling thread, in
+     * index order; otherwise on the thread that computed it. */
     void (*commit)(void *shared, int64_t task, void *result);
     int in_order;
-    int direct; /* not in order: without a result (NULL), work puts it where it belongs by itself */
+    int direct; /* only without in_order: result is NULL, work writes to the destination */
     size_t shared_bytes, scratch_bytes, result_bytes;
 } fg_tasks;
 
-/* Memory for runs of the same tasks with at most so many threads: what they share, and each
- * thread's own. NULL without memory. */
+/* Allocates the memory for runs of the same kind of task with at most n_threads threads: the shared
+ * part and that of each thread. NULL without memory. */
 typedef struct fg_run fg_run;
 fg_run *fg_run_open(const fg_tasks *tasks, int n_threads, fg_lease *lease);
 void fg_run_close(fg_run *run);
-/* What the tasks share, to be written before a run. Where a helper of the last run has not left it
- * yet, the run moves: what stands in its first keep_bytes bytes comes along. NULL without memory.
- */
+/* Returns the shared part, to be written before a run. If a helper has not left the last run yet,
+ * the run moves to new memory, and the first keep_bytes bytes are copied. NULL without memory. */
 void *fg_run_prepare(fg_run **run, size_t keep_bytes);
 void *fg_run_shared(const fg_run *run);
-/* A thread's scratch on the calling thread, free between runs. */
+/* The scratch memory of the calling thread, free between runs. */
 void *fg_run_scratch(const fg_run *run);
-/* All tasks. context: the monitor, and whether a helper may still read the rows when this returns;
- * where it may not, this waits for it. */
+/* Runs all tasks. context: the monitor, and the lease. With a lease, a late helper may still read
+ * the rows when this returns; without one, this function waits for all helpers. */
 fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks);
 
 #endif

@@ -1,4 +1,5 @@
-/* Where EM begins: k-means, k-means++, rows of the data, random responsibilities. See start.h. */
+/* Starting values for EM: k-means, k-means++, rows of the data, random responsibilities. See
+ * start.h. */
 #include "start.h"
 
 #include <math.h>
@@ -22,7 +23,7 @@ fg_status fg_starter_open(fg_context *context, const fg_shape *shape, fg_start s
 
 void fg_starter_close(fg_starter *starter) { fg_release(starter->centre); }
 
-/* K distinct rows, drawn by weight. */
+/* Draws K distinct rows, with probability proportional to their weights. */
 static fg_status draw_rows(const fg_starter *starter, const fg_shape *shape, uint64_t *state,
                            double *out_means) {
     const int64_t k_count = shape->n_components, d = shape->n_features;
@@ -52,8 +53,8 @@ static fg_status choose_means(const fg_starter *starter, const fg_shape *shape, 
     }
 }
 
-/* Gives every component equal weight, the covariance of the rows about the nearest mean, pooled
- * over the components, and its own mean back. */
+/* Restores the given means, sets equal weights, and gives every component the same covariance: that
+ * of the rows about their nearest mean, pooled over the components. */
 static fg_status pool(fg_context *context, const fg_shape *shape, const double *means,
                       double reg_covar, fg_parameters *p) {
     const int64_t k_count = shape->n_components, parts = fg_covariance_parts(shape);
@@ -61,7 +62,7 @@ static fg_status pool(fg_context *context, const fg_shape *shape, const double *
     const size_t bytes = (size_t)fg_covariance_part(shape, p, 0).size * sizeof(double);
     if (!fg_is_shared(shape))
         fg_pool_covariances(shape, p, context->monitor, p->covariances);
-    if (fg_stopped(context->monitor)) /* half a sum */
+    if (fg_stopped(context->monitor)) /* the sum is partial */
         return FG_INTERRUPTED;
     for (int64_t k = 0; k < parts; k++) {
         if (fg_parallel_poll_piece(k, (int64_t)(bytes / sizeof(double)), context->monitor))
@@ -78,7 +79,7 @@ static fg_status pool(fg_context *context, const fg_shape *shape, const double *
     return fg_precision_cholesky(context, shape, p);
 }
 
-/* One pass with hard or random responsibilities about the means, and its M step. */
+/* One pass with hard or random responsibilities about the means, followed by its M step. */
 static fg_status assign(const fg_starter *starter, fg_step *step, const double *means,
                         uint64_t seed, const fg_m_step *options) {
     const fg_shape *shape = step->pass.shape;

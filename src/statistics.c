@@ -15,8 +15,8 @@ size_t fg_statistics_count(const fg_shape *shape) {
 int fg_shape_is_countable(const fg_shape *shape) {
     const double k = (double)shape->n_components, d = (double)shape->n_features;
     const double matrices = !fg_has_matrices(shape) ? 0 : fg_is_shared(shape) ? 1 : k;
-    /* A block has fewer than 600 rows of d + K numbers, a start 32 K rows of d. A matrix is kept
-     * three times at most, and in up to 16 lanes. */
+    /* A block has fewer than 600 rows of d + K numbers, a start 32 K rows of d. There are at most
+     * three copies of a matrix, in up to 16 lanes. */
     const double numbers = 1024 * (k + 1) * (d + 8) + 32 * matrices * (d + 16) * (d + 16);
     return shape->n_components > 0 && shape->n_features > 0 && numbers < 0x1p59;
 }
@@ -57,9 +57,9 @@ void fg_statistics_add(const fg_shape *shape, const fg_statistics *from, fg_sums
 
 /* ---- sums about another shift ---- */
 
-/* Adds sign times nk mean mean^T of every component to the second moments, where nk mean is the
- * component's first moment: those of a shared covariance are summed first, in squares. Divided by
- * the root of nk before it is squared: of weights near the ends of the range neither overflows. */
+/* Adds sign * nk mean mean^T of every component to the second moments; sx = nk mean is the
+ * component's first moment. The squares of a shared covariance are summed first. sx is divided by
+ * sqrt(nk) before squaring, so weights near the ends of the range do not overflow. */
 static void add_squares(const fg_shape *shape, fg_statistics *s, double sign, double *squares) {
     const int64_t d = shape->n_features;
     const size_t count = fg_moment_count(shape), size = count / (size_t)fg_covariance_parts(shape);
@@ -97,8 +97,8 @@ fg_status fg_statistics_move(const fg_shape *shape, const double *shift, fg_stat
     return FG_OK;
 }
 
-/* out = the means of both together, where neither side's moments are large. As an offset from the
- * first shift: sums of raw values would lose the digits that merging needs. */
+/* out = the means of both together: about them neither side has large moments. Computed as offsets
+ * from the first shift: sums of raw values would lose the precision that merging needs. */
 static void merged_means(const fg_shape *shape, const fg_statistics *a, const fg_statistics *b,
                          double *out) {
     const int64_t d = shape->n_features;

@@ -1,4 +1,4 @@
-/* The process's helpers. See team.h. */
+/* The helper threads of the process. See team.h. */
 #define _GNU_SOURCE
 #include "team.h"
 
@@ -10,25 +10,25 @@
 enum {
     MOST_HELPERS = 255,
     STACK_BYTES = 512 << 10,
-    /* A helper that has nothing to do looks for work so long, in pauses of some ten nanoseconds,
-     * before it sleeps: the gap between two passes of a fit is shorter, as a rule. */
+    /* How often an idle helper polls for an offer, in pauses of about ten nanoseconds, before it
+     * sleeps. The gap between two passes of a fit is usually shorter. */
     SPINS = 2000
 };
 
-static fg_offer inside_; /* stands in a helper's mail while it is inside an offer */
+static fg_offer inside_; /* in a helper's mail while the helper is inside an offer */
 #define INSIDE (&inside_)
 
 typedef struct {
-    _Atomic(fg_offer *) mail; /* NULL: idle; an offer: to be taken or withdrawn; or INSIDE */
+    _Atomic(fg_offer *) mail; /* NULL: idle; an offer: to be taken or withdrawn; INSIDE */
     atomic_int sleeps;
-    atomic_int_fast64_t taken; /* offers, so far */
+    atomic_int_fast64_t taken; /* number of offers taken so far */
     fg_signal wake;
-    uint64_t cpus[FG_CPU_WORDS]; /* where it may run, as it was told last */
+    uint64_t cpus[FG_CPU_WORDS]; /* CPUs on which it may run, as last set */
 } helper;
 
 static helper helpers[MOST_HELPERS];
-static atomic_int n_helpers; /* the first so many have been started */
-static atomic_int starting;  /* somebody is starting one */
+static atomic_int n_helpers; /* helpers[0 .. n_helpers - 1] have been started */
+static atomic_int starting;  /* some thread is starting one */
 static atomic_int_fast64_t n_forks;
 
 void fg_offer_leave(fg_offer *offer) {
@@ -39,7 +39,7 @@ void fg_offer_leave(fg_offer *offer) {
 /* ---- CPUs ---- */
 
 #ifdef __linux__
-/* A helper that another thread started may be bound to other CPUs than those of whom it helps. */
+/* A helper started by another thread may be bound to other CPUs than the owner of the offer. */
 static void move_to(helper *h, const uint64_t cpus[FG_CPU_WORDS]) {
     cpu_set_t set;
     if (memcmp(h->cpus, cpus, sizeof h->cpus) == 0)
@@ -47,7 +47,7 @@ static void move_to(helper *h, const uint64_t cpus[FG_CPU_WORDS]) {
     CPU_ZERO(&set);
     memcpy(&set, cpus, sizeof set < sizeof h->cpus ? sizeof set : sizeof h->cpus);
     memcpy(h->cpus, cpus, sizeof h->cpus);
-    sched_setaffinity(0, sizeof set, &set); /* where that fails it stays where it is */
+    sched_setaffinity(0, sizeof set, &set); /* on failure it keeps its CPUs */
 }
 #else
 static void move_to(helper *h, const uint64_t cpus[FG_CPU_WORDS]) {
@@ -73,7 +73,7 @@ static void take_mail(helper *h) {
 static void help(helper *h) {
     fesetenv(FE_DFL_ENV);
 #ifdef __linux__
-    pthread_setname_np(pthread_self(), "fusedgmm"); /* for who looks at the process's threads */
+    pthread_setname_np(pthread_self(), "fusedgmm"); /* the name that ps and debuggers show */
 #endif
     for (;;) {
         for (int i = 0; i < SPINS; i++) {
@@ -84,10 +84,10 @@ static void help(helper *h) {
             fg_spin(i);
         }
         atomic_store(&h->sleeps, 1);
-        if (!atomic_load(&h->mail)) /* an offer of now sees that it has to wake this helper */
+        if (!atomic_load(&h->mail)) /* an offer made from now on wakes this helper */
             fg_signal_wait(&h->wake);
         else if (!atomic_exchange(&h->sleeps, 0))
-            fg_signal_wait(&h->wake); /* it has been sent already */
+            fg_signal_wait(&h->wake); /* the signal has been sent already */
     }
 }
 
@@ -111,7 +111,7 @@ static void *run_helper(void *context) {
     return NULL;
 }
 
-/* Signals are for the threads of the program: a helper blocks all. */
+/* Signals belong to the program's own threads: helpers block them all. */
 static int start_thread(helper *h) {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -129,7 +129,7 @@ static int start_thread(helper *h) {
 }
 #endif
 
-/* One helper more, unless it cannot be had. Who finds somebody else starting one does without. */
+/* Starts one more helper if possible. Gives up if another thread is starting one. */
 static int start_helper(void) {
     int started = 0;
     if (atomic_exchange_explicit(&starting, 1, memory_order_acquire))
@@ -154,7 +154,7 @@ static int offer_to(helper *h, fg_offer *offer) {
     fg_offer *idle = NULL;
     atomic_fetch_add_explicit(&offer->users, 1, memory_order_relaxed);
     if (!atomic_compare_exchange_strong(&h->mail, &idle, offer)) {
-        atomic_fetch_sub_explicit(&offer->users, 1, memory_order_relaxed); /* not the last */
+        atomic_fetch_sub_explicit(&offer->users, 1, memory_order_relaxed); /* not the last user */
         return 0;
     }
     if (atomic_exchange(&h->sleeps, 0))

@@ -1,9 +1,10 @@
-/* The process's helpers: threads that take part in the work of whoever asks, when the system lets
- * them.
+/* The helper threads of the process: they take part in the work of any call when the system
+ * schedules them.
  *
- * Whoever offers work never waits for a helper to come: an offer that was not taken is withdrawn. A
- * helper that has taken it may be off its CPU at any point, and for long. So what it touches has
- * to stay until it has left: the run below is counted, and freed by the last who leaves. */
+ * The owner of an offer never waits for a helper to start: it withdraws the offers that nobody
+ * took. A helper that has taken an offer may be descheduled at any point, for long. What it uses
+ * must stay valid until it has left, so every offer counts its users, and the last one to leave
+ * frees it. */
 #ifndef FG_TEAM_H
 #define FG_TEAM_H
 
@@ -12,24 +13,24 @@
 #include "fusedgmm.h"
 #include "openmp.h"
 
-/* What helpers are offered. */
+/* An offer of work to helpers. */
 typedef struct fg_offer fg_offer;
 struct fg_offer {
-    void (*take_part)(fg_offer *offer); /* on the helper */
-    void (*release)(fg_offer *offer);   /* by the last who leaves */
-    atomic_int users;                   /* the owner, offers that are open, and helpers inside */
-    uint64_t cpus[FG_CPU_WORDS];        /* where its owner may run, and so may who helps */
+    void (*take_part)(fg_offer *offer); /* called on the helper */
+    void (*release)(fg_offer *offer);   /* called by the last user that leaves */
+    atomic_int users;                   /* the owner, open offers, and helpers taking part */
+    uint64_t cpus[FG_CPU_WORDS];        /* CPUs on which the owner, and so its helpers, may run */
 };
 
 void fg_offer_leave(fg_offer *offer);
-/* Offers it to so many helpers that are idle, and starts helpers where there are too few. Where one
- * cannot be started there are fewer. Returns how many offers were made. */
+/* Offers work to n_wanted idle helpers, and starts new helpers if there are too few. Returns the
+ * number of offers made, fewer if a helper cannot be started. */
 int fg_team_offer(fg_offer *offer, int n_wanted);
-/* Takes back the offers that no helper has taken. */
+/* Withdraws the offers that no helper has taken. */
 void fg_team_withdraw(fg_offer *offer);
 
-int fg_team_size(void);      /* helpers that have been started */
-void fg_team_forget(void);   /* in a child of fork, where there are none */
-int64_t fg_team_forks(void); /* how often that has happened to this process and its parents */
+int fg_team_size(void);      /* number of helpers started */
+void fg_team_forget(void);   /* in the child of a fork, which has no helpers */
+int64_t fg_team_forks(void); /* number of forks in the ancestry of this process */
 
 #endif

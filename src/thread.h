@@ -1,4 +1,4 @@
-/* What team.c needs of the system's threads: POSIX, macOS, Windows. */
+/* The thread functions that team.c needs: POSIX, macOS, Windows. */
 #ifndef FG_THREAD_H
 #define FG_THREAD_H
 
@@ -44,7 +44,7 @@ static inline void fg_signal_wait(fg_signal *s) {
 #else
 #include <semaphore.h>
 
-/* A semaphore: whoever sends never waits for whoever is waked, as with a lock it might. */
+/* A semaphore: the sender never waits for the thread it wakes, as it might with a lock. */
 typedef sem_t fg_signal;
 static inline int fg_signal_open(fg_signal *s) { return sem_init(s, 0, 0) == 0; }
 static inline void fg_signal_send(fg_signal *s) { sem_post(s); }
@@ -64,7 +64,7 @@ static inline void fg_sleep(int64_t microseconds) {
 static inline void fg_yield(void) { sched_yield(); }
 #endif
 
-/* Says to the CPU that this thread is waiting in a loop. */
+/* Tells the CPU that this thread is waiting in a loop. */
 static inline void fg_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -73,8 +73,8 @@ static inline void fg_pause(void) {
 #endif
 }
 
-/* A round of a loop that waits for something soon: whoever else wants this CPU, perhaps the very
- * thread that is waited for, gets it now and then. */
+/* One round of a short waiting loop. Every 64th round yields the CPU to other threads, which may
+ * include the one this loop waits for. */
 static inline void fg_spin(int round) {
     if (round % 64 == 63)
         fg_yield();

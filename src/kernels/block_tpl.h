@@ -1,49 +1,49 @@
-/* A block of rows: how large it is, where its working memory lies, how it is loaded.
+/* A block of rows: its size, its working memory, and how it is loaded.
  *
- * Samples are stored transposed, [feature][row], so that vector lanes run over samples: sums over
+ * Samples are stored transposed: [feature][row], so vector lanes run over samples. Sums over
  * components and features are then lane-wise, and no dimension is too small for a vector. Large
- * scatter matrices are the exception: there the lanes run over features, and the block stores its
- * rows as well. */
+ * scatter matrices are the exception: there the lanes run over features, so the block also stores
+ * its samples row by row. */
 
 #define INLINE static inline __attribute__((always_inline))
-#define GROUP_ROWS (FG_GROUP * FG_LANES) /* whose vectors are in flight at the same time */
+#define GROUP_ROWS (FG_GROUP * FG_LANES) /* rows that are processed at the same time */
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 #define ROUND_UP(n, m) (((n) + (m) - 1) / (m) * (m))
 static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
 
 enum {
-    ROWS_MULTIPLE = 128, /* of tasks; for every instruction set */
-    SMALL_FEATURES = 8,  /* up to here a component fits into registers, d known at compile time */
-    TILED_FEATURES = 128 / sizeof(real), /* up to here the scatter's lanes run over samples */
-    PANEL = 4,                           /* columns of U that a group of rows is multiplied by */
-    SHIFT_REGISTERS = FG_REGISTERS / 4,  /* for a shift, where lanes run over features */
-    CACHE_BYTES = 32768,                 /* of the first-level cache, for one block or buffer */
-    LANE_SUMS_BYTES = 512 << 10, /* lane-wise sums are stored while the second level holds them */
+    ROWS_MULTIPLE = 128, /* rows per task are a multiple of it, for every instruction set */
+    SMALL_FEATURES = 8,  /* up to this d a component fits into registers; d is a constant */
+    TILED_FEATURES = 128 / sizeof(real), /* up to this d the scatter's lanes run over samples */
+    PANEL = 4,                           /* columns of U that multiply a group of rows at once */
+    SHIFT_REGISTERS = FG_REGISTERS / 4,  /* for a shift, if lanes run over features */
+    CACHE_BYTES = 32768,                 /* of the L1 cache, for one block or buffer */
+    LANE_SUMS_BYTES = 512 << 10, /* sums are kept by lane if they fit into this much L2 cache */
     SPAN = 1024,                 /* components between two polls, for one group of rows */
     STRIP = 4096 /* features between two polls, for one block; a multiple of the lanes */
 };
 
 _Static_assert(ROWS_MULTIPLE % GROUP_ROWS == 0, "tasks are whole groups of rows");
 
-/* float sums are added to double ones after so many rows. */
+/* float sums are added to the double sums after this many rows. */
 #define FLUSH_ROWS (sizeof(real) == 4 ? 2048 : 1 << 30)
 
-/* How matrices of second moments are summed. */
+/* How matrices of second moments are computed. */
 typedef enum {
     NO_MATRIX,    /* diag, spherical: one sum per feature or component */
-    IN_REGISTERS, /* up to SMALL_FEATURES */
+    IN_REGISTERS, /* d up to SMALL_FEATURES */
     IN_TILES,     /* z z^T, z = sqrt(g) (x - shift); lanes over samples */
-    RANK_UPDATES  /* likewise; lanes over features */
+    RANK_UPDATES  /* the same; lanes over features */
 } scatter_method;
 
-/* Sizes that follow from the shape. Sums have slots: per component N_k and d first moments, then
- * the second moments; but rank updates have matrices for these. */
+/* Sizes that follow from the shape. Sums are stored in slots: N_k and d first moments per
+ * component, then the second moments, unless these are matrices of rank updates. */
 typedef struct {
     int64_t k_count, d, rows;
     int64_t stride; /* elements from one feature or component to the next */
     scatter_method scatter;
     int64_t n_matrices;
-    int64_t row_length;  /* rank updates: elements of a row of samples, padded */
+    int64_t row_length;  /* rank updates: padded length of a row of samples */
     int64_t update_rows; /* rank updates: rows of the update buffer */
     int64_t moment_slot, n_slots;
     int lane_sums;
@@ -64,7 +64,7 @@ static plan plan_for(const fg_shape *shape) {
     const int64_t rows = CACHE_BYTES / row_bytes / GROUP_ROWS * GROUP_ROWS;
     const int64_t least = ROUND_UP(p.scatter >= IN_TILES ? 128 : 256, GROUP_ROWS);
     p.rows = rows < least ? least : rows > 512 ? 512 : rows;
-    /* One more cache line: with a power of two, all features would share a few cache sets. */
+    /* One extra cache line: with a power of two, all features would fall into a few cache sets. */
     p.stride = p.rows + 64 / (int64_t)sizeof(real);
     p.moment_slot = k * (d + 1);
     p.n_slots = p.moment_slot;
@@ -74,19 +74,19 @@ static plan plan_for(const fg_shape *shape) {
     return p;
 }
 
-/* The working memory of one thread, cut from one allocation. B: the rows of a block. */
+/* The working memory of one thread, divided from one allocation. B: the rows of a block. */
 typedef struct {
     plan p;
     int weighted;           /* rows may have weights other than one */
     double poison;          /* 0, or NaN where a sample of the block is NaN or infinite */
-    const char *next;       /* where the next block's samples are in memory */
-    int64_t next_bytes;     /* 0: not in one piece */
+    const char *next;       /* address of the next block's samples */
+    int64_t next_bytes;     /* 0: not contiguous */
     real *samples;          /* d x B */
     real *centred;          /* d x B: tied, spherical: x - centre */
     real *difference;       /* full: d x group: x - shift; tied: d x B: whitened samples */
     real *scaled;           /* d x B: tiles: sqrt(g) (x - shift) */
-    real *responsibilities; /* K x B; log-densities first */
-    real *distances;        /* K x B: spherical: squared, to the means */
+    real *responsibilities; /* K x B; log-densities at first */
+    real *distances;        /* K x B: spherical: squared distances to the means */
     real *weights, *log_likelihood, *best; /* B */
     real *sqrt_g;                          /* B: square roots of one component's responsibilities */
     real *rows;                            /* rank updates: B x row_length, the samples */
@@ -94,15 +94,15 @@ typedef struct {
     real *matrices;                        /* rank updates: n_matrices x d x row_length, sums */
     real *first_moments;                   /* rank updates: K x row_length, sums */
     real *padded_shift;                    /* rank updates: row_length */
-    real *lanes;   /* n_slots x FG_LANES: sums by lane; NULL where they would be too large */
-    double *slots; /* n_slots: sums by block */
+    real *lanes;                           /* n_slots x FG_LANES: sums by lane; NULL if too large */
+    double *slots;                         /* n_slots: sums by block */
     fg_monitor *monitor;
     int64_t unpolled; /* multiply-adds since the last poll */
     int stopped;
 } block;
 
-/* Whether to stop. Polls after a millisecond or so of work, so that the clock costs nothing beside
- * it. Small pieces are not counted; many of them make one large one. */
+/* Returns whether to stop. Polls after about a millisecond of work, so the clock costs little in
+ * comparison. Small pieces are not counted; a group of many is counted as one large piece. */
 static inline int interrupted(block *b, int64_t work) {
     if (work < 4096)
         return 0;
@@ -114,7 +114,7 @@ static inline int interrupted(block *b, int64_t work) {
     return b->stopped;
 }
 
-/* The same before component k of k_count, each of so much work. */
+/* The same, before component k of k_count, each with that much work. */
 static inline int interrupted_at(block *b, int64_t k, int64_t k_count, int64_t work) {
     return k % SPAN == 0 && interrupted(b, at_most(k_count, SPAN) * work);
 }
@@ -124,7 +124,7 @@ static size_t place(real **out, char *memory, size_t at, int64_t count) {
     return at + ALIGNED((size_t)count * sizeof(real));
 }
 
-/* Cuts up the memory; returns its size. */
+/* Divides the memory; returns its size. */
 static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     const plan p = plan_for(shape);
     const int64_t features = p.d * p.stride, components = p.k_count * p.stride;
@@ -152,7 +152,7 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     at = place(&out->best, m, at, p.rows);
     at = place(&out->sqrt_g, m, at, p.rows);
     at = place(&out->rows, m, at, updates ? p.rows * p.row_length : 0);
-    /* a tile's last rows read beyond the update's own */
+    /* the last rows of a tile read beyond the update buffer */
     at = place(&out->update, m, at, updates ? p.update_rows * p.row_length : 0);
     at = place(&out->matrices, m, at, updates ? p.n_matrices * p.d * p.row_length : 0);
     at = place(&out->padded_shift, m, at, updates ? p.row_length : 0);
@@ -167,10 +167,10 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
 
 /* ---- loading ---- */
 
-/* d known at compile time lets the compiler turn the strides into shuffles. */
+/* With d known at compile time, the compiler turns the strides into shuffles. */
 INLINE void load_narrow(const int d, const real *restrict x, int64_t rows, int64_t stride,
                         int64_t to_stride, real *restrict to) {
-    if (stride == d) /* known to the compiler, which then takes vectors apart */
+    if (stride == d) /* a constant for the compiler, which then splits vectors */
         FG_EACH(i, d)
             for (int64_t n = 0; n < rows; n++)
                 to[i * to_stride + n] = x[n * d + i];
@@ -180,7 +180,7 @@ INLINE void load_narrow(const int d, const real *restrict x, int64_t rows, int64
                 to[i * to_stride + n] = x[n * stride + i];
 }
 
-/* Squares of lanes by lanes, transposed in registers. */
+/* Transposes squares of lanes x lanes in registers. */
 static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, int64_t to_stride,
                       real *out) {
     int64_t n = 0;
@@ -207,7 +207,7 @@ static void load_wide(const real *x, int64_t rows, int64_t stride, int64_t d, in
             out[i * to_stride + n] = x[n * stride + i];
 }
 
-/* Samples whose features are neighbours in memory. */
+/* Loads samples whose features are adjacent in memory. */
 static void load_rows(const real *x, int64_t rows, int64_t stride, const block *b) {
     const int64_t d = b->p.d, to_stride = b->p.stride;
     real *to = b->samples;
@@ -234,7 +234,7 @@ static void load_columns(const real *x, int64_t rows, int64_t stride, int64_t fe
     }
 }
 
-/* float data for double arithmetic: rare, so any stride will do. */
+/* Loads float data for double arithmetic; this is rare, so any stride is handled the same way. */
 static void load_float(const fg_data *data, int64_t begin, int64_t rows, const block *b) {
     for (int64_t n = 0; n < rows && !fg_parallel_poll_piece(n, b->p.d, b->monitor); n++) {
         const float *x = (const float *)data->x + (begin + n) * data->row_stride;
@@ -243,7 +243,7 @@ static void load_float(const fg_data *data, int64_t begin, int64_t rows, const b
     }
 }
 
-/* NaN where a sample is NaN or infinite, otherwise 0. */
+/* Returns NaN if a sample is NaN or infinite, otherwise 0. */
 static double find_poison(const block *b, int64_t padded) {
     vec poison[2] = {vec_set(0), vec_set(0)};
     for (int64_t i = 0; i < b->p.d && !fg_parallel_poll_piece(i, padded, b->monitor); i++)
@@ -255,7 +255,7 @@ static double find_poison(const block *b, int64_t padded) {
     return (double)vec_sum(vec_add(poison[0], poison[1]));
 }
 
-/* Rank updates: the samples by rows; x where the data have them so, or NULL. */
+/* Rank updates: stores the samples row by row. x: the data if they have that order, or NULL. */
 static void copy_rows(const real *x, int64_t stride, int64_t rows, const block *b) {
     const int64_t d = b->p.d;
     for (int64_t n = 0; n < rows; n++) {
@@ -283,8 +283,8 @@ static void load_weights(const fg_data *data, int64_t begin, int64_t rows, int64
         b->weights[n] = 0;
 }
 
-/* Loads rows [begin, begin + rows). The rows that fill up the last group repeat the first one,
- * with weight zero: finite, and without effect. Returns the number of rows, filled up. */
+/* Loads rows [begin, begin + rows). The last group is padded with copies of the first row, with
+ * weight zero: finite, and without effect. Returns the padded number of rows. */
 static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, double weight_scale,
                           block *b) {
     const int64_t d = b->p.d, padded = ROUND_UP(rows, GROUP_ROWS);
@@ -310,7 +310,8 @@ static int64_t load_block(const fg_data *data, int64_t begin, int64_t rows, doub
     return padded;
 }
 
-/* Fetches rows [n, n + rows) of so many of the next block, while this one is worked on. */
+/* Prefetches the share of the next block that corresponds to rows [n, n + rows) of all rows of this
+ * one. */
 INLINE void fetch_next(const block *b, int64_t n, int64_t rows, int64_t all) {
     const int64_t end = b->next_bytes * (n + rows) / all;
     for (int64_t at = b->next_bytes * n / all; at < end; at += 64)

@@ -1,9 +1,9 @@
-/* Log-densities of a block's samples under every component, from differences, never from expanded
- * squares: Bishop (2006), 2.43, with the precision as U U^T. */
+/* The log-densities of a block's samples under every component, computed from differences x - mean
+ * and never from expanded squares: Bishop (2006), 2.43, with the precision as U U^T. */
 
 /* ---- full ---- */
 
-/* d known: a component's differences live in registers, two vectors of rows at a time. */
+/* d is a constant: the differences of a component stay in registers, for two vectors of rows. */
 INLINE void density_small(const int d, const fg_model *model, block *b, int64_t padded) {
     enum { PAIR = 2 };
     const int64_t stride = b->p.stride, k_count = b->p.k_count, work = padded * (d * d + 8);
@@ -41,15 +41,15 @@ INLINE void density_small(const int d, const fg_model *model, block *b, int64_t 
     }
 }
 
-/* Where panels take the differences x - shift of one group of rows from. */
+/* The source of the differences x - shift of one group of rows. */
 typedef struct {
     const real *samples, *shift;
     int64_t stride;   /* of the samples */
-    real *difference; /* as stored */
+    real *difference; /* the stored differences */
     int64_t difference_stride;
 } differences;
 
-/* Feature i: subtracted, and stored for the panels to follow; or as stored. */
+/* The difference of feature i: subtracted and stored for later panels, or read from there. */
 INLINE void difference_at(const int subtract, const differences *from, int64_t i,
                           vec out[FG_GROUP]) {
     FG_EACH(v, FG_GROUP) {
@@ -63,8 +63,8 @@ INLINE void difference_at(const int subtract, const differences *from, int64_t i
     }
 }
 
-/* One panel of y = difference U + offset for one group of rows, in registers. The first panel
- * reads all the differences, so that it is the one to subtract. Returns the next panel. */
+/* One panel of y = difference U + offset for one group of rows, in registers. The first panel needs
+ * all differences, so it does the subtraction. Returns the next panel. */
 INLINE const real *panel(const int width, const int subtract, const differences *from,
                          const real *u, const real *offset, int64_t j0, vec y[PANEL][FG_GROUP]) {
     vec x[FG_GROUP];
@@ -90,7 +90,7 @@ INLINE const real *panel(const int width, const int subtract, const differences 
     return u;
 }
 
-/* A panel's share of the squared distance. Returns the next panel. */
+/* Adds a panel's share of the squared distance. Returns the next panel. */
 INLINE const real *distance_panel(const int width, const int subtract, const differences *from,
                                   const real *u, const real *offset, int64_t j0,
                                   vec distance[FG_GROUP]) {
@@ -102,7 +102,7 @@ INLINE const real *distance_panel(const int width, const int subtract, const dif
     return u;
 }
 
-/* |difference U + offset|^2 of one group of rows. */
+/* difference U + offset|^2 for one group of rows. */
 INLINE void distance_panels(int64_t d, const differences *from, const real *u, const real *offset,
                             vec distance[FG_GROUP]) {
     int64_t j0 = (d - 1) / PANEL * PANEL;
@@ -118,7 +118,7 @@ INLINE void distance_panels(int64_t d, const differences *from, const real *u, c
         u = distance_panel(PANEL, 0, from, u, offset, j0, distance);
 }
 
-/* Any d: panel by panel. */
+/* Any d, panel by panel. */
 static void density_large(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride, triangle = d * (d + 1) / 2;
     for (int64_t k = 0; k < b->p.k_count && !interrupted(b, padded * triangle); k++) {
@@ -152,7 +152,7 @@ static void density_full(const fg_model *model, block *b, int64_t padded) {
     }
 }
 
-/* ---- diag: distances scaled by feature ---- */
+/* ---- diag: distances scaled per feature ---- */
 
 INLINE void diagonal_tile(const int k_width, const fg_model *model, const block *b, int64_t k0,
                           int64_t n) {
@@ -195,11 +195,11 @@ static void density_diagonal(const fg_model *model, block *b, int64_t padded) {
                 diagonal_tile(1, model, b, k0, n);
 }
 
-/* ---- tied, spherical: plain distances of points to centres ---- */
+/* ---- tied, spherical: Euclidean distances from points to centres ---- */
 
-/* Up to four components at a time against one group of points, whose loads they share.
- * mean_rounding: NULL, or what the centres lost when they were rounded. out_distances: NULL, or
- * where the squared distances go. */
+/* Up to four components for one group of points, which share the loads of the points.
+ * mean_rounding: the parts of the centres lost to rounding, or NULL. out_distances: receives the
+ * squared distances, or NULL. */
 INLINE void distance_tile(const int k_width, const fg_model *model, const block *b,
                           const real *points, const real *centres, const real *mean_rounding,
                           real *out_distances, int64_t k0, int64_t n) {
@@ -257,7 +257,7 @@ static void centre_samples(const fg_model *model, const block *b, int64_t padded
     }
 }
 
-/* One panel of one group's whitened samples. Returns the next panel. */
+/* Computes one panel of whitened samples for one group of rows. Returns the next panel. */
 INLINE const real *whiten_panel(const int width, const differences *from, const real *u, int64_t j0,
                                 int64_t stride, real *out) {
     vec y[PANEL][FG_GROUP];
@@ -279,7 +279,7 @@ INLINE void whiten_group(int64_t d, real *centred, const real *u, int64_t stride
         }
 }
 
-/* The same for small d, where U is stored by columns. */
+/* The same for small d, for which U is stored by columns. */
 INLINE void whiten_small(int64_t d, const real *centred, const real *u, int64_t stride, real *out) {
     for (int64_t j = 0; j < d; j++) {
         vec y[FG_GROUP];
@@ -293,7 +293,7 @@ INLINE void whiten_small(int64_t d, const real *centred, const real *u, int64_t 
     }
 }
 
-/* Whitened samples, (x - centre) U: one transform for all components. */
+/* Computes the whitened samples (x - centre) U: one transform for all components. */
 static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride;
     const real *u = model->factor;
@@ -319,7 +319,7 @@ static void density_spherical(const fg_model *model, block *b, int64_t padded) {
         density_distances(model, b, x, model->shift, NULL, b->distances, padded);
 }
 
-/* Fills the block's responsibilities with log-densities, the components' weights included. */
+/* Writes the log-densities, including the log weights, to the block's responsibilities. */
 static void log_densities(const fg_model *model, block *b, int64_t padded) {
     switch (model->shape.layout) {
     case FG_FULL: density_full(model, b, padded); break;

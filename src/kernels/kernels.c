@@ -1,5 +1,5 @@
-/* The hot loop, written once over the vector vocabulary and compiled once per instruction set
- * and real type (FG_ISA, FG_ISA_HEADER, FG_REAL_f32 or FG_REAL_f64 come from CMake).
+/* The hot loop, written once in the vector vocabulary and compiled for each instruction set and
+ * real type (CMake defines FG_ISA, FG_ISA_HEADER, and FG_REAL_f32 or FG_REAL_f64).
  *
  *   load_block -> log_densities -> normalise -> add_block, block by block */
 #include "kernels/kernels.h"
@@ -25,8 +25,9 @@ static size_t scratch_bytes(const fg_shape *shape) {
     return block_in(shape, &base, &unused);
 }
 
-/* A row of weight zero must not change the sums, wherever it lies. It is moved to the first shift,
- * because a distance beyond the range of the type would give NaN even when multiplied by zero. */
+/* A row of weight zero must not change the sums, whatever values it has. It is moved to the first
+ * shift, because a distance beyond the range of the type would give NaN even when multiplied by
+ * zero. */
 static void move_weightless(const fg_model *model, block *b, int64_t rows, int64_t padded) {
     const real *to = model->shift;
     for (int64_t n = 0; n < padded && !fg_parallel_poll_piece(n, b->p.d, b->monitor); n++) {

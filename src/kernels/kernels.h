@@ -1,48 +1,49 @@
-/* What a kernel table offers: block procedures of one instruction set and real type.
+/* The kernel table: the functions of one instruction set and real type.
  *
- * A pass cuts the rows into blocks. Every block is loaded (transposed, lanes over samples), scored
- * against all components, normalised to responsibilities, and added to the sums. Kernels own no
- * threads and allocate nothing. A procedure that may take long polls its monitor; when that says
- * stop, it returns early, and its results are meaningless. */
+ * A pass divides the rows into blocks. Every block is loaded (transposed, lanes over samples),
+ * scored against all components, normalised to responsibilities, and added to the sums. Kernels
+ * create no threads and allocate no memory. A function that may take long polls its monitor; if
+ * that says stop, the function returns early with invalid results. */
 #ifndef FG_KERNELS_H
 #define FG_KERNELS_H
 
 #include "fusedgmm.h"
 
-/* The point that each component's sums are taken about. */
+/* The points about which the sums are taken, one per component. */
 typedef struct {
-    const double *shift; /* K x d, or NULL: about the means */
-    int common;          /* tied: all rows of shift are one point, and sxx is the data's scatter */
+    const double *shift; /* K x d, or NULL: the means */
+    int common;          /* tied: all shifts are one point, and sxx is the data's scatter */
 } fg_shift_choice;
 
-/* How a block gets its responsibilities. */
+/* How responsibilities are assigned. */
 typedef enum {
-    FG_SOFT,    /* by the densities */
-    FG_NEAREST, /* one-hot at the nearest mean: k-means */
+    FG_SOFT,    /* from the densities */
+    FG_NEAREST, /* one-hot, nearest mean: k-means */
     FG_RANDOM,  /* uniform random, normalised */
 } fg_assignment;
 
-/* Parameters in the data's real type, laid out for the kernels (made by prepare). The shift is
- * rounded to the data's type, so that x - shift is a difference of two exact numbers; the offset
- * adds what the rounding took from the mean. */
+/* The parameters in the data's real type, laid out for the kernels by prepare. The shift is rounded
+ * to the data's type, so that x - shift subtracts exact numbers; the offset adds what the mean lost
+ * in the rounding. */
 typedef struct {
     fg_shape shape;
     fg_assignment assignment;
-    /* Full: a block stores square roots of responsibilities, of which its scatter is made. */
+    /* Full: a block stores square roots of responsibilities, from which it computes the scatter. */
     int sqrt_responsibilities;
     /* Tied, spherical: first moments are summed about the centre, in one product for all
-     * components. They lose the digits of spread over deviation, which only second moments would
-     * miss; these have a shift of their own. */
+     * components. They lose the digits of spread over standard deviation. Only second moments would
+     * need those digits, and they have their own shift. */
     int centred_sums;
-    double weight_scale;       /* sample weights are multiplied by it, */
-    double sums_scale;         /* and the sums by this */
+    double weight_scale;       /* factor for the sample weights */
+    double sums_scale;         /* factor for the sums */
     const void *shift;         /* K x d */
-    const void *mean_rounding; /* spherical: mean - shift, K x d; NULL where it is negligible */
-    const void *factor; /* full: U by columns or panels; tied: likewise, once; diag: 1 / sd */
-    const void *offset; /* full, diag: -(mean - shift) U */
-    const void *centre; /* d: the mixture's mean or the common shift */
+    const void *mean_rounding; /* spherical: mean - shift, K x d; NULL if negligible */
+    const void
+        *factor; /* full: U by columns or panels; tied: one such U; diag: the diagonal of U */
+    const void *offset;         /* full, diag: -(mean - shift) U */
+    const void *centre;         /* d: the mixture's mean, or the common shift */
     const void *whitened_means; /* tied: (mean - centre) U, K x d */
-    const void *scale;          /* K: spherical and tied: -1 / (2 variance) of a squared distance */
+    const void *scale;          /* K: spherical, tied: -1 / (2 variance) */
     const void *log_scale;      /* K: log weight + log det U - d/2 log 2 pi */
     /* K: about N_k over N. Responsibilities far below it change no sum of the component, and where
      * leaves_out is set, sums of moments leave them out. */
@@ -52,13 +53,13 @@ typedef struct {
 
 typedef struct {
     const char *isa;
-    /* Tasks begin at multiples of so many rows: whole groups of rows for the kernels, so that only
-     * the data's last rows leave one to fill up. The same in all tables: where the rows are cut
-     * decides the last bits of the sums. */
+    /* Tasks begin at multiples of this number of rows: whole groups of rows for the kernels, so
+     * only the last rows of the data need padding. It is the same in all tables, because the
+     * division of the rows decides the last bits of the sums. */
     int64_t rows_multiple;
-    int lanes; /* numbers in a vector */
+    int lanes; /* numbers per vector */
     size_t (*model_bytes)(const fg_shape *shape);
-    /* out_shift: K x d, where the sums will be about */
+    /* out_shift: K x d, receives the points about which the sums will be */
     void (*prepare)(const fg_shape *shape, const fg_parameters *parameters,
                     fg_assignment assignment, const fg_shift_choice *choice, void *memory,
                     fg_monitor *monitor, double *out_shift, fg_model *out_model);
@@ -67,7 +68,7 @@ typedef struct {
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
                        fg_statistics *out_statistics);
-    /* Non-zero where a sample is NaN or infinite. */
+    /* Returns non-zero if a sample is NaN or infinite. */
     int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                  fg_output output, void *scratch, fg_monitor *monitor, void *out);
     void (*exp_log)(const void *x, int64_t n, int is_log, void *out); /* for the tests */

@@ -1,6 +1,6 @@
-/* The parameters, laid out for the kernels: once for every pass. */
+/* Lays the parameters out for the kernels, once per pass. */
 
-/* The arrays of a model, cut from one allocation. */
+/* The arrays of a model, divided from one allocation. */
 typedef struct {
     real *shift, *mean_rounding, *factor, *offset, *centre, *whitened_means, *scale, *log_scale;
 } model_arrays;
@@ -11,7 +11,7 @@ static size_t model_arrays_in(const fg_shape *shape, void *memory, model_arrays 
     size_t at = 0;
     at = place(&out->shift, m, at, means);
     at = place(&out->mean_rounding, m, at, means);
-    at = place(&out->factor, m, at, (int64_t)fg_moment_count(shape)); /* a triangle each, too */
+    at = place(&out->factor, m, at, (int64_t)fg_moment_count(shape)); /* triangles, too */
     at = place(&out->offset, m, at, means);
     at = place(&out->centre, m, at, d);
     at = place(&out->whitened_means, m, at, means);
@@ -25,16 +25,16 @@ static size_t model_bytes(const fg_shape *shape) {
     return model_arrays_in(shape, &base, &unused);
 }
 
-/* The narrowest components have precisions beyond the range of float, and zero times infinity is
- * NaN. */
+/* Clamps to the range of real: very narrow components have precisions beyond the range of float,
+ * and zero times infinity is NaN. */
 static real in_range(double x) {
     const double greatest = sizeof(real) == 8 ? DBL_MAX : (double)FLT_MAX;
     return (real)(x > greatest ? greatest : x < -greatest ? -greatest : x);
 }
 
-/* scale U. For d up to SMALL_FEATURES: its columns, upper part only. For larger d: panels of PANEL
- * columns, the last panel first; a panel has its rows above the diagonal block, then that block's
- * upper triangle by rows. */
+/* Packs scale U. For d up to SMALL_FEATURES: the upper part of its columns. For larger d: panels of
+ * PANEL columns, the last panel first. A panel has its rows above the diagonal block, then the
+ * upper triangle of that block, row by row. */
 static void pack_factor(const double *u, int64_t d, double scale, real *out) {
     if (d <= SMALL_FEATURES) {
         for (int64_t j = 0; j < d; j++)
@@ -50,7 +50,7 @@ static void pack_factor(const double *u, int64_t d, double scale, real *out) {
     }
 }
 
-/* log of a product of positive numbers, with one log for all of them. */
+/* The log of a product of positive numbers, with a single call of log. */
 static double log_product(const double *x, int64_t n, int64_t step) {
     double mantissa = 1;
     int64_t exponents = 0;
@@ -62,8 +62,8 @@ static double log_product(const double *x, int64_t n, int64_t step) {
     return log(mantissa) + (double)exponents * 0.69314718055994531;
 }
 
-/* out = scale (mean - from) U. In double the shift is the mean itself, as a rule, and there is
- * nothing to multiply. */
+/* out = scale (mean - from) U. In double the shift is usually the mean itself, and there is nothing
+ * to multiply. */
 static void multiply_upper(const double *mean, const real *from, const double *u, int64_t d,
                            double scale, real *out) {
     int differ = 0;
@@ -80,7 +80,7 @@ static void multiply_upper(const double *mean, const real *from, const double *u
 /* A rounding of a mean below so many standard deviations cannot change a density. */
 #define NEGLIGIBLE_ROUNDING (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
 
-/* What is prepared, and from what. */
+/* The input and output of the preparation. */
 typedef struct {
     int64_t k_count, d;
     const fg_parameters *from;
@@ -89,7 +89,7 @@ typedef struct {
     model_arrays to;
 } preparation;
 
-/* The mixture's mean, or the shift that is common to all components. */
+/* Sets the centre: the mixture's mean, or the shift common to all components. */
 static void prepare_centre(const preparation *p, const double *common_shift) {
     for (int64_t i = 0; i < p->d; i++) {
         double mean = 0;
@@ -99,7 +99,8 @@ static void prepare_centre(const preparation *p, const double *common_shift) {
     }
 }
 
-/* Where the sums will be about, in the data's type: shift, or NULL for the means. */
+/* Sets the points about which the sums will be, in the data's type: shift, or the means if it is
+ * NULL. */
 static void prepare_shift(const preparation *p, const double *shift, double *out_shift) {
     const double *from = shift ? shift : p->from->means;
     for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, p->d, p->monitor); k++)
@@ -109,17 +110,17 @@ static void prepare_shift(const preparation *p, const double *shift, double *out
         }
 }
 
-/* log_det: of U. */
+/* log_det: log det U. */
 static void prepare_constants(const preparation *p, int64_t k, double log_det) {
     const double weight = p->from->weights[k];
-    /* Distances alone decide for k-means: beside a large constant they would lose digits. */
+    /* For k-means only distances matter; next to a large constant they would lose precision. */
     p->to.log_scale[k] =
         p->assignment == FG_NEAREST
             ? 0
             : (real)(log(weight) + log_det - 0.5 * (double)p->d * 1.8378770664093453);
 }
 
-/* Here and below, a component of weight zero has no density anywhere, however narrow it is. */
+/* Here and below, a component of weight zero has zero density everywhere, however narrow it is. */
 static void prepare_full(const preparation *p) {
     const int64_t d = p->d;
     for (int64_t k = 0; k < p->k_count && !fg_parallel_poll_piece(k, d * d, p->monitor); k++) {
@@ -158,7 +159,7 @@ static void prepare_diagonal(const preparation *p) {
     }
 }
 
-/* Returns whether the rounding of the means changes a density. */
+/* Returns whether the rounding of the means affects the densities. */
 static int prepare_spherical(const preparation *p) {
     const int64_t d = p->d;
     double largest = 0;
@@ -168,7 +169,7 @@ static int prepare_spherical(const preparation *p) {
             const double rounding = p->from->means[i] - (double)p->to.shift[i];
             const double deviations = fabs(rounding) * u;
             p->to.mean_rounding[i] = (real)rounding;
-            /* not fmax: gcc 12 for aarch64 breaks down vectorizing its reduction */
+            /* not fmax: vectorizing its reduction crashes gcc 12 for aarch64 */
             largest = deviations > largest ? deviations : largest;
         }
         p->to.scale[k] = p->from->weights[k] > 0 ? in_range(-0.5 * u * u) : (real)-0.5;
@@ -213,7 +214,7 @@ static void prepare(const fg_shape *shape, const fg_parameters *parameters,
         if (prepare_spherical(&p))
             out->mean_rounding = p.to.mean_rounding;
         out->centred_sums = !choice->shift;
-        /* Distances are about the mean itself, in two pieces; so are their sums. */
+        /* Distances are about the exact mean, stored in two parts; so are their sums. */
         for (int64_t i = 0; out->mean_rounding && !choice->shift && i < p.k_count * p.d; i++)
             out_shift[i] += (double)p.to.mean_rounding[i];
     }

@@ -1,14 +1,14 @@
-/* From log-densities to responsibilities: by the densities, at the nearest mean, or at random. */
+/* From log-densities to responsibilities: soft, nearest mean, or random. */
 
-/* The log-likelihood: row by row, or summed. Where every row has weight one, the sum of logarithms
- * is that of the product, with one logarithm per lane. */
+/* The form of the log-likelihood: per row, or summed. If every row has weight one, the sum of
+ * logarithms is the logarithm of the product, with one logarithm per lane. */
 typedef enum { EACH_ROW, WEIGHTED_SUM, PLAIN_SUM } likelihood_form;
 
-/* For one group of rows: top = max_k l_k of the log-densities; sum_k exp(l_k - top); and in the
- * place of l_k, exp(l_k - top) or, with square_roots, exp((l_k - top) / 2). */
+/* For one group of rows, computes top = max_k l_k of the log-densities l_k, sum = sum_k exp(l_k -
+ * top), and replaces l_k by exp(l_k - top) or, with square_roots, by exp((l_k - top) / 2). */
 INLINE void exponentials(const int square_roots, real *r, int64_t stride, int64_t k_count,
                          vec top[FG_GROUP], vec sum[FG_GROUP]) {
-    /* Never -inf, so that a row beyond the reach of every component gets zeros, not NaN. */
+    /* Never -inf, so that a row too far from every component gets zeros, not NaN. */
     const vec lowest = vec_set((real)(sizeof(real) == 8 ? -1e300 : -1e37));
     const vec one = vec_set(1), zero = vec_set(0), scale = vec_set((real)(square_roots ? 0.5 : 1));
     FG_EACH(v, FG_GROUP)
@@ -42,9 +42,9 @@ INLINE void exponentials(const int square_roots, real *r, int64_t stride, int64_
         }
 }
 
-/* g_k = exp(l_k - log sum exp l), times the row's weight; or the square root of that, of which
- * scatter matrices are made: to halve the exponent is cheaper than to take the square root for
- * every component. Returns the log-likelihood by lane, where it is summed. */
+/* g_k = exp(l_k - log sum exp l), times the row's weight; or its square root, from which scatter
+ * matrices are computed: halving the exponent is cheaper than a square root per component. Returns
+ * the summed log-likelihood by lane. */
 INLINE vec normalise_to(const int square_roots, const likelihood_form form, block *b,
                         int64_t padded) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
@@ -61,7 +61,7 @@ INLINE vec normalise_to(const int square_roots, const likelihood_form form, bloc
         FG_EACH(v, FG_GROUP) {
             const int64_t at = n + v * FG_LANES;
             const vec weight = vec_load(b->weights + at);
-            /* a row of weight zero may be beyond the reach of every component */
+            /* a row of weight zero may be too far from every component */
             const mask counts = vec_less(zero, weight);
             if (form == PLAIN_SUM) {
                 total = vec_add(total, vec_select(counts, top[v], zero));
@@ -87,8 +87,8 @@ INLINE vec normalise_to(const int square_roots, const likelihood_form form, bloc
 }
 
 static void normalise(block *b, int64_t padded) {
-    /* Beyond the range of the type, infinities of either sign may have met: NaN becomes a density
-     * of zero. A pass of a fit finds NaN in its log-likelihood. */
+    /* Beyond the range of the type, infinities of both signs may have met: NaN is replaced by a
+     * density of zero. A pass of a fit detects the NaN in its log-likelihood. */
     const vec none = vec_set((real)-INFINITY);
     for (int64_t k = 0; k < b->p.k_count; k++)
         for (int64_t n = 0; n < padded; n += FG_LANES) {
@@ -98,13 +98,14 @@ static void normalise(block *b, int64_t padded) {
     normalise_to(0, EACH_ROW, b, padded);
 }
 
-/* A sum of densities is at most K: whether the product over a lane's rows stays in range. */
+/* Returns whether the product over a lane's rows stays in range, given that a sum of densities
+ * relative to the largest is at most K. */
 static int product_is_safe(const plan *p) {
     const double factors = (double)p->rows / GROUP_ROWS;
     return factors * log2((double)p->k_count) < (sizeof(real) == 8 ? 1000 : 120);
 }
 
-/* The same, for the sums of a pass; returns the block's log-likelihood. */
+/* The same for the sums of a pass; returns the log-likelihood of the block. */
 static double normalise_and_sum(const int square_roots, block *b, int64_t padded) {
     const int plain = !b->weighted && product_is_safe(&b->p);
     vec total;
@@ -117,7 +118,7 @@ static double normalise_and_sum(const int square_roots, block *b, int64_t padded
     return (double)vec_sum(total);
 }
 
-/* best: each row's most probable component, the first one where several are equal. */
+/* Writes the most probable component of each row to best, the first one in a tie. */
 static void choose_best(block *b, int64_t padded) {
     const int64_t stride = b->p.stride, k_count = b->p.k_count;
     for (int64_t n = 0; n < padded && !interrupted(b, 8 * GROUP_ROWS * k_count); n += GROUP_ROWS) {
@@ -155,7 +156,7 @@ static void choose_nearest(block *b, int64_t padded) {
     }
 }
 
-/* A row's draw depends on its index and on the seed alone. */
+/* Random responsibilities; those of a row depend only on its index and the seed. */
 static void choose_random(block *b, int64_t padded, int64_t begin, uint64_t seed) {
     const int64_t k_count = b->p.k_count, stride = b->p.stride;
     for (int64_t n = 0; n < padded && !interrupted(b, 16 * k_count); n++) {

@@ -1,7 +1,7 @@
 /* The sufficient statistics of a block: N_k, sum g (x - shift), sum g (x - shift)(x - shift)^T. */
 
-/* Adds a register of sums by lane to a slot: lane-wise where the block has the lanes, and reduced
- * only when the task is done. */
+/* Adds a vector of sums to a slot: by lane if the block has lane sums, which are reduced only at
+ * the end of the task. */
 INLINE void deposit(const block *b, int64_t slot, vec sum) {
     if (b->lanes) {
         real *at = b->lanes + slot * FG_LANES;
@@ -29,7 +29,7 @@ INLINE vec rows_sum_of(const int squared, const real *x, int64_t padded) {
 static vec rows_sum(const real *x, int64_t padded) { return rows_sum_of(0, x, padded); }
 static vec squares_sum(const real *x, int64_t padded) { return rows_sum_of(1, x, padded); }
 
-/* Adds the responsibilities of component k, or the squares of their square roots; returns them. */
+/* Adds the responsibilities of component k, given directly or as square roots; returns them. */
 static vec add_weight(const int squared, const block *b, int64_t k, int64_t padded) {
     const real *g = b->responsibilities + k * b->p.stride;
     const vec sum = squared ? squares_sum(g, padded) : rows_sum(g, padded);
@@ -39,7 +39,7 @@ static vec add_weight(const int squared, const block *b, int64_t k, int64_t padd
 
 /* ---- second moments, lanes over samples ---- */
 
-/* Rows i0 .. i1 - 1 of the triangle, d small: everything in registers. sx < 0: no first moments. */
+/* Rows i0 .. i1 - 1 of the triangle for small d, all in registers. sx < 0: no first moments. */
 INLINE void small_rows(const int i0, const int i1, const block *b, const real *shift, const real *g,
                        int64_t padded, int64_t sx, int64_t sxx) {
     const int64_t stride = b->p.stride;
@@ -69,7 +69,7 @@ INLINE void small_rows(const int i0, const int i1, const block *b, const real *s
     }
 }
 
-/* As many rows at a time as there are registers for their sums. */
+/* Takes as many rows at a time as there are registers for their sums. */
 static void small_moments(const block *b, const real *shift, const real *g, int64_t padded,
                           int64_t sx, int64_t sxx) {
     const int64_t d = b->p.d;
@@ -107,11 +107,11 @@ static void small_moments(const block *b, const real *shift, const real *g, int6
 #endif
 }
 
-/* sum over the block's rows n of left[i][n] right[j][n], i below height and j below width, in tiles
- * whose sums live in registers. The sums go to slots from slot on: whole rows, row_slots from one
- * to the next; or the rows of the lower triangle, packed. */
+/* Sums left[i][n] right[j][n] over the block's rows n, for i < height and j < width, in tiles whose
+ * sums stay in registers. The sums go to the slots from slot on: full rows, row_slots apart; or the
+ * rows of the lower triangle, packed. */
 typedef struct {
-    const real *left, *right; /* rows of the block's stride */
+    const real *left, *right; /* rows with the stride of the block */
     int64_t height, width, slot, row_slots;
     int triangle;
 } matrix_product;
@@ -156,10 +156,11 @@ INLINE void product_of_height(const int height, const block *b, const matrix_pro
     }
 }
 
-/* The tile that begins at row i0, column j0. */
+/* The tile that begins at row i0 and column j0. */
 INLINE void product_at(const block *b, const matrix_product *p, int64_t i0, int64_t j0,
                        int64_t padded) {
-    /* here, and not in every tile, or gcc 12 for aarch64 steps more pointers than it must */
+    /* here and not in every tile: otherwise gcc 12 for aarch64 advances more pointers than needed
+     */
     const real *left = p->left + i0 * b->p.stride, *right = p->right + j0 * b->p.stride;
     switch (at_most(p->height - i0, FG_TILE)) {
     case 1: product_of_height(1, b, p, left, right, i0, j0, padded); break;
@@ -171,7 +172,7 @@ INLINE void product_at(const block *b, const matrix_product *p, int64_t i0, int6
     }
 }
 
-/* z = sqrt(g) (x - shift): one buffer serves both sides of the product. */
+/* z = sqrt(g) (x - shift): one buffer serves as both sides of the product. */
 static void tiled_moments(const block *b, const real *shift, const real *sqrt_g, int64_t padded,
                           int64_t sx, int64_t sxx) {
     const int64_t d = b->p.d, stride = b->p.stride;
@@ -200,7 +201,7 @@ static void tiled_moments(const block *b, const real *shift, const real *sqrt_g,
 
 /* ---- second moments, lanes over features ---- */
 
-/* One tile of sum z z^T over the rows of the update buffer, added to rows of a matrix. */
+/* Adds one tile of sum z z^T, over the rows of the update buffer, to rows of a matrix. */
 INLINE void update_tile(const int height, const int width, const real *left, const real *right,
                         int64_t length, int64_t count, real *out) {
     vec sum[FG_OUTER_ROWS][FG_OUTER_VECTORS];
@@ -222,7 +223,7 @@ INLINE void update_tile(const int height, const int width, const real *left, con
             vec_store(out + i * length + c * FG_LANES, sum[i][c]);
 }
 
-/* height rows of a matrix, up to the vector that contains the diagonal. */
+/* Updates height rows of a matrix, up to the vector that contains the diagonal. */
 INLINE void update_rows(const int height, const real *left, const real *update, int64_t length,
                         int64_t count, int64_t vectors, real *out) {
     int64_t tiles = (vectors + FG_OUTER_VECTORS - 1) / FG_OUTER_VECTORS;
@@ -239,7 +240,7 @@ INLINE void update_rows(const int height, const real *left, const real *update, 
     }
 }
 
-/* matrix += sum z z^T over the rows of the update buffer, lower triangle. */
+/* matrix += sum z z^T over the rows of the update buffer, lower triangle only. */
 static void rank_update(const block *b, int64_t count, real *matrix) {
     const int64_t d = b->p.d, length = b->p.row_length;
     const real *z = b->update;
@@ -277,8 +278,8 @@ static void drop_negligible(const block *b, const real *sqrt_g, real threshold, 
     }
 }
 
-/* z of the rows that matter, one after the other, into the update buffer; matrix += sum z z^T,
- * first += sum sqrt(g) z. Registers hold so many vectors of the shift and of the first moments. */
+/* Collects z of the rows that matter in the update buffer; matrix += sum z z^T, first += sum
+ * sqrt(g) z. registers: the number of vectors of shift and first moments kept in registers. */
 INLINE void collect_rows(const int registers, const block *b, int64_t padded, real *matrix,
                          real *first) {
     const int64_t d = b->p.d, length = b->p.row_length, room = b->p.update_rows;
@@ -364,7 +365,7 @@ static void component_moments(const fg_model *model, const block *b, const real 
                   b->first_moments + (k < 0 ? 0 : k) * b->p.row_length);
 }
 
-/* Full, tied: every component about its shift. */
+/* Full, tied: every component about its own shift. */
 static void add_matrices(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, last_matrix = b->p.n_matrices - 1;
     const int is_sqrt = model->sqrt_responsibilities;
@@ -376,16 +377,16 @@ static void add_matrices(const fg_model *model, block *b, int64_t padded) {
                               at_most(k, last_matrix));
 }
 
-/* ---- moments of one feature at a time ---- */
+/* ---- moments, feature by feature ---- */
 
-/* So many features of a block stay in the first-level cache while all components read them; a
+/* The number of features of a block that stay in the L1 cache while all components read them; a
  * multiple of every tile's width. */
 static int64_t cached_features(int64_t padded) {
     const int64_t fit = CACHE_BYTES * 3 / 4 / (padded * (int64_t)sizeof(real)) / 12 * 12;
     return fit < 12 ? 12 : fit;
 }
 
-/* width features of one component, from i0 on. */
+/* width features of one component, starting at i0. */
 INLINE void feature_moments(const int width, int per_feature, const block *b, const real *shift,
                             const real *g, int64_t padded, int64_t i0, int64_t sx, int64_t sxx) {
     const int64_t stride = b->p.stride;
@@ -408,7 +409,7 @@ INLINE void feature_moments(const int width, int per_feature, const block *b, co
     }
 }
 
-/* Features i_begin .. i_end - 1 of one component. Second moments: per feature, or their sum. */
+/* Features i_begin .. i_end - 1 of one component. Second moments: one per feature, or their sum. */
 static void diagonal_moments(int per_feature, const fg_model *model, const block *b, int64_t padded,
                              int64_t k, int64_t i_begin, int64_t i_end) {
     const int64_t d = b->p.d;
@@ -424,7 +425,7 @@ static void diagonal_moments(int per_feature, const fg_model *model, const block
         }
 }
 
-/* Diag, spherical: every component about its shift, some features at a time. */
+/* Diag, spherical: every component about its own shift, a few features at a time. */
 static void add_features(int per_feature, const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, k_count = b->p.k_count, chunk = cached_features(padded);
     for (int64_t k = 0; k < k_count && !interrupted(b, padded * 16); k++)
@@ -436,7 +437,7 @@ static void add_features(int per_feature, const fg_model *model, block *b, int64
 
 /* ---- first moments of all components about the centre ---- */
 
-/* sum g (x - centre) of all components: a product of matrices. */
+/* sum g (x - centre) of all components, as a matrix product. */
 static void centred_sums(block *b, int64_t padded) {
     const int64_t d = b->p.d, k_count = b->p.k_count;
     const matrix_product sums = {.left = b->responsibilities,
@@ -462,7 +463,7 @@ static void add_tied_centred(const fg_model *model, block *b, int64_t padded, fg
         component_moments(model, b, model->centre, b->weights, 0, padded, -1, 0);
 }
 
-/* sum g |x - mean|^2: the squared distances are in the block. */
+/* sum g |x - mean|^2, from the block's squared distances. */
 static void distance_moments(const block *b, int64_t padded, int64_t k) {
     const real *g = b->responsibilities + k * b->p.stride;
     const real *distance = b->distances + k * b->p.stride;
@@ -520,7 +521,7 @@ static void reset_sums(block *b) {
     }
 }
 
-/* N_k and the first moments, about the shift. */
+/* Adds N_k and the first moments about the shift. */
 static void flush_first_moments(const fg_model *model, const block *b, fg_statistics *out) {
     const plan *p = &b->p;
     const int64_t d = p->d;
@@ -530,7 +531,7 @@ static void flush_first_moments(const fg_model *model, const block *b, fg_statis
         out->nk[k] += nk;
         for (int64_t i = 0; i < d; i++) {
             double sum = first[1 + i] * scale;
-            if (model->centred_sums) /* from about the centre to about the shift */
+            if (model->centred_sums) /* convert from the centre to the shift */
                 sum -= nk * (out->shift[k * d + i] - (double)((const real *)model->centre)[i]);
             else if (p->scatter == RANK_UPDATES)
                 sum = (double)b->first_moments[k * p->row_length + i] * scale;
@@ -552,7 +553,7 @@ static void flush_second_moments(const fg_model *model, const block *b, double *
             *sxx++ += b->slots[slot] * scale;
 }
 
-/* Hands the sums over, in double and in the statistics' own layout. */
+/* Adds the block's sums to the statistics, in double and in their layout. */
 static void flush_sums(const fg_model *model, const block *b, fg_sums sums, fg_statistics *out) {
     if (b->lanes)
         for (int64_t slot = 0; slot < b->p.n_slots; slot++)

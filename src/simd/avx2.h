@@ -3,8 +3,8 @@
 
 #define FG_REGISTERS 16
 #define FG_GROUP 2      /* sample vectors in flight: 4 x 2 accumulators and their operands */
-#define FG_TILE 3       /* features by features of a scatter tile */
-#define FG_OUTER_ROWS 4 /* rows by vectors of a rank-update tile */
+#define FG_TILE 3       /* a scatter tile is FG_TILE x FG_TILE features */
+#define FG_OUTER_ROWS 4 /* rows x vectors of a rank-update tile */
 #define FG_OUTER_VECTORS 3
 
 #ifdef FG_REAL_f64
@@ -16,7 +16,7 @@ static inline real vec_sum(vec v) {
     __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
 }
-/* 2^n: adding 1.5 * 2^52 puts an integer into the low bits, where the shift can take it. */
+/* 2^n: adding 1.5 * 2^52 puts n into the low bits, from which it is shifted into the exponent. */
 static inline vec vec_exp2i(vec n) {
     __m256i biased = _mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52 + 1023)));
     return _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52));
@@ -101,7 +101,7 @@ static inline vec vec_round(vec v) { return FG_OP(round)(v, 8); }
 static inline mask vec_less(vec a, vec b) { return FG_OP(cmp)(a, b, _CMP_LT_OQ); }
 static inline vec vec_select(mask m, vec a, vec b) { return FG_OP(blendv)(b, a, m); }
 static inline int mask_any(mask m) { return FG_OP(movemask)(m) != 0; }
-/* In two factors, so that a subnormal result is rounded once. */
+/* p 2^n with two factors of 2, so that a subnormal result is rounded only once. */
 static inline vec vec_scale(vec p, vec n) {
     const vec half = vec_round(vec_mul(n, vec_set((real)0.5)));
     return vec_mul(vec_mul(p, vec_exp2i(half)), vec_exp2i(vec_sub(n, half)));

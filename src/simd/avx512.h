@@ -3,8 +3,8 @@
 
 #define FG_REGISTERS 32
 #define FG_GROUP 4      /* sample vectors in flight: 4 x 4 accumulators and their operands */
-#define FG_TILE 4       /* features by features of a scatter tile */
-#define FG_OUTER_ROWS 8 /* rows by vectors of a rank-update tile */
+#define FG_TILE 4       /* a scatter tile is FG_TILE x FG_TILE features */
+#define FG_OUTER_ROWS 8 /* rows x vectors of a rank-update tile */
 #define FG_OUTER_VECTORS 3
 
 #ifdef FG_REAL_f64
@@ -72,7 +72,7 @@ static inline void vec_transpose(vec *rows) {
 }
 #endif
 static inline vec vec_load(const real *p) { return FG_OP(loadu)(p); }
-/* The first n lanes, zeros behind; touches no memory beyond them. */
+/* Loads the first n lanes and fills the others with zeros; reads no memory beyond them. */
 static inline vec vec_load_part(const real *p, int64_t n) {
     return FG_OP(maskz_loadu)((mask)((1u << n) - 1), p);
 }

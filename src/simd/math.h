@@ -1,8 +1,8 @@
-/* exp and log over the vector vocabulary: the whole range, NaN in gives NaN out, error under 3
- * units in the last place (tests/c/test_math.c). */
+/* exp and log in the vector vocabulary, for the whole range; NaN in gives NaN out, and the error is
+ * below 3 units in the last place (tests/c/test_math.c). */
 #include <math.h>
 
-/* p(x), highest power first. */
+/* p(x), with the highest power first. */
 static inline vec vec_polynomial(const real *c, const int n, vec x) {
     vec p = vec_set(c[0]);
     FG_EACH_FROM(i, 1, n)
@@ -10,7 +10,7 @@ static inline vec vec_polynomial(const real *c, const int n, vec x) {
     return p;
 }
 
-/* 2^n exp(r), |r| <= ln2 / 2. The polynomial is the minimax one for the relative error (Remez):
+/* exp(x) = 2^n exp(r) with |r| <= ln2 / 2. The polynomial has the minimax relative error (Remez):
  * 3e-18 in double, 2e-9 in float. */
 static inline vec vec_exp(vec x) {
 #ifdef FG_REAL_f64
@@ -38,7 +38,7 @@ static inline vec vec_exp(vec x) {
                              1.0f};
     const real low = -105, high = 90, ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
 #endif
-    /* The constant comes first: min and max give their second operand, the NaN. */
+    /* The constant comes first: if one operand is NaN, min and max return the second one. */
     x = vec_min(vec_set(high), vec_max(vec_set(low), x));
     const vec n = vec_round(vec_mul(x, vec_set((real)1.4426950408889634)));
     vec r = vec_fma(n, vec_set(-ln2_high), x);
@@ -46,7 +46,7 @@ static inline vec vec_exp(vec x) {
     return vec_scale(vec_polynomial(c, sizeof c / sizeof *c, r), n);
 }
 
-/* log(m 2^e) = e ln2 + 2 atanh((m - 1) / (m + 1)), m in [sqrt(1/2), sqrt(2)). */
+/* log(m 2^e) = e ln2 + 2 atanh((m - 1) / (m + 1)), with m in [sqrt(1/2), sqrt(2)). */
 static inline vec vec_log(vec x) {
 #ifdef FG_REAL_f64
     static const real c[] = {2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13,
@@ -68,10 +68,10 @@ static inline vec vec_log(vec x) {
     e = vec_select(large, vec_add(e, one), e);
     const vec f = vec_sub(m, one), s = vec_div(f, vec_add(m, one)), z = vec_mul(s, s);
     const vec p = vec_mul(vec_polynomial(c, sizeof c / sizeof *c, z), z);
-    /* 2 s = f - s f keeps the digits near one. */
+    /* 2 s = f - s f keeps the precision near x = 1. */
     const vec tail = vec_fma(p, s, vec_fma(e, vec_set(ln2_low), vec_sub(zero, vec_mul(s, f))));
     vec y = vec_fma(e, vec_set(ln2_high), vec_add(f, tail));
-    y = vec_select(vec_less(x, infinity), y, x); /* infinity and NaN pass */
+    y = vec_select(vec_less(x, infinity), y, x); /* infinity and NaN are returned unchanged */
     y = vec_select(vec_less(x, vec_set(least)), vec_set((real)-INFINITY), y);
     return vec_select(vec_less(x, zero), vec_set((real)NAN), y);
 }

@@ -3,8 +3,8 @@
 
 #define FG_REGISTERS 32
 #define FG_GROUP 4      /* sample vectors in flight: 4 x 4 accumulators and their operands */
-#define FG_TILE 4       /* features by features of a scatter tile */
-#define FG_OUTER_ROWS 8 /* rows by vectors of a rank-update tile */
+#define FG_TILE 4       /* a scatter tile is FG_TILE x FG_TILE features */
+#define FG_OUTER_ROWS 8 /* rows x vectors of a rank-update tile */
 #define FG_OUTER_VECTORS 3
 
 #ifdef FG_REAL_f64
@@ -13,7 +13,7 @@
 typedef float64x2_t vec;
 typedef uint64x2_t mask;
 static inline int mask_any(mask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
-/* 2^n, n integral */
+/* 2^n for an integer n */
 static inline vec vec_exp2i(vec n) {
     const int64x2_t biased = vaddq_s64(vcvtq_s64_f64(n), vdupq_n_s64(1023));
     return vreinterpretq_f64_s64(vshlq_n_s64(biased, 52));
@@ -86,12 +86,12 @@ static inline vec vec_sqrt(vec a) { return FG_OP(vsqrtq)(a); }
 static inline vec vec_fma(vec a, vec b, vec c) { return FG_OP(vfmaq)(c, a, b); }
 static inline mask vec_less(vec a, vec b) { return FG_OP(vcltq)(a, b); }
 static inline vec vec_select(mask m, vec a, vec b) { return FG_OP(vbslq)(m, a, b); }
-/* The second operand where either is NaN, as on x86: fmax and fmaxnm have other rules. */
+/* Return the second operand if either is NaN, as on x86; fmax and fmaxnm follow other rules. */
 static inline vec vec_max(vec a, vec b) { return vec_select(vec_less(b, a), a, b); }
 static inline vec vec_min(vec a, vec b) { return vec_select(vec_less(a, b), a, b); }
 static inline vec vec_round(vec v) { return FG_OP(vrndnq)(v); }
-static inline real vec_sum(vec v) { return FG_OP(vaddvq)(v); } /* neighbours first */
-/* In two factors, so that a subnormal result is rounded once. */
+static inline real vec_sum(vec v) { return FG_OP(vaddvq)(v); } /* adjacent lanes first */
+/* p 2^n with two factors of 2, so that a subnormal result is rounded only once. */
 static inline vec vec_scale(vec p, vec n) {
     const vec half = vec_round(vec_mul(n, vec_set((real)0.5)));
     return vec_mul(vec_mul(p, vec_exp2i(half)), vec_exp2i(vec_sub(n, half)));

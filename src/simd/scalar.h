@@ -1,4 +1,4 @@
-/* The vector vocabulary in plain C: one lane. The reference machine. */
+/* The vector vocabulary in plain C, with one lane: the reference implementation. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #define FG_REGISTERS 16
 #define FG_LANES 1
 #define FG_GROUP 4 /* sample vectors in flight */
-#define FG_TILE 3  /* features by features of a scatter tile */
+#define FG_TILE 3  /* a scatter tile is FG_TILE x FG_TILE features */
 #define FG_OUTER_ROWS 4
 #define FG_OUTER_VECTORS 3
 
@@ -33,9 +33,9 @@ static inline vec vec_sub(vec a, vec b) { return a - b; }
 static inline vec vec_mul(vec a, vec b) { return a * b; }
 static inline vec vec_div(vec a, vec b) { return a / b; }
 static inline vec vec_sqrt(vec a) { return (real)sqrt((double)a); }
-/* a * b + c. Not contracted here: a machine without the instruction would call a library. */
+/* a * b + c, not contracted: without an FMA instruction, fma() would be a library call. */
 static inline vec vec_fma(vec a, vec b, vec c) { return a * b + c; }
-/* The second operand where either is NaN, as on x86. */
+/* Return the second operand if either is NaN, as on x86. */
 static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
 static inline vec vec_min(vec a, vec b) { return a < b ? a : b; }
 static inline mask vec_less(vec a, vec b) { return a < b; }
@@ -57,7 +57,7 @@ static inline vec vec_of(bits b) {
     memcpy(&out, &b, sizeof out);
     return out;
 }
-/* e and m of v = m 2^e, 1 <= m < 2, v normal and positive */
+/* e and m of v = m 2^e with 1 <= m < 2, for normal and positive v. */
 static inline vec vec_exponent(vec v) {
     return (real)((int)(bits_of(v) >> FG_MANTISSA_BITS) - FG_EXPONENT_BIAS);
 }
@@ -65,11 +65,11 @@ static inline vec vec_mantissa(vec v) {
     const bits mantissa = bits_of(v) & (((bits)1 << FG_MANTISSA_BITS) - 1);
     return vec_of(mantissa | ((bits)FG_EXPONENT_BIAS << FG_MANTISSA_BITS));
 }
-/* 2^n, n integral; the integer stands in the low bits of the sum. */
+/* 2^n for an integer n, which is in the low bits of the sum. */
 static inline vec vec_exp2i(vec n) {
     return vec_of(bits_of(n + (FG_ROUNDER + FG_EXPONENT_BIAS)) << FG_MANTISSA_BITS);
 }
-/* p 2^n, in two factors so that a subnormal result is rounded once */
+/* p 2^n with two factors of 2, so that a subnormal result is rounded only once. */
 static inline vec vec_scale(vec p, vec n) {
     const vec half = vec_round(n * (real)0.5);
     return p * vec_exp2i(half) * vec_exp2i(n - half);
