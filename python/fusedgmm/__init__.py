@@ -15,9 +15,9 @@ except ModuleNotFoundError as error:
             "fusedgmm: unpack it, or install it with pip"
         ) from error
     raise ImportError(
-        f"the compiled core of fusedgmm is not in {__path__[0]}: these are its sources, or built "
-        "for another Python. Install them with `pip install .` in their top folder, and run Python "
-        "from another folder than that of the package"
+        f"the compiled core of fusedgmm is missing in {__path__[0]}: this is the source folder, or "
+        "a build for another Python. Run `pip install .` in the root of the sources, and start "
+        "Python in another folder"
     ) from error
 
 from ._batch import fit_batch
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    # the oracle is for tests and readers; a fit should not pay for importing it
+    # imported on demand: only tests and readers need the reference
     if name == "reference":
         return import_module(".reference", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

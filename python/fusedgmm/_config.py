@@ -1,4 +1,4 @@
-"""What this build is and how it would run here."""
+"""The version of this build, and its configuration on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __version__ = _core.__version__  # importlib.metadata takes 15 ms to import
 
 
 def show_config() -> None:
-    """Print the version, instruction set, OpenMP, compiler and threads, a line each.
+    """Print the version, instruction set, OpenMP, compiler and threads, one per line.
 
     Examples
     --------

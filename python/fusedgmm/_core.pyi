@@ -1,4 +1,4 @@
-"""The compiled core, as Python sees it; src/_core.pyx says what each function does."""
+"""The type stubs of the compiled core; src/_core.pyx documents each function."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, overload
@@ -22,7 +22,7 @@ class _Config(TypedDict):
 
 __version__: str
 
-# by name: the value, and what it means
+# name: (value, meaning)
 BATCH_STATUSES: dict[str, tuple[int, str]]
 
 class NotFiniteError(ValueError): ...

@@ -1,10 +1,11 @@
-"""The covariance types: all that depends on which one it is.
+"""The covariance types: everything that depends on the type.
 
-A type says how the precisions' factors are laid out: a matrix for each component ("full"), one
-matrix for all ("tied"), variances for each component ("diag"), one variance for each ("spherical").
-Arguments are named alike throughout: covariances, precisions, factors (upper U with precision =
-U U^T) and scatter (sums of g (x - m) (x - m)^T) are arrays in the shape of their type; nk (K,) are
-sums of responsibilities g; vectors such as step and away are (K, d)."""
+A type defines the shape of covariances and of the factors of precisions: one matrix per component
+("full"), one matrix for all components ("tied"), one variance per component and feature ("diag"),
+or one variance per component ("spherical"). Names are used consistently: covariances, precisions,
+factors (upper triangular U with precision = U U^T) and scatter (sums of g (x - m) (x - m)^T) are
+arrays of the type's shape; nk (K,) are sums of responsibilities g; vectors such as step and away
+are (K, d)."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from ._validation import as_option
 
 @lru_cache(maxsize=8)
 def _lower_triangle(d: int) -> tuple[Labels, Labels, Labels]:
-    """Return rows and columns of a lower triangle, row by row; and for each place of a symmetric
-    matrix, (d, d), where its value is in the triangle."""
+    """Return the row and column indices of a lower triangle, row by row; and, for each element of a
+    symmetric (d, d) matrix, the position of its value in the triangle."""
     rows, columns = np.tril_indices(d)
     places = np.empty((d, d), dtype=np.int64)
     places[rows, columns] = places[columns, rows] = np.arange(len(rows))
@@ -43,8 +44,8 @@ class Layout(ABC):
 
     name: ClassVar[CovarianceType]
     shared: ClassVar[bool] = False  # one covariance for all components
-    has_matrices: ClassVar[bool]  # matrices, or variances
-    positive: ClassVar[str]  # what a covariance must be, in words
+    has_matrices: ClassVar[bool]  # matrices or variances
+    positive: ClassVar[str]  # the condition on a covariance, for messages
 
     # ---- shapes and counts ----
 
@@ -53,13 +54,13 @@ class Layout(ABC):
         return _core.covariance_shape(self.name, n_components, n_features)
 
     def moment_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return the shape of second moments as the core has them: of matrices, the lower triangle
-        by rows."""
+        """Return the shape of second moments in the core: matrices are stored as their lower
+        triangle, row by row."""
         return _core.moment_shape(self.name, n_components, n_features)
 
     @abstractmethod
     def prior_shape(self, n_features: int) -> tuple[int, ...]:
-        """Return the shape of the covariance of one component, which is that of a prior."""
+        """Return the shape of the covariance of one component, which is also that of a prior."""
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return the number of free parameters of the covariances."""
@@ -67,31 +68,32 @@ class Layout(ABC):
 
     @abstractmethod
     def entries(self, n_features: int) -> list[tuple[str, tuple[Any, ...]]]:
-        """Return a name for each free entry of a covariance, and its index in an array of them."""
+        """Return the name of each free entry of a covariance, and its index in an array of
+        covariances."""
 
     # ---- covariances, precisions and factors ----
 
     @abstractmethod
     def precisions(self, factors: Floats) -> Floats:
-        """Return the precisions whose factors are given."""
+        """Return the precisions with the given factors."""
 
     @abstractmethod
     def covariances(self, factors: Floats) -> Floats:
-        """Return the covariances whose precisions' factors are given."""
+        """Return the covariances whose precisions have the given factors."""
 
     @abstractmethod
     def factors(self, precisions: Floats) -> Floats:
-        """Return the factors of positive-definite precisions; further axes may stand in front."""
+        """Return the factors of positive-definite precisions; leading axes are allowed."""
 
     def factors_of_covariances(self, covariances: Floats) -> Floats:
-        """Return the factors of the precisions of covariances; further axes may stand in front.
+        """Return the factors of the precisions, given covariances; leading axes are allowed.
 
         Raises
         ------
         ValueError
             A covariance is singular.
         """
-        # a covariance at a time, whether it is shared or not
+        # one covariance at a time, shared or not
         kind, matrix = ("full", 2) if self.has_matrices else ("spherical", 0)
         each = covariances.reshape(-1, *covariances.shape[covariances.ndim - matrix :])
         d = covariances.shape[-1] if self.has_matrices else 1
@@ -102,10 +104,10 @@ class Layout(ABC):
 
     @abstractmethod
     def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
-        """Return of each covariance whether it is as `positive` says; axes may stand in front."""
+        """Return for each covariance whether it satisfies `positive`; leading axes are allowed."""
 
     def diagonals(self, array: Floats) -> Floats:
-        """Return the diagonals of matrices; variances as they are."""
+        """Return the diagonals of matrices; return variances unchanged."""
         return np.diagonal(array, axis1=-2, axis2=-1) if self.has_matrices else array
 
     @abstractmethod
@@ -130,41 +132,41 @@ class Layout(ABC):
         return array if array.shape == shape else np.broadcast_to(array, shape)
 
     def identity(self, n_features: int) -> Floats:
-        """Return the covariance of one component of independent features of variance 1."""
+        """Return the covariance of one component with independent features of variance 1."""
         return np.eye(n_features) if self.has_matrices else np.ones(self.prior_shape(n_features))
 
     # ---- sums ----
 
     def per_component(self, values: Floats) -> Floats:
-        """Return values (K,), or a scalar where the covariance is shared, so that they broadcast
-        against covariances."""
+        """Reshape values (K,), or a scalar if the covariance is shared, to broadcast against
+        covariances."""
         return values.reshape(values.shape + (1,) * self._axes) if values.ndim else values
 
-    _axes: ClassVar[int]  # of one component's covariance
+    _axes: ClassVar[int]  # number of axes of one component's covariance
 
     @abstractmethod
     def second_moments(self, vectors: Floats) -> Floats:
-        """Return the second moments v v^T of vectors (K, d), as the core has them."""
+        """Return the second moments v v^T of vectors (K, d), in the core's layout."""
 
     def unpacked(self, moments: Floats, n_features: int) -> Floats:
-        """Return second moments of the core's form in the shape of covariances."""
+        """Convert second moments from the core's layout to the shape of covariances."""
         return moments
 
     def packed(self, moments: Floats) -> Floats:
-        """Return second moments in the shape of covariances in the core's form."""
+        """Convert second moments from the shape of covariances to the core's layout."""
         return moments
 
     @abstractmethod
     def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
         """Return the scatter about each component's mean, from the moments sx and (unpacked) sxx
-        about a shift, `step` being the mean less the shift; spherical: per feature."""
+        about a shift, where `step` = mean - shift. Spherical: per feature."""
 
     @abstractmethod
     def squared_distances(
         self, factors: Floats, scatter: Floats, nk: Floats, step: Floats
     ) -> float:
-        """Return the sum over rows and components of g |U^T (x - c)|^2, `scatter` being that about
-        the components' means, and `step` those means less c."""
+        """Return the sum over rows and components of g |U^T (x - c)|^2, where `scatter` is about
+        the components' means and `step` = mean - c."""
 
     @abstractmethod
     def with_prior(
@@ -177,7 +179,8 @@ class Layout(ABC):
         away: Floats,
     ) -> Floats:
         """Return the scatter of the posterior: prior + scatter + reg_covar nk + share away away^T;
-        where it is shared, the mean over the components. Each type keeps its order of additions."""
+        if it is shared, the mean over the components. The order of additions of each type is fixed,
+        because it determines the last bits."""
 
 
 class _Matrices(Layout):
@@ -201,7 +204,7 @@ class _Matrices(Layout):
         return covariances
 
     def factors(self, precisions: Floats) -> Floats:
-        # reversing both axes turns NumPy's lower factor into the upper one
+        # reversing both axes turns NumPy's lower factor into an upper one
         lower = np.linalg.cholesky(precisions[..., ::-1, ::-1])
         return np.ascontiguousarray(lower[..., ::-1, ::-1])
 
@@ -241,7 +244,7 @@ class _Full(_Matrices):
     name = "full"
 
     def scatter(self, sxx: Floats, nk: Floats, sx: Floats, step: Floats) -> Floats:
-        # in an order of operations that keeps the matrices symmetric
+        # this order of operations keeps the matrices exactly symmetric
         return sxx - self.per_component(nk) * _outer(step)
 
     def with_prior(
@@ -390,10 +393,15 @@ COVARIANCE_TYPES = tuple(_LAYOUTS)
 
 
 def layout_of(covariance_type: str) -> Layout:
-    """Return what there is to know about a covariance type; ValueError for an unknown one."""
+    """Return the layout of a covariance type.
+
+    Raises
+    ------
+    ValueError
+        The covariance type is unknown."""
     return _LAYOUTS[as_option(covariance_type, "covariance_type", COVARIANCE_TYPES)]
 
 
 def moments_layout(covariance_type: str) -> Layout:
-    """Return the layout in which a prior's moments are taken: matrices, or else variances."""
+    """Return the layout of a prior's moments: matrices if the type has them, else variances."""
     return _LAYOUTS["full" if layout_of(covariance_type).has_matrices else "diag"]

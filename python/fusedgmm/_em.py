@@ -1,5 +1,5 @@
-"""The loop of an EM fit in Python, whatever it fits: steps until they converge, the best of several
-starts, and the reports. `GaussianMixture` has its loop in C, in src/em.c."""
+"""The EM loop in Python, for any state: steps until convergence, the best of several starts, and
+the reports. The loop of `GaussianMixture` is in C, in src/em.c."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 State = TypeVar("State")
-# init, iteration (0 when a start begins), lower bound, its change
+# arguments: init, iteration (0 when a start begins), lower bound, its change
 Report: TypeAlias = Callable[[int, int, float, float], object]
 
 
 @dataclass(frozen=True)
 class Run(Generic[State]):
-    """Where a start led: the last state, and the lower bound after each iteration."""
+    """The result of one start: the last state, and the lower bound after each iteration."""
 
     state: State
     lower_bounds: list[float]
@@ -31,17 +31,18 @@ def run(
     lower_bound: float = -math.inf,
     report: Callable[[int, float, float], object] | None = None,
 ) -> Run[State]:
-    """Take steps from a state until the lower bound changes by less than `tol`.
+    """Take steps from `state` until the lower bound changes by less than `tol`.
 
     Parameters
     ----------
     state : State
     step : callable
-        Maps a state to the next one and the lower bound of that.
+        Maps a state to the next state and its lower bound.
     tol : float
     max_iter : int
+        Maximum number of steps.
     lower_bound : float
-        What the state reached before, -inf where that is not known.
+        The lower bound of `state`; -inf if it is not known.
     report : callable or None
         Called with (iteration, lower bound, change) after each step.
     """
@@ -65,9 +66,10 @@ def best_of(
     max_iter: int,
     report: Report | None = None,
 ) -> Run[State]:
-    """Run from `n_init` starts, and return the first run with the highest last lower bound.
+    """Run from `n_init` starts and return the run with the highest final lower bound, the first one
+    in a tie.
 
-    `start` maps the number of a start to its state and what that reached before; the other
+    `start` maps the number of a start to its state and the lower bound of that state; the other
     parameters are those of `run`.
     """
     best: Run[State] | None = None

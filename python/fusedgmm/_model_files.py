@@ -1,8 +1,9 @@
-"""Fitted models in files: the options as JSON, arrays in their own dtype. Nothing in a file is run.
+"""Fitted models in files: options as JSON, arrays in their own dtype. Reading a file never runs
+code.
 
-A file holds the parameters of the constructor (those that are arrays as "option_<name>") and the
-fitted attributes by name. What is read is checked like what a user gives, and so is what is
-written: no file is made that could not be read."""
+A file contains the constructor parameters (arrays as "option_<name>") and the fitted attributes by
+name. Reading checks the contents like user input. Writing does the same, so that every file written
+can be read."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from ._base import BaseMixture, SavedAttribute
 
 FORMAT = 1
-OPTION = "option_"  # before the name of an array that is a parameter of the constructor
+OPTION = "option_"  # prefix of constructor parameters that are arrays
 
 Model = TypeVar("Model", bound="BaseMixture")
 _DTYPES = {"f": (np.float32, np.float64), "i": (np.int64,), "b": (np.bool_,)}
 
 
 def save_model(model: BaseMixture, path: str | Path) -> None:
-    """Write a fitted model; ValueError where it could not be read again."""
+    """Write a fitted model; ValueError if the file could not be read again."""
     check_fitted(model)
     options, arrays = _options_of(model)
     attributes = model._saved_attributes(*np.shape(model.means_))
@@ -41,12 +42,13 @@ def save_model(model: BaseMixture, path: str | Path) -> None:
     if hasattr(model, "feature_names_in_"):
         meta["feature_names_in_"] = list(model.feature_names_in_)
     _check(model, meta, fitted)
-    _ = model.parameters  # which looks at the values
+    _ = model.parameters  # checks the values
     save_arrays(path, kind_of_class(type(model)), FORMAT, meta, arrays | fitted)
 
 
 def load_model(cls: type[Model], path: str | Path) -> Model:
-    """Read what `save_model` wrote of this class or a subclass; ValueError for any other file."""
+    """Read a model of this class or a subclass, written by `save_model`; ValueError for any other
+    file."""
 
     def build(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Model:
         names = [name for name in arrays if name.startswith(OPTION)]
@@ -63,7 +65,7 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
             setattr(model, name, attributes[name].decode(array))
         if "feature_names_in_" in meta:
             model.feature_names_in_ = np.array(meta["feature_names_in_"], dtype=object)
-        _ = model.parameters  # which looks at the values
+        _ = model.parameters  # checks the values
         return model
 
     return load_object(path, kind_of_class(cls), FORMAT, build)
@@ -88,7 +90,7 @@ def _check_options(model: BaseMixture) -> None:
 
 
 def _options_of(model: BaseMixture) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
-    """Return the parameters of the constructor: what JSON holds, and arrays."""
+    """Return the constructor parameters: those that JSON can hold, and arrays."""
     plain: dict[str, object] = {}
     arrays: dict[str, NDArray[Any]] = {}
     for name, value in model.get_params(deep=False).items():
@@ -111,7 +113,7 @@ def _options_of(model: BaseMixture) -> tuple[dict[str, object], dict[str, NDArra
 
 
 def _encoded(value: object, attribute: SavedAttribute, name: str) -> NDArray[Any]:
-    """Return a fitted attribute as an array: users may have set it to a list."""
+    """Return a fitted attribute as an array; users may have replaced it by a list."""
     array: NDArray[Any]
     if attribute.kind == "f":
         array = as_floating(value, name)
@@ -119,17 +121,17 @@ def _encoded(value: object, attribute: SavedAttribute, name: str) -> NDArray[Any
         array = np.asarray(value, dtype=_DTYPES[attribute.kind][0])
     if array.size == 0:  # an empty list has one axis
         return array.reshape([n or 0 for n in attribute.shape])
-    # scikit-learn's tied Bayesian models have arrays of one as their lower bounds
+    # lower bounds of scikit-learn's tied Bayesian models are arrays of size 1
     if attribute.shape == () and array.size == 1:
         return array.reshape(())
     return array.reshape(-1) if attribute.shape == (None,) else array
 
 
 def _check(model: BaseMixture, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise ValueError unless the fitted attributes fit together."""
+    """Raise ValueError unless the fitted attributes are complete and consistent."""
     means = arrays.get("means_")
     if means is None or means.ndim != 2 or 0 in means.shape:
-        raise ValueError("it has no means_ of shape (n_components, n_features)")
+        raise ValueError("there is no means_ of shape (n_components, n_features)")
     attributes = model._saved_attributes(*means.shape)
     for name in arrays:
         if name not in attributes:
@@ -140,14 +142,14 @@ def _check(model: BaseMixture, meta: dict[str, Any], arrays: dict[str, NDArray[A
         elif attribute.required:
             raise ValueError(f"{name} is missing")
     if arrays["n_features_in_"] != means.shape[1]:
-        raise ValueError(f"n_features_in_ is not {means.shape[1]}")
+        raise ValueError(f"n_features_in_ must be {means.shape[1]}")
     names = meta.get("feature_names_in_")
     if names is not None and not (
         isinstance(names, list)
         and len(names) == means.shape[1]
         and all(isinstance(name, str) for name in names)
     ):
-        raise ValueError(f"feature_names_in_ are not {means.shape[1]} strings")
+        raise ValueError(f"feature_names_in_ must be {means.shape[1]} strings")
 
 
 def _check_array(array: NDArray[Any], attribute: SavedAttribute, name: str) -> None:

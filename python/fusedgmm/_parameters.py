@@ -1,4 +1,4 @@
-"""The parameters of a mixture, immutable."""
+"""The parameters of a mixture, as an immutable object."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def read_only(value: ArrayLike, name: str) -> Floats:
 def as_precisions(
     precisions: ArrayLike, covariance_type: str, shape: tuple[int, ...], what: str = "precision"
 ) -> Floats:
-    """Return starting precisions, or covariances, as float64; their shape is that of
-    `covariance_type`, of a batch with an axis of problems in front.
+    """Return starting precisions or covariances as float64. They have the shape of
+    `covariance_type`; those of a batch have a leading axis for the problems.
 
     Raises
     ------
     ValueError
-        Another shape, NaN or infinity, or a precision that is not symmetric positive-definite
-        (naming its component).
+        The shape is wrong, or an entry is not positive or not symmetric positive-definite (the
+        message names its component), NaN or infinite.
     """
     name, layout = f"{covariance_type} {what}", layout_of(covariance_type)
     precisions, _ = as_parameter(precisions, shape, name)
@@ -53,7 +53,7 @@ def as_precisions(
     return precisions
 
 
-# weights, means, covariances and factors of precisions to start from; None where not given
+# starting weights, means, covariances and factors of precisions, each or None
 StartingValues: TypeAlias = tuple[Floats | None, Floats | None, Floats | None, Floats | None]
 
 
@@ -67,9 +67,9 @@ def as_starting_values(
     *,
     problems: tuple[int | None, ...] = (None, None, None),
 ) -> StartingValues:
-    """Return a user's starting values as the core takes them, checked; precisions come with their
-    covariances. sizes: components and features. problems: of a batch, where weights, means, and
-    precisions or covariances have an axis for the problems in front."""
+    """Check a user's starting values and convert them for the core; precisions come with their
+    covariances. sizes: numbers of components and features. problems: for a batch, the length of the
+    leading axis of weights, of means, and of precisions or covariances, or None."""
     n_components, n_features = sizes
     leading = [() if count is None else (count,) for count in problems]
     weights = None if weights is None else as_weights(weights, (*leading[0], n_components))
@@ -84,7 +84,7 @@ def as_starting_values(
     if precisions is None:
         return weights, means, None, None
     factors = layout.factors(as_precisions(precisions, covariance_type, shape))
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite where float64 cannot hold them
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite if beyond the range of float64
         covariances = np.ascontiguousarray(layout.covariances(factors))
     return weights, means, covariances, factors
 
@@ -99,18 +99,29 @@ class MixtureParameters:
 
     Parameters
     ----------
-    weights : array of shape (n_components,)
-    means : array of shape (n_components, n_features)
-    covariances, precisions_cholesky : array
+    weights : array-like of shape (n_components,)
+        Non-negative, with sum 1.
+    means : array-like of shape (n_components, n_features)
+        In units of the data.
+    covariances, precisions_cholesky : array-like
         (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
-        (n_components, n_features) for "diag", (n_components,) for "spherical".
-    covariance_type : {"full", "tied", "diag", "spherical"}
+        (n_components, n_features) for "diag", (n_components,) for "spherical"; covariances in
+        squared units of the data. `precisions_cholesky` holds upper triangular U with
+        precision = U U^T; for "diag" and "spherical", one over the standard deviation.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
 
     Raises
     ------
+    TypeError
+        An array is not numeric.
     ValueError
-        Shapes that do not fit together or are empty, NaN or infinity, weights that are negative or
-        do not sum to one, factors that are not positive, an unknown covariance type.
+        Shapes do not match or are empty, an entry is NaN or infinite, weights are negative or do
+        not sum to one, a factor is not positive on its diagonal, or the covariance type is
+        unknown.
+
+    Notes
+    -----
+    The arrays are stored as read-only float64 copies.
 
     Examples
     --------
@@ -135,7 +146,7 @@ class MixtureParameters:
             raise ValueError(f"means must be 2-D and not empty, got shape {self.means.shape}")
         layout = layout_of(self.covariance_type)
         shape = layout.shape(*self.means.shape)
-        # float32's rounding, whatever the dtype: a pickled copy has been float64 ever since
+        # the tolerance of float32, for any dtype: a pickled copy of float32 weights is float64
         as_weights(self.weights, (self.n_components,), tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
@@ -143,11 +154,11 @@ class MixtureParameters:
         if not (diagonals > 0.0).all():
             raise ValueError(
                 "precisions_cholesky must be positive on the diagonal, got "
-                f"{diagonals.min():.5g}; from_covariances makes it from covariances"
+                f"{diagonals.min():.5g}; from_covariances computes it from covariances"
             )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        # through the constructor, so that unpickled arrays are read-only again
+        # use the constructor, so that unpickled arrays are read-only again
         return type(self), (
             self.weights,
             self.means,
@@ -157,12 +168,12 @@ class MixtureParameters:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters to one .npz file, whole or not at all.
+        """Write the parameters to a .npz file, atomically.
 
         Parameters
         ----------
         path : str or pathlib.Path
-            A name that ends in .npz.
+            File name ending in .npz. An existing file is replaced.
 
         Examples
         --------
@@ -175,14 +186,14 @@ class MixtureParameters:
         ...     MixtureParameters.load(Path(folder) / "parameters.npz").covariances.tolist()
         [4.0]
         """
-        from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
+        from ._files import save_arrays  # imported here: zipfile and json take 6 ms
 
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         save_arrays(path, _KIND, _FORMAT, {"covariance_type": self.covariance_type}, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Never runs code from the file.
+        """Read parameters written by `save`. Never runs code from the file.
 
         Parameters
         ----------
@@ -195,7 +206,7 @@ class MixtureParameters:
         Raises
         ------
         ValueError
-            Another kind of file, a newer format, or one that is damaged.
+            The file is of another kind, of a newer format, or damaged.
         """
         from ._files import load_object
 
@@ -219,14 +230,14 @@ class MixtureParameters:
         covariances: ArrayLike,
         covariance_type: CovarianceType = "full",
     ) -> Self:
-        """Build from covariances, factoring their precisions.
+        """Create parameters from covariances; the factors of the precisions are computed.
 
         Parameters
         ----------
         weights : array-like of shape (n_components,)
         means : array-like of shape (n_components, n_features)
         covariances : array-like
-            In the shape of their type, see `MixtureParameters`.
+            Positive or positive-definite, of the shape given in `MixtureParameters`.
         covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
 
         Returns
@@ -236,8 +247,8 @@ class MixtureParameters:
         Raises
         ------
         ValueError
-            A covariance is not positive, or not symmetric positive-definite; or as the class
-            itself.
+            A covariance is not positive, or not symmetric positive-definite; or an argument is
+            invalid, see `MixtureParameters`.
         """
         means = read_only(means, "means")
         shape = _checked_shape(means)
@@ -254,14 +265,14 @@ class MixtureParameters:
         precisions: ArrayLike,
         covariance_type: CovarianceType = "full",
     ) -> Self:
-        """Build from precisions, the inverses of covariances.
+        """Create parameters from precisions, the inverses of covariances.
 
         Parameters
         ----------
         weights : array-like of shape (n_components,)
         means : array-like of shape (n_components, n_features)
         precisions : array-like
-            In the shape of their type, see `MixtureParameters`.
+            Positive or positive-definite, of the shape of covariances in `MixtureParameters`.
         covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
 
         Returns
@@ -271,7 +282,8 @@ class MixtureParameters:
         Raises
         ------
         ValueError
-            A precision is not positive, or not symmetric positive-definite; or as the class itself.
+            A precision is not positive, or not symmetric positive-definite; or an argument is
+            invalid, see `MixtureParameters`.
 
         Examples
         --------
@@ -286,7 +298,7 @@ class MixtureParameters:
 
 
 def _checked_shape(means: ArrayLike) -> tuple[int, int]:
-    """Return the numbers of components and features of means."""
+    """Return the numbers of components and features, given the means."""
     shape = np.shape(means)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"means must be 2-D and not empty, got shape {shape}")

@@ -1,4 +1,4 @@
-"""Many problems in one call: the forms in which users have them, and answers in the same form."""
+"""Many problems in one call: the forms of input, and results in the same form."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _Restore: TypeAlias = Callable[[NDArray[np.generic]], Answers]
 
 @dataclass(frozen=True)
 class Arranged:
-    """Problems as the core takes them, and the way back to the caller's form."""
+    """Problems in the form the core needs, and the conversion back to the caller's form."""
 
     core: _core.Problems
     n_features: int
     groups: NDArray[np.generic] | None  # the label of each problem's group
-    restore: _Restore  # from one answer per row
+    restore: _Restore  # converts one answer per row
 
 
 def arrange(
@@ -34,12 +34,13 @@ def arrange(
     sample_weight: object = None,
     groups_wanted: NDArray[np.generic] | None = None,
 ) -> Arranged:
-    """Find the problems in `X`; `groups_wanted`, where given, are their labels in that order.
+    """Find the problems in `X`; `groups_wanted`, if given, are their labels in the order wanted.
 
     Raises
     ------
     TypeError, ValueError
-        No form of `fit_batch`, or one that does not agree with itself: what and where is said.
+        The input has none of the forms that `fit_batch` accepts, or its parts do not match; the
+        message says what and where.
     """
     if isinstance(X, (list, tuple)) and offsets is None and groups is None:
         return _from_list(list(X), sample_weight)
@@ -61,8 +62,8 @@ def arrange(
     if groups is not None and offsets is None:
         return _from_groups(rows, groups, weight, groups_wanted)
     raise ValueError(
-        f"X of shape {rows.shape} is cut into problems by exactly one of offsets and groups; "
-        "for problems of one feature that are the rows of X pass X[:, :, None]"
+        f"X of shape {rows.shape} needs exactly one of offsets and groups; if each row of X is a "
+        "problem with one feature, pass X[:, :, None]"
     )
 
 
@@ -80,7 +81,7 @@ def _arranged(
         dtype = rows[0].dtype if rows else np.dtype(np.float64)
     else:
         dtype = rows.dtype
-    # the largest first, so that none is left to run alone at the end
+    # the largest first, so that none of them runs alone at the end
     order = np.argsort(-np.diff(offsets), kind="stable").astype(np.int64, copy=False)
     core = _core.Problems(
         rows,
@@ -96,7 +97,7 @@ def _arranged(
 def _as_weight(
     sample_weight: object, shape: tuple[int, ...], name: str = "sample_weight"
 ) -> Floats:
-    """Return weights as contiguous float64; their values are judged problem by problem."""
+    """Return weights as contiguous float64; their values are checked problem by problem."""
     weight = as_floating(sample_weight, name)
     check_shape(weight, shape, name)
     return np.ascontiguousarray(weight, dtype=np.float64)
@@ -106,14 +107,14 @@ def _as_offsets(offsets: ArrayLike, n_rows: int) -> Labels:
     cuts = np.asarray(offsets)
     if cuts.ndim != 1 or len(cuts) == 0 or cuts.dtype.kind not in "iu":
         raise ValueError(
-            "offsets must be row numbers, one more than there are problems; got shape "
+            "offsets must be row numbers, one more than the number of problems; got shape "
             f"{cuts.shape}, dtype {cuts.dtype}"
         )
     cuts = cuts.astype(np.int64)
-    falls = np.flatnonzero(cuts[1:] < cuts[:-1])  # a difference of two may wrap
+    falls = np.flatnonzero(cuts[1:] < cuts[:-1])  # not np.diff: a difference may overflow
     if len(falls):
         i = int(falls[0])
-        raise ValueError(f"offsets must not fall; offsets[{i + 1}] < offsets[{i}]")
+        raise ValueError(f"offsets must not decrease; offsets[{i + 1}] < offsets[{i}]")
     if cuts[0] != 0 or cuts[-1] != n_rows:
         raise ValueError(
             f"offsets must run from 0 to the number of rows, {n_rows}; they run from {cuts[0]} to "
@@ -136,7 +137,7 @@ def _from_groups(
     if isinstance(groups, (list, tuple)) and not all(
         isinstance(g, type(groups[0])) for g in groups
     ):
-        given = np.asarray(groups, dtype=object)  # NumPy may have made a NaN the string "nan"
+        given = np.asarray(groups, dtype=object)  # NumPy may turn NaN into the string "nan"
     if given.shape != (len(rows),):
         raise ValueError(f"groups must be one label per row, {len(rows)}; got shape {given.shape}")
     labels, problem = _distinct(given)
@@ -160,14 +161,14 @@ def _from_groups(
 
 
 def _distinct(groups: NDArray[np.generic]) -> tuple[NDArray[np.generic], Labels]:
-    """Return the labels that occur, sorted, and where each row's stands among them."""
+    """Return the distinct labels, sorted, and the index of each row's label among them."""
     if groups.dtype.kind != "O":
         missing = groups != groups
         if np.any(missing):
             _refuse(groups, int(np.argmax(missing)))
         labels, problem = np.unique(groups, return_inverse=True)
         return labels, problem.astype(np.int64, copy=False)
-    try:  # by hash: to sort a million strings takes seconds
+    try:  # by hash: sorting a million strings takes seconds
         found = set(groups)
         if any(map(_is_missing, found)):
             _refuse(groups, next(i for i, label in enumerate(groups) if _is_missing(label)))
@@ -180,7 +181,8 @@ def _distinct(groups: NDArray[np.generic]) -> tuple[NDArray[np.generic], Labels]
 
 
 def _is_missing(label: object) -> bool:
-    """Whether it is None, NaN, NaT or pandas.NA: all but the first do not equal themselves."""
+    """Return whether a label is None, NaN, NaT or pandas.NA; all but None differ from
+    themselves."""
     same = label == label
     return label is None or not isinstance(same, (bool, np.bool_)) or not same
 
@@ -190,7 +192,7 @@ def _refuse(groups: NDArray[np.generic], row: int) -> None:
 
 
 def _places(labels: NDArray[np.generic], known: NDArray[np.generic]) -> Labels:
-    """Return where each label stands among the known ones."""
+    """Return the index of each label among the known ones."""
     place = {label: i for i, label in enumerate(known.tolist())}
     for label in labels.tolist():
         if label not in place:
@@ -216,7 +218,7 @@ def _from_list(X: list[object], sample_weight: object) -> Arranged:
             rows[i] = x[:, None]
         elif x.ndim != 2:
             raise ValueError(f"problem {i} must have one or two dimensions, got shape {x.shape}")
-    # an empty array, [] above all, says nothing of columns and dtype
+    # an empty array such as [] does not determine the columns or the dtype
     filled = next((i for i, x in enumerate(rows) if len(x)), None)
     if filled is None:
         n_features = max((x.shape[1] for x in rows), default=1) or 1
@@ -228,7 +230,7 @@ def _from_list(X: list[object], sample_weight: object) -> Arranged:
                 f"problem {i} has {x.shape[1]} features, problem {filled} has {n_features}"
             )
     dtypes = {x.dtype for x in rows}
-    if len(dtypes) > 1:  # one type for all, as NumPy joins them
+    if len(dtypes) > 1:  # one dtype for all, by NumPy's promotion
         dtype = np.result_type(*{x.dtype for x in rows if len(x)} or dtypes)
         rows = [x.astype(dtype, copy=False) for x in rows]
     weights = None

@@ -1,4 +1,4 @@
-"""scikit-learn's own classes, imported when they are asked for."""
+"""The original classes of scikit-learn, imported on demand."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ _originals: dict[str, Any] = {}
 
 
 def original(name: str, purpose: str) -> Any:
-    """Return scikit-learn's class of that name, also while a patch hides it; ImportError where
-    scikit-learn is missing, saying what needs it."""
+    """Return scikit-learn's class `name`, even while a patch replaces it.
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is not installed; the message says that `purpose` needs it."""
     if name not in _originals:
         try:
             home = import_module(HOMES[name])

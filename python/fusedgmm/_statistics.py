@@ -1,4 +1,4 @@
-"""Sufficient statistics: what every fit accumulates, merges and maximizes."""
+"""Sufficient statistics: every fit accumulates, merges and maximizes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _ARRAYS = ("nk", "_shift", "_sx", "_sxx")
 
 
 def _are_finite(arrays: Iterable[Floats]) -> bool:
-    """Whether all entries are; a sum, which is quick, is hardly ever infinite by itself."""
+    """Return whether all entries are finite. The sum is a fast test: it is hardly ever infinite if
+    all entries are finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return all(
             math.isfinite(np.add.reduce(array, axis=None)) or np.isfinite(array).all()
@@ -45,26 +46,27 @@ def _not_finite() -> ValueError:
 
 @dataclass(frozen=True, eq=False)
 class SufficientStatistics:
-    """What one pass over the rows leaves behind.
+    """The sufficient statistics of one pass over the rows.
 
-    ``a + b`` and ``sum([a, b, c])`` merge passes over different rows; ``w * a`` lets the rows of
-    `a` count `w` times as much, so that old rows can be forgotten. Moments are kept about a shift
-    near the means, so that data far from zero keep their digits.
+    ``a + b`` and ``sum([a, b, c])`` merge passes over different rows. ``w * a`` multiplies the
+    weight of the rows of `a` by `w`, for example to forget old rows. Moments are stored about a
+    shift near the means, so data far from zero lose no precision.
 
     Attributes
     ----------
-    nk : array of shape (n_components,)
+    nk : array of shape (n_components,), float64
         Sum of the responsibilities g, weighted by the sample weights.
-    sx : array of shape (n_components, n_features)
-        Sum of g x, about zero.
-    sxx : array
-        Sum of g x x^T, about zero: (n_components, n_features, n_features) for "full"; (n_features,
-        n_features), over all components, for "tied"; (n_components, n_features) for "diag";
-        (n_components,), of g |x|^2, for "spherical".
+    sx : array of shape (n_components, n_features), float64
+        Sum of g x, about zero, in units of the data.
+    sxx : array, float64
+        Sum of g x x^T, about zero, in squared units of the data: (n_components, n_features,
+        n_features) for "full"; (n_features, n_features), summed over all components, for "tied";
+        (n_components, n_features), the diagonals, for "diag"; (n_components,), the sum of
+        g |x|^2, for "spherical".
     log_likelihood : float
-        Of all rows together, in nats, weighted by the sample weights.
+        Log-likelihood summed over all rows, in nats, weighted by the sample weights.
     weight_sum : float
-        Sum of the sample weights, or the number of rows.
+        Sum of the sample weights; without weights, the number of rows.
     n_samples : int
         Number of rows.
     covariance_type : {"full", "tied", "diag", "spherical"}
@@ -107,17 +109,17 @@ class SufficientStatistics:
             check_shape(getattr(self, name), shape, name)
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        # through the constructor, so that unpickled arrays are read-only again
+        # use the constructor, so that unpickled arrays are read-only again
         return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     @property
     def sx(self) -> Floats:
-        """Sum of g x about zero."""
+        """Sum of g x about zero, of shape (n_components, n_features)."""
         return self._raw_moments()["sx"]
 
     @property
     def sxx(self) -> Floats:
-        """Sum of g x x^T about zero; maximize() does not use it, for its digits' sake."""
+        """Sum of g x x^T about zero. `maximize` does not use it, to avoid its loss of precision."""
         sxx = self._raw_moments()["sxx"]
         return layout_of(self.covariance_type).unpacked(sxx, self._shift.shape[1])
 
@@ -151,7 +153,7 @@ class SufficientStatistics:
         sums = _core.merge_statistics(
             self._sums(), other._sums(), covariance_type=self.covariance_type
         )
-        return SufficientStatistics(  # which judges the sums
+        return SufficientStatistics(  # the constructor checks the sums
             self.covariance_type,
             sums["nk"],
             sums["shift"],
@@ -166,13 +168,13 @@ class SufficientStatistics:
         # sum([a, b, ...]) begins with 0
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
-    __array_ufunc__ = None  # NumPy's numbers leave w * statistics to __rmul__
+    __array_ufunc__ = None  # with a NumPy number, w * statistics calls __rmul__
 
     def __mul__(self, weight: float) -> Self:
         if isinstance(weight, (bool, np.bool_)) or not isinstance(weight, Real):
             return NotImplemented
         weight = as_nonnegative(weight, "the weight of statistics")
-        with np.errstate(over="ignore"):  # the constructor judges the sums
+        with np.errstate(over="ignore"):  # the constructor checks the sums
             return replace(
                 self,
                 nk=weight * self.nk,
@@ -185,8 +187,8 @@ class SufficientStatistics:
     __rmul__ = __mul__
 
     def _centred(self) -> tuple[Floats, Floats]:
-        """Return each component's mean, (K, d), and the scatter about it, in the shape of
-        covariances (tied: of all components together; spherical: per feature)."""
+        """Return each component's mean, (K, d), and the scatter about it in the shape of
+        covariances (tied: summed over all components; spherical: per feature)."""
         nk, sx = self.nk, self._sx
         step = np.divide(sx, nk[:, None], out=np.zeros_like(sx), where=nk[:, None] > 0)
         layout = layout_of(self.covariance_type)
@@ -194,12 +196,12 @@ class SufficientStatistics:
         return self._shift + step, scatter
 
     def save(self, path: str | Path) -> None:
-        """Write the statistics to one .npz file, whole or not at all.
+        """Write the statistics to a .npz file, atomically.
 
         Parameters
         ----------
         path : str or pathlib.Path
-            A name that ends in .npz.
+            File name ending in .npz. An existing file is replaced.
 
         Examples
         --------
@@ -214,7 +216,7 @@ class SufficientStatistics:
         >>> sum(parts).sx.tolist()
         [[7.0]]
         """
-        from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
+        from ._files import save_arrays  # imported here: zipfile and json take 6 ms
 
         meta = {
             "covariance_type": self.covariance_type,
@@ -227,7 +229,7 @@ class SufficientStatistics:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Never runs code from the file.
+        """Read statistics written by `save`. Never runs code from the file.
 
         Parameters
         ----------
@@ -240,7 +242,7 @@ class SufficientStatistics:
         Raises
         ------
         ValueError
-            Another kind of file, a newer format, or one that is damaged.
+            The file is of another kind, of a newer format, or damaged.
         """
         from ._files import load_object
 
@@ -263,12 +265,12 @@ class SufficientStatistics:
         )
 
     def maximize(self, reg_covar: float = 1e-6) -> MixtureParameters:
-        """Return the parameters that maximize the expected likelihood: the M step.
+        """Return the parameters that maximize the expected log-likelihood: the M step.
 
         Parameters
         ----------
         reg_covar : float, default=1e-6
-            Added to every variance, in squared units of the data.
+            Value added to every variance, in squared units of the data.
 
         Returns
         -------
@@ -322,7 +324,7 @@ def accumulate(
     sample_weight: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> SufficientStatistics:
-    """Make one fused pass over the rows of `X` at the given parameters: the E step.
+    """Run one fused pass over the rows of `X` with the given parameters: the E step.
 
     Parameters
     ----------
@@ -342,8 +344,16 @@ def accumulate(
 
     Raises
     ------
-    TypeError, ValueError
-        `X`, `parameters_or_model`, `sample_weight` or `n_threads` is not what it should be.
+    TypeError
+        `parameters_or_model` is neither MixtureParameters nor a fitted model, or another argument
+        has the wrong type.
+    ValueError
+        `X` has another number of features, NaN or infinity, or rows too far from every component;
+        or another argument has an invalid value.
+
+    Notes
+    -----
+    Bishop (2006), "Pattern Recognition and Machine Learning", equations 9.23 and 9.27.
 
     Examples
     --------
@@ -385,13 +395,13 @@ def accumulate(
             ),
         )
     except _core.NotFiniteError:
-        check_finite(X)  # which names the row
+        check_finite(X)  # names the row in its message
         raise
     return of_pass(sums, parameters.covariance_type)
 
 
 def of_pass(sums: PassSums, covariance_type: CovarianceType) -> SufficientStatistics:
-    """Return the core's sums as statistics."""
+    """Convert the sums of the core to statistics."""
     return SufficientStatistics(
         covariance_type,
         sums["nk"],

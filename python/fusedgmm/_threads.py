@@ -1,4 +1,4 @@
-"""How many threads a call may use."""
+"""The number of threads of a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cpus() -> int:
-    """Return the number of CPUs this process may run on, at least 1."""
+    """Return the number of CPUs available to this process, at least 1."""
     return _core.available_cpus() or os.cpu_count() or 1
 
 
@@ -38,7 +38,7 @@ def _cgroup_folders() -> Iterator[Path]:
 
 
 def _folder_quota(folder: Path) -> float:
-    """Return one folder's quota in CPUs, or infinity when it sets none or cannot be read."""
+    """Return the quota of one folder in CPUs, or infinity if it sets none or cannot be read."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()
@@ -52,7 +52,7 @@ def _folder_quota(folder: Path) -> float:
 
 
 def cpu_quota() -> int | None:
-    """Return the container's CPU quota rounded up, or None when there is none."""
+    """Return the container's CPU quota, rounded up, or None if there is none."""
     try:
         quota = min(map(_folder_quota, _cgroup_folders()))
     except (OSError, ValueError):
@@ -66,8 +66,8 @@ def resolve(n_threads: int | None = None) -> int:
     Parameters
     ----------
     n_threads : int or None
-        None: the fewest of OMP_NUM_THREADS or an active threadpoolctl limit, the CPU affinity
-        and the cgroup quota. An int is clamped to the CPUs of the affinity.
+        None: the smallest of OMP_NUM_THREADS or an active threadpoolctl limit, the CPU affinity
+        and the cgroup quota. An int is limited to the CPUs of the affinity.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def resolve(n_threads: int | None = None) -> int:
     cpus = available_cpus()
     if n_threads is not None:
         return min(as_integer(n_threads, "n_threads", 1), cpus)
-    # asked in this thread: an OpenMP limit belongs to the thread that set it
+    # read in this thread: an OpenMP limit belongs to the thread that set it
     return max(1, min(_core.omp_max_threads(), cpus, cpu_quota() or cpus))
 
 
@@ -89,9 +89,10 @@ def for_passes(
     n_features: int,
     n_passes: int = 1,
 ) -> int:
-    """Return the number of threads for passes over data of this shape: by default no more than pay.
+    """Return the number of threads for passes over data of this shape: by default, no more than are
+    worth using.
 
-    For work that one thread does as soon nothing is asked of the system, which would take longer.
+    If a single thread is as fast, the system is not queried, which would take longer than the pass.
     """
     if n_threads is not None:
         return resolve(n_threads)

@@ -1,4 +1,4 @@
-"""The types that the package's signatures share."""
+"""The types used in the signatures of the package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-Reals: TypeAlias = NDArray[np.floating]  # float32 or float64, as the data are
+Reals: TypeAlias = NDArray[np.floating]  # float32 or float64, like the data
 Labels: TypeAlias = NDArray[np.int64]
 CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
 Output: TypeAlias = Literal["labels", "responsibilities", "log_likelihood"]
@@ -19,7 +19,7 @@ RandomState: TypeAlias = "int | Random | None"
 
 
 class Sums(TypedDict):
-    """Sums over rows about a shift, as the core takes and gives them."""
+    """Sums over rows about a shift, in the core's layout."""
 
     nk: Floats
     shift: Floats
@@ -28,7 +28,7 @@ class Sums(TypedDict):
 
 
 class PassSums(Sums):
-    """What one pass gives."""
+    """The result of one pass."""
 
     log_likelihood: float
     weight_sum: float

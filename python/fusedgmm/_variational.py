@@ -1,8 +1,10 @@
-"""The variational posterior of a Bayesian mixture: its update and its lower bound, from sums.
+"""The variational posterior of a Bayesian mixture: its update and its lower bound, computed from
+sums.
 
-Bishop (2006), "Pattern Recognition and Machine Learning", section 10.2; the Dirichlet process by
-its truncated stick-breaking (Blei & Jordan 2006, "Variational inference for Dirichlet process
-mixtures", Bayesian Analysis 1, 121-144). The tied and the diagonal priors are scikit-learn's.
+Bishop (2006), "Pattern Recognition and Machine Learning", section 10.2; for the Dirichlet process,
+the truncated stick-breaking representation (Blei & Jordan 2006, "Variational inference for
+Dirichlet process mixtures", Bayesian Analysis 1, 121-144). The priors for the types "tied" and
+"diag" are those of scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from ._covariance import layout_of
 from ._typing import CovarianceType, Floats
 
 ConcentrationType: TypeAlias = Literal["dirichlet_process", "dirichlet_distribution"]
-# Of a Dirichlet process the two parameters of each stick's beta; else of the Dirichlet.
+# Dirichlet process: the two parameters of each stick's beta distribution; else those of the
+# Dirichlet.
 Concentration: TypeAlias = tuple[Floats, Floats] | Floats
 
 
 def _log_gamma(x: float) -> float:
     try:
         return math.lgamma(x)
-    except OverflowError:  # sample weights of 1e305
+    except OverflowError:  # huge sample weights, such as 1e305
         return math.inf
 
 
@@ -45,7 +48,7 @@ def digamma(x: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed before the data: sizes as in `BayesianGaussianMixture`."""
+    """The parameters of the prior; shapes as in `BayesianGaussianMixture`."""
 
     concentration_type: ConcentrationType
     concentration: float
@@ -57,8 +60,8 @@ class Prior:
 
 @dataclass(frozen=True)
 class Sums:
-    """Of a pass over the rows: N_k, their means, and their scatter about these (tied: of all), in
-    the shape of the covariances."""
+    """The sums of a pass over the rows: N_k, the means, and the scatter about them (tied: summed
+    over the components), in the shape of the covariances."""
 
     nk: Floats
     means: Floats
@@ -67,7 +70,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Posterior:
-    """The parameters of the variational distribution; covariances are those expected."""
+    """The parameters of the variational distribution; covariances are expected values."""
 
     covariance_type: CovarianceType
     concentration: Concentration
@@ -127,8 +130,8 @@ class Posterior:
         return np.asarray(digamma(self.concentration) - total)
 
     def log_scale(self) -> Floats:
-        """What the expectation adds to log(weight) + log N(x | means, covariances): Bishop, 10.64
-        and 10.65, less the log-determinant that the Gaussian has."""
+        """The term that the expectation adds to log(weight) + log N(x | means, covariances):
+        Bishop, 10.64 and 10.65, without the log-determinant, which the Gaussian contains."""
         d = self.means.shape[1]
         freedom = np.broadcast_to(self.degrees_of_freedom, len(self.means))
         halves = 0.5 * (freedom[:, None] - np.arange(d))
@@ -137,24 +140,26 @@ class Posterior:
         return np.asarray(0.5 * expected)
 
     def log_determinants(self) -> Floats:
-        """Of the factors U, one per component."""
+        """The log-determinants of the factors U, one per component."""
         return layout_of(self.covariance_type).log_determinants(
             self.precisions_cholesky, *self.means.shape
         )
 
     def density(self) -> tuple[Floats, Floats, Floats, float]:
-        """The ordinary mixture with the same responsibilities: weights that sum to one, means,
-        factors of the precisions; and the logarithm of what the weights were divided by."""
+        """The Gaussian mixture with the same responsibilities: weights that sum to one, means,
+        factors of the precisions; and the logarithm of the constant by which the weights were
+        divided."""
         log_weights = self.expected_log_weights() + self.log_scale()
         top = log_weights.max()
         total = float(top + np.log(np.exp(log_weights - top).sum()))
         return np.exp(log_weights - total), self.means, self.precisions_cholesky, total
 
     def expected_log_density(self, sums: Sums, weights: Floats) -> float:
-        """Sum over rows and components of responsibility times log(weight) + log N(x | ...), from
-        the sums that these gave: with the log-likelihood it makes the entropy."""
+        """The sum over rows and components of responsibility times (log(weight) + log N(x | ...)),
+        computed from the sums of these responsibilities. The log-likelihood minus this is their
+        entropy."""
         nk, d = sums.nk, self.means.shape[1]
-        some = weights > 0  # a weight of zero has no share of any row
+        some = weights > 0  # a component of weight zero has no responsibilities
         constant = self.log_determinants()[some] - 0.5 * d * math.log(2 * math.pi)
         linear = float((nk[some] * (np.log(weights[some]) + constant)).sum())
         square = layout_of(self.covariance_type).squared_distances(
@@ -163,8 +168,8 @@ class Posterior:
         return linear - 0.5 * square
 
     def lower_bound(self, entropy: float) -> float:
-        """The variational bound, up to a constant, with the responsibilities' entropy: Bishop,
-        10.70 to 10.77, where the M step has just been made."""
+        """The variational lower bound up to a constant, given the entropy of the responsibilities
+        and directly after an M step: Bishop, 10.70 to 10.77."""
         K, d = self.means.shape
         freedom = np.broadcast_to(self.degrees_of_freedom, K)
         log_det = self.log_determinants() - 0.5 * d * np.log(freedom)

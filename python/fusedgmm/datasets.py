@@ -1,4 +1,4 @@
-"""Three small, real data sets that ship with the package; sources in ``data/README.md``."""
+"""Three small real data sets that come with the package; ``data/README.md`` names the sources."""
 
 from __future__ import annotations
 
@@ -18,17 +18,33 @@ def _columns(name: str) -> dict[str, list[str]]:
 
 
 def load_heights() -> tuple[Floats, NDArray[np.str_]]:
-    """Heights in cm of 200 people, (200, 1) float64, and their sex, (200,) of "F" or "M".
+    """Load the heights of 200 people.
 
-    Davis (1990); row 12, whose weight and height are swapped in the original, is mended.
+    Returns
+    -------
+    heights : array of shape (200, 1), float64
+        In cm.
+    sex : array of shape (200,)
+        "F" or "M".
+
+    Notes
+    -----
+    Davis (1990). In the original, weight and height are swapped in row 12; here this is corrected.
     """
     table = _columns("davis.csv")
     return np.array(table["height"], dtype=np.float64)[:, None], np.array(table["sex"])
 
 
 def load_faithful() -> Floats:
-    """Old Faithful: eruption time and waiting time in minutes, (272, 2) float64.
+    """Load eruption times and waiting times of the Old Faithful geyser.
 
+    Returns
+    -------
+    times : array of shape (272, 2), float64
+        Eruption time and waiting time, in minutes.
+
+    Notes
+    -----
     Azzalini & Bowman (1990).
     """
     table = _columns("faithful.csv")
@@ -36,9 +52,17 @@ def load_faithful() -> Floats:
 
 
 def load_iris() -> tuple[Floats, NDArray[np.str_]]:
-    """Sepal length and width, petal length and width of 150 iris flowers in cm, (150, 4) float64,
-    and their species, (150,) of "setosa", "versicolor" or "virginica".
+    """Load the measurements of 150 iris flowers.
 
+    Returns
+    -------
+    measurements : array of shape (150, 4), float64
+        Sepal length, sepal width, petal length and petal width, in cm.
+    species : array of shape (150,)
+        "setosa", "versicolor" or "virginica".
+
+    Notes
+    -----
     Anderson (1935), Fisher (1936); measured to 0.1 cm.
     """
     table = _columns("iris.csv")

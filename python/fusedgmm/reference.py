@@ -1,7 +1,7 @@
-"""EM for Gaussian mixtures in plain NumPy: the specification, and the oracle of the tests.
+"""EM for Gaussian mixtures in plain NumPy: the specification, and the reference for the tests.
 
-Written to be read, not to be fast: N x K and N x d temporaries everywhere. The compiled core
-must give the same numbers.
+Written to be read, not to be fast: it creates N x K and N x d temporaries throughout. The compiled
+core must give the same numbers.
 
 Model:  p(x) = sum_k pi_k N(x | mu_k, Sigma_k),  with K components in d dimensions.
 
@@ -12,14 +12,14 @@ Model:  p(x) = sum_k pi_k N(x | mu_k, Sigma_k),  with K components in d dimensio
           pi_k = N_k / sum_j N_j                                                   [B 9.26]
   tied    Sigma = sum_k sum_n w_n g_nk (x_n - mu_k)(x_n - mu_k)^T / sum_k N_k      [MP 3.3]
 
-w_n is the weight of row n (1 unless given): a row of weight 2 counts as two equal rows.
+w_n is the weight of row n (default 1): a row of weight 2 counts as two equal rows.
 
   Dempster, Laird & Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm",
-      J. R. Statist. Soc. B 39, 1-38: the algorithm; the likelihood never falls (Theorem 1).
+      J. R. Statist. Soc. B 39, 1-38: the algorithm; the likelihood never decreases (Theorem 1).
   [B]  Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
   [MP] McLachlan & Peel (2000), Finite Mixture Models, chapter 3.
 
-Shapes, scikit-learn's own, for covariances and precisions_cholesky alike:
+Shapes of covariances and precisions_cholesky, the same as scikit-learn's:
   full (K, d, d)    tied (d, d)    diag (K, d)    spherical (K,)
 """
 
@@ -96,7 +96,7 @@ def e_step(
 
     log-sum-exp: log sum_k exp(a_k) = m + log sum_k exp(a_k - m), m = max_k a_k, never overflows.
     """
-    with np.errstate(divide="ignore"):  # a weight of zero is log pi = -inf, and g = 0
+    with np.errstate(divide="ignore"):  # a weight of zero gives log pi = -inf and g = 0
         joint = np.log(weights) + log_gaussian_density(
             X, means, precisions_cholesky, covariance_type
         )
@@ -153,14 +153,14 @@ def m_step(
 ) -> tuple[Floats, Floats, Floats]:
     """weights, means, covariances that maximize the expected log-likelihood.
 
-    reg_covar is added to every variance. Like scikit-learn, N_k is raised by 10 eps, so that an
-    empty component does not divide by zero.
+    reg_covar is added to every variance. As in scikit-learn, 10 eps is added to N_k, so that an
+    empty component does not cause a division by zero.
     """
     X = np.asarray(X, dtype=np.float64)
     d = X.shape[1]
     g = _weighted(responsibilities, sample_weight)
     nk = g.sum(axis=0) + 10 * np.finfo(np.float64).eps
-    centre = X.mean(axis=0)  # any fixed point near the data keeps the digits of the means
+    centre = X.mean(axis=0)  # any fixed point near the data keeps the precision of the means
     means = centre + (g.T @ (X - centre)) / nk[:, None]
     scatter = _second_moments(X, g, means, covariance_type)
     if covariance_type == "full":
@@ -187,10 +187,10 @@ def fit(
 ) -> tuple[Floats, Floats, Floats, list[float], bool]:
     """EM from the given start: (weights, means, covariances, lower_bounds, converged).
 
-    lower_bounds[i] is the mean log-likelihood per row *before* M-step i. scikit-learn's rule:
-    stop after the M-step of the first iteration whose bound moved by less than tol.
+    lower_bounds[i] is the mean log-likelihood per row *before* M step i. Stopping rule, as in
+    scikit-learn: stop after the M step of the first iteration whose bound changed by less than tol.
     """
-    if sample_weight is not None:  # a row of weight zero has no part, wherever it lies
+    if sample_weight is not None:  # a row of weight zero takes no part, whatever its values
         X, sample_weight = np.asarray(X)[sample_weight > 0], sample_weight[sample_weight > 0]
     lower_bounds = []
     previous = -np.inf

@@ -1,8 +1,8 @@
-"""Programs that use scikit-learn's mixtures run on these, unchanged.
+"""Run programs written for scikit-learn's mixtures with fusedgmm, unchanged.
 
     python -m fusedgmm.patch script.py args...
 
-or, in a program, `fusedgmm.patch_sklearn()` before the others' imports.
+or, inside a program, call `fusedgmm.patch_sklearn()` before other modules import the mixtures.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ __all__ = ["patch_sklearn", "unpatch_sklearn"]
 _HOME = __name__.rpartition(".")[0]  # of this copy of the package, which may be another's part
 _OURS = {"GaussianMixture": GaussianMixture, "BayesianGaussianMixture": BayesianGaussianMixture}
 _substitutes: dict[str, type] = {}
-_replaced: list[tuple[ModuleType, str, type]] = []  # module, attribute, what was there
+_replaced: list[tuple[ModuleType, str, type]] = []  # module, attribute, original class
 
 
 class _IntNInit:
-    """The `n_init` of a model that scikit-learn fits: 1 in place of "auto", which it refuses."""
+    """The `n_init` of a model that scikit-learn fits: 1 instead of "auto", which scikit-learn
+    rejects."""
 
     def __get__(self, model: object, kind: type) -> Any:
         if model is None:
@@ -39,31 +40,32 @@ class _IntNInit:
 
 
 def _substitute(name: str) -> type:
-    """Return the class that stands in for scikit-learn's of that name: ours, and a subclass of
-    theirs, so that isinstance answers as before."""
+    """Return the replacement for scikit-learn's class `name`: a subclass of both classes, so
+    isinstance gives the same answers as before."""
     if name in _substitutes:
         return _substitutes[name]
     theirs, ours = original(name, "patch_sklearn"), _OURS[name]
-    ours()  # joins scikit-learn's classes, now that they are loaded
+    ours()  # derives from scikit-learn's base classes, now that they are loaded
     methods = {k: v for k, v in getmembers(theirs, isfunction) if not k.startswith("__")}
-    # those of all estimators, tags and the like, we have as well
+    # our classes already have the general methods of estimators, such as tags
     of_mixtures = {k: v for k, v in methods.items() if v.__module__.startswith("sklearn.mixture.")}
 
     class Meta(ABCMeta):
         def __instancecheck__(cls, instance: object) -> bool:
-            # models made before the patch are still what they were
+            # models created before the patch keep their type
             return super().__instancecheck__(instance) or (
                 cls is substitute and theirs in type(instance).__mro__
             )
 
         def __subclasscheck__(cls, subclass: type) -> bool:
-            # not issubclass(subclass, theirs): that asks each subclass of theirs, this one too
+            # not issubclass(subclass, theirs): that would call this method for our subclass of
+            # theirs
             return super().__subclasscheck__(subclass) or (
                 cls is substitute and theirs in subclass.__mro__
             )
 
     def __init_subclass__(cls: type, /, **kwargs: object) -> None:
-        """Subclasses that reach into scikit-learn's inner methods get its own fit around them."""
+        """Give subclasses that override scikit-learn's private methods its own fit."""
         super(substitute, cls).__init_subclass__(**kwargs)
         if any(method in vars(cls) and method.startswith("_") for method in methods):
             for method, function in of_mixtures.items():
@@ -87,7 +89,7 @@ def _substitute(name: str) -> type:
     return _substitutes[name]
 
 
-# A pickle of a patched program asks this module for its class.
+# Pickles written by a patched program look up their class here.
 def __getattr__(name: str) -> type:
     if name.removeprefix("sklearn_") in HOMES:
         return _substitute(name.removeprefix("sklearn_"))
@@ -95,24 +97,29 @@ def __getattr__(name: str) -> type:
 
 
 def patch_sklearn(*, everywhere: bool = False) -> list[str]:
-    """Put fusedgmm's mixtures in the place of scikit-learn's.
+    """Replace scikit-learn's Gaussian mixtures by those of fusedgmm.
 
     Parameters
     ----------
     everywhere : bool, default=False
-        Also in the modules that have imported scikit-learn's classes already.
+        If True, also replace them in modules that have already imported scikit-learn's classes.
 
     Returns
     -------
     replaced : list of str
-        The names that now mean fusedgmm's classes, as "module.name".
+        The names that now refer to fusedgmm's classes, as "module.name".
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is not installed.
 
     Notes
     -----
-    The classes put there inherit from scikit-learn's, and its own models are instances of them:
-    what asks isinstance gets the answer it got before. A subclass that overrides one of
-    scikit-learn's inner methods keeps scikit-learn's fit. `unpatch_sklearn` restores what was
-    there.
+    The replacements inherit from scikit-learn's classes, and scikit-learn's own models count as
+    instances of them, so isinstance gives the same answers as before. A subclass that overrides
+    one of scikit-learn's private methods keeps scikit-learn's fit. `unpatch_sklearn` restores
+    the original classes.
 
     Examples
     --------
@@ -141,7 +148,7 @@ def patch_sklearn(*, everywhere: bool = False) -> list[str]:
 
 
 def unpatch_sklearn() -> None:
-    """Restore every name that `patch_sklearn` replaced and that still is as it left it.
+    """Restore every name that `patch_sklearn` replaced, unless it has been changed since.
 
     Examples
     --------

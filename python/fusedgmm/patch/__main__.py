@@ -15,7 +15,7 @@ def main() -> None:
     for name in patch_sklearn():
         print(f"fusedgmm in place of {name}", file=sys.stderr)
     sys.argv = sys.argv[1:]
-    if not sys.flags.safe_path:  # what lies beside the script can be imported, as without us
+    if not sys.flags.safe_path:  # the script can import the modules next to it
         sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
