@@ -1,12 +1,19 @@
 """The command line, as a user meets it: in a process of its own."""
 
 import io
+import os
+import re
+import shlex
 import subprocess
 import sys
 import zipfile
+from textwrap import dedent
 
 import numpy as np
 import pytest
+
+from fusedgmm import GaussianMixture
+from helpers import measure_memory, run_python
 
 
 def run(*args, status=0, cwd=None):
@@ -113,6 +120,96 @@ def test_a_header_that_breaks_the_parser_is_one_line(tmp_path, text):
     path.write_bytes(np.lib.format.magic(1, 0) + size + text.encode() + b"\n" + bytes(80))
     error = run("fit", path, "-k", 1, status=2).stderr
     assert error.startswith(f"fusedgmm: error: {path}") and len(error.splitlines()) == 1, error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices of Unix")
+@pytest.mark.parametrize("stdout", ["a pipe that nobody reads", "/dev/full", "closed"])
+def test_files_are_written_whoever_reads_the_summary(table, tmp_path, stdout):
+    model, labels = tmp_path / "m.npz", tmp_path / "l.csv"
+    redirect = {"closed": ">&-", "/dev/full": ">/dev/full"}.get(stdout, "| true")
+    fit = shlex.join(map(str, (sys.executable, "-m", "fusedgmm", "fit", table, "-k", 2)))
+    result = subprocess.run(
+        f"({fit} -o {model} --labels {labels}; echo status $? >&2) {redirect}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    message, status = {
+        "/dev/full": ("fusedgmm: error: [Errno 28] No space left on device: 'standard output'", 2),
+        "closed": ("", 0),
+    }.get(stdout, ("", 141))  # as the shell says of a tool that a broken pipe ended
+    assert result.stderr.strip() == f"{message}\nstatus {status}".strip()
+    assert len(labels.read_text().splitlines()) == 273
+    assert GaussianMixture.load(model).means_.shape == (2, 2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of Unix")
+def test_predictions_end_quietly_with_their_reader(table, tmp_path):
+    model = tmp_path / "m.npz"
+    run("fit", table, "-k", 2, "-o", model)
+    np.save(tmp_path / "many.npy", np.tile([[2.0, 54.0], [4.0, 80.0]], (50_000, 1)))
+    predict = (sys.executable, "-m", "fusedgmm", "predict", model, tmp_path / "many.npy")
+    result = subprocess.run(
+        f"{shlex.join(map(str, predict))} 2>&1 | head -n 2",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.stdout == "label\n0\n" or result.stdout == "label\n1\n"
+    assert result.stderr == ""
+
+
+def test_a_summary_of_many_columns_is_small(tmp_path):
+    """Of matrices it would need 15,000**2 numbers for each component: gigabytes."""
+    X = np.random.default_rng(0).normal(size=(30, 15_000))
+    np.save(tmp_path / "wide.npy", X)
+    script = f"""
+        import contextlib, io
+        from fusedgmm._cli import main
+        arguments = ["fit", {str(tmp_path / "wide.npy")!r}, "-k", "2", "--covariance", "diag"]
+        with contextlib.redirect_stdout(io.StringIO()):
+            used = rise(lambda: main(arguments))
+        print(used)
+    """
+    (used,) = measure_memory(dedent(script))
+    assert used < 200
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux has them")
+def test_too_little_memory_is_one_line(tmp_path):
+    np.save(tmp_path / "wide.npy", np.zeros((100, 6000)))
+    code = f"""
+        import contextlib, resource, sys
+        from fusedgmm import GaussianMixture
+        from fusedgmm._cli import main
+        GaussianMixture(1).fit([[0.0], [1.0]])  # libraries and threads are there
+        size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + 200_000_000,) * 2)
+        with contextlib.redirect_stderr(sys.stdout):
+            status = main(["fit", {str(tmp_path / "wide.npy")!r}, "-k", "20"])
+        print(status)
+    """
+    error, status = run_python(code).splitlines()
+    assert error.startswith("fusedgmm: error: not enough memory") and status == "2"
+
+
+def test_cells_of_the_tables_are_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3)) * [1, 1e-5, 1e9] + [0, -1234.5, -1e12]
+    X[250:] += 20 * np.array([1, 1e-5, 1e9])
+    path = tmp_path / "x.csv"
+    np.savetxt(path, X, delimiter=",", header="a,a name of more than sixteen letters,c")
+    lines = run("fit", path, "-k", 2).stdout.splitlines()
+    (start,) = [i for i, line in enumerate(lines) if line.startswith("component")]
+    for line in lines[start + 1 : start + 3]:
+        assert len(re.split("  +", line.strip())) == 5, line
+        assert re.fullmatch(r"\s*\d  +0\.\d{3}(  +\S+ ± \S+){3}", line)
+    assert len({len(line) for line in lines[start : start + 3]}) == 1  # columns end together
+    (start,) = [i for i, line in enumerate(lines) if line.startswith("iteration")]
+    for i, line in enumerate(lines[start + 1 : lines.index("", start)]):
+        assert len(line.split()) == (3 if i else 2), line
 
 
 def broken_archives(tmp_path):

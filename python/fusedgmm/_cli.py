@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 import os
 import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from itertools import permutations
 from pathlib import Path
 from time import perf_counter
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", int, float)
 
 MODELS = ("GaussianMixture", "BayesianGaussianMixture")
+STDOUT = "standard output"
 MISSING = {"", "na", "nan", "n/a", "null", "none"}
 
 
@@ -273,34 +276,41 @@ def _deviations(model: GaussianMixture) -> Floats:
     return np.sqrt(layout.variances(model.covariances_, *np.shape(model.means_)))
 
 
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print cells in columns as wide as their content, with spaces between them."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for cells in (head, *rows):
+        line = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        print("  ".join(line).rstrip())
+
+
 def _print_components(model: GaussianMixture, names: list[str], shown: int = 6) -> None:
-    d = len(names)
-    width = max(16, *(len(n) + 2 for n in names[:shown]))
-    print(
-        "component  weight  "
-        + "".join(f"{n:>{width}}" for n in names[:shown])
-        + (f"  ... {d - shown} more" if d > shown else "")
+    head = ["component", "weight", *names[:shown]]
+    values = zip(
+        model.weights_, model.means_[:, :shown], _deviations(model)[:, :shown], strict=True
     )
-    rows = zip(model.weights_, model.means_, _deviations(model), strict=True)
-    for k, (weight, mean, sd) in enumerate(rows):
-        cells = (f"{m:.4g} ± {s:.3g}" for m, s in zip(mean[:shown], sd[:shown], strict=True))
-        print(f"{k:>9}  {weight:6.3f}  " + "".join(f"{c:>{width}}" for c in cells))
+    rows = [
+        [str(k), f"{weight:.3f}", *map("{:.4g} ± {:.3g}".format, mean, deviation)]
+        for k, (weight, mean, deviation) in enumerate(values)
+    ]
+    if len(names) > shown:
+        head.append(f"... {len(names) - shown} more")
+        rows = [[*row, ""] for row in rows]
+    _print_table(head, rows)
     print("(mean ± standard deviation)")
 
 
 def _print_likelihood(model: GaussianMixture, n: int, at_most: int = 12) -> None:
     bounds = np.asarray(getattr(model, "lower_bounds_", [model.lower_bound_])) * n
-    print("\niteration  log-likelihood      change")
-    last = len(bounds) - 1
-    skipped = False
-    for i, value in enumerate(bounds):
-        if len(bounds) > at_most and at_most // 2 <= i <= last - at_most // 2:
-            if not skipped:
-                print("      ...")
-            skipped = True
-            continue
-        change = f"{value - bounds[i - 1]:12.5f}" if i else ""
-        print(f"{i + 1:>9}  {value:14.4f}{change}")
+    changes = ["", *(f"{change:.5f}" for change in np.diff(bounds))]
+    rows = [
+        [str(i), f"{bound:.4f}", change]
+        for i, (bound, change) in enumerate(zip(bounds, changes, strict=True), 1)
+    ]
+    if len(rows) > at_most:
+        rows[at_most // 2 : -(at_most // 2)] = [["...", "", ""]]
+    print()
+    _print_table(["iteration", "log-likelihood", "change"], rows)
 
 
 def _print_machine(seconds: float) -> None:
@@ -315,11 +325,42 @@ def _print_machine(seconds: float) -> None:
 
 def _print_summary(model: GaussianMixture, X: Reals) -> None:
     state = "converged" if model.converged_ else "NOT converged (raise --max-iter or --tol)"
+    mean, n = model.score(X), len(X)  # once: it reads all rows
+    parameters = model._n_parameters()
     print(
         f"\n{state} after {model.n_iter_} iterations   "
-        f"log-likelihood {float(model.score(X)) * len(X):.4f}   "
-        f"BIC {model.bic(X):.2f}   AIC {model.aic(X):.2f}"
+        f"log-likelihood {mean * n:.4f}   "
+        f"BIC {parameters * math.log(n) - 2 * mean * n:.2f}   "
+        f"AIC {2 * parameters - 2 * mean * n:.2f}"
     )
+
+
+def _note(text: str, kind: str = "note") -> None:
+    """Print a line on stderr, if anyone reads it."""
+    if sys.stderr is not None:  # print would write to stdout
+        with suppress(OSError):
+            print(f"{kind}: {text}", file=sys.stderr)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Standard output to its end, with its name in an error."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, STDOUT) from None
+
+
+def _give_up_stdout() -> None:
+    """Let Python end without another attempt to write what is left."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _fit(model: GaussianMixture, X: Reals) -> float:
@@ -330,7 +371,7 @@ def _fit(model: GaussianMixture, X: Reals) -> float:
         model.fit(X)
         seconds = perf_counter() - start
     for warning in caught:
-        print("note: " + " ".join(str(warning.message).split()), file=sys.stderr)
+        _note(" ".join(str(warning.message).split()))
     return seconds
 
 
@@ -411,19 +452,36 @@ def fit_command(args: argparse.Namespace) -> None:
         seconds = _fit(model, X)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
-    print(
-        f"{args.data}: {X.shape[0]} rows, {X.shape[1]} columns, {X.dtype}; "
-        f"{args.components} component(s), {args.covariance} covariance\n"
-    )
-    _print_components(model, names)
-    _print_likelihood(model, len(X))
-    _print_summary(model, X)
-    _print_machine(seconds)
+    saved = _save(model, X, names, named, args)
+    with _printing():
+        print(
+            f"{args.data}: {X.shape[0]} rows, {X.shape[1]} columns, {X.dtype}; "
+            f"{args.components} component(s), {args.covariance} covariance\n"
+        )
+        _print_components(model, names)
+        _print_likelihood(model, len(X))
+        _print_summary(model, X)
+        _print_machine(seconds)
+        for what, path in saved:
+            print(f"{what:<7} -> {path}")
+
+
+def _save(
+    model: GaussianMixture, X: Reals, names: list[str], named: bool, args: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """Write the files that were asked for; return what each is, and its name."""
+    saved = []
+    if args.output:
+        copied = copy(model)  # the rows that are scored later are an array, which has no names
+        if named:
+            copied.feature_names_in_ = np.array(names, dtype=object)
+        copied.save(args.output)
+        saved.append(("model", args.output))
     if args.labels:
         probability = model.predict_proba(X)
         labels = probability.argmax(axis=1)
         write_whole(args.labels, lambda file: _write_labels(file, labels, probability.max(axis=1)))
-        print(f"labels  -> {args.labels}")
+        saved.append(("labels", args.labels))
     if args.plot:
         from matplotlib.figure import Figure
 
@@ -435,12 +493,8 @@ def fit_command(args: argparse.Namespace) -> None:
         plot_mixture(model, X, ax=figure.add_subplot(), columns=columns)
         kind = args.plot.lower()[-3:]  # of the name that was asked for, which may be a link's
         write_whole(args.plot, lambda file: figure.savefig(file, format=kind, dpi=150))
-        print(f"figure  -> {args.plot}")
-    if args.output:
-        if named:  # set last: the rows that are scored above are an array, which has none
-            model.feature_names_in_ = np.array(names, dtype=object)
-        model.save(args.output)
-        print(f"model   -> {args.output}")
+        saved.append(("figure", args.plot))
+    return saved
 
 
 def _load_model(path: str) -> GaussianMixture | BayesianGaussianMixture:
@@ -501,9 +555,13 @@ def predict_command(args: argparse.Namespace) -> None:
     if args.output:
         kind = args.output.lower()[-4:]
         write_whole(args.output, lambda file: _write_answer(file, kind, header, values))
-        print(f"{len(values)} rows -> {args.output}")
-    else:
-        _write_csv(sys.stdout, header, values)
+    elif sys.stdout is None:
+        raise UsageError("standard output is closed; -o names a file")
+    with _printing():
+        if args.output:
+            print(f"{len(values)} rows -> {args.output}")
+        else:
+            _write_csv(sys.stdout, header, values)
 
 
 def _at_least(low: T, kind: type[T]) -> Callable[[str], T]:
@@ -581,11 +639,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif args.command == "predict":
             predict_command(args)
         else:
-            example()
+            with _printing():
+                example()
+    except BrokenPipeError:  # as other tools of a pipeline end, whose reader has gone
+        _give_up_stdout()
+        return 141
     except (UsageError, OSError) as error:
-        print(f"fusedgmm: error: {error}", file=sys.stderr)
+        if isinstance(error, OSError) and error.filename == STDOUT:
+            _give_up_stdout()
+        _note(str(error), "fusedgmm: error")
+        return 2
+    except MemoryError as error:
+        what = " ".join(str(error).split())
+        _note("not enough memory" + (f": {what}" if what else ""), "fusedgmm: error")
         return 2
     except KeyboardInterrupt:
-        print("fusedgmm: stopped", file=sys.stderr)
+        _note("stopped", "fusedgmm")
         return 130
     return 0
