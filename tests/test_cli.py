@@ -212,6 +212,27 @@ def test_cells_of_the_tables_are_apart(tmp_path):
         assert len(line.split()) == (3 if i else 2), line
 
 
+def test_notes_are_one_line_on_stderr(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("".join([",0,1\n", *(f"{i},{i % 7}.5,{i % 5}\n" for i in range(20))]))
+    result = run("fit", path, "-k", 2, "--labels", tmp_path / "l.csv")
+    assert "20 rows, 2 columns" in result.stdout
+    (note,) = result.stderr.splitlines()
+    assert note.startswith(f"note: {path}: the first column has no name: left out, as an index")
+    assert len((tmp_path / "l.csv").read_text().splitlines()) == 21
+    assert "3 columns" in run("fit", path, "-k", 2, "--no-index").stdout
+    assert run("fit", path, "-k", 2, "--index").stderr == ""
+    for args, message in [
+        (("--delimiter", "ab"), "not one character"),
+        (("--decimal", "x"), "invalid choice"),
+        (("--columns", "0,x"), "no column 'x'"),
+    ]:
+        assert message in run("fit", path, "-k", 2, *args, status=2).stderr
+    np.save(tmp_path / "x.npy", np.eye(3))
+    error = run("fit", tmp_path / "x.npy", "-k", 1, "--no-header", status=2).stderr
+    assert "--header: " in error and "is no text" in error
+
+
 def broken_archives(tmp_path):
     """Damage that NumPy meets with other errors than ValueError."""
     X = np.random.default_rng(0).normal(size=(100, 2))

@@ -45,7 +45,7 @@ PYTHON_LAYERS = """
     _covariance
     _core
     _validation
-    _estimator _files _sklearn _em datasets reference
+    _estimator _files _tables _sklearn _em datasets reference
     _typing
 """
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ._covariance import COVARIANCE_TYPES, layout_of
 from ._files import DAMAGE, kind_of, resolve_output, write_whole
+from ._tables import Format, TableError, TextTable, read_table
 from ._typing import Floats, Labels, Reals
 from ._validation import INIT_PARAMS
 
@@ -35,7 +36,7 @@ T = TypeVar("T", int, float)
 
 MODELS = ("GaussianMixture", "BayesianGaussianMixture")
 STDOUT = "standard output"
-MISSING = {"", "na", "nan", "n/a", "null", "none"}
+TEXT, ARRAYS = (".csv", ".tsv", ".txt"), (".npy", ".npz")
 
 
 class UsageError(Exception):
@@ -51,18 +52,6 @@ class Table(NamedTuple):
     X: Reals
     names: list[str]
     named: bool  # the names are the file's own, not numbers of ours
-
-
-def _number(cell: str) -> float | None:
-    cell = cell.strip()
-    if cell.lower() in MISSING:
-        return float("nan")
-    if "_" in cell:  # 1_000 is a number to Python, a name to all others
-        return None
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _select(names: list[str], wanted: str | None) -> list[int]:
@@ -99,54 +88,57 @@ def _find(names: list[str], fitted: Sequence[str]) -> list[int]:
     return [names.index(name) for name in fitted]
 
 
-def _read_csv(path: Path, wanted: str | None, fitted: Sequence[str] | None) -> Table:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        sample = file.readline()
-        file.seek(0)
-        delimiter = max(",;\t", key=sample.count)
-        reader = csv.reader(file, delimiter=delimiter)
-        rows = [(reader.line_num, row) for row in reader if any(c.strip() for c in row)]
-    if not rows:
-        raise UsageError(f"{path}: the file is empty")
-    first = rows[0][1]
-    text = [_number(c) is None for c in first]
-    follows = [_number(c) for c in rows[1][1]] if len(rows) > 1 else []
-    header = all(text) or any(t and v is not None for t, v in zip(text, follows, strict=False))
-    names = [c.strip() for c in first] if header else [f"column {i}" for i in range(len(first))]
-    rows = rows[1:] if header else rows
-    if not rows:
-        raise UsageError(f"{path}: there is a header but no data")
-    if header and wanted is None and fitted is not None:
-        try:
+def _text_error(table: TextTable, row: int, column: int, wanted: str | None) -> UsageError:
+    """What to say of a cell that holds no number."""
+    number, names, first = table.number, table.names, table.rows[0]
+    cell, line = table.rows[row][column].strip(), table.lines[row]
+    if row == 0 and not any(number(c) is not None for c in first):
+        return UsageError(
+            f"line {line} holds no numbers; if it holds names or units, remove it, or begin it "
+            "with #"
+        )
+    hint = ""
+    numeric = [c for c in range(table.index, len(names)) if number(first[c]) is not None]
+    columns = [names[c] if table.named else str(c) for c in numeric if c != column]
+    if number(cell.replace(",", ".") if "," in cell else cell.replace(".", ",")) is not None:
+        hint = "; is it a decimal comma? See --decimal"
+    elif columns:
+        hint = f"; choose numeric columns, e.g. --columns {','.join(columns)}"
+        if column == 0 and wanted is None:
+            hint += ", or leave the first out: --index"
+    return UsageError(f"column {names[column]!r} holds text ({cell!r} in line {line}){hint}")
+
+
+def _values(table: TextTable, columns: list[int], wanted: str | None) -> Reals:
+    X = np.empty((len(table.rows), len(columns)))
+    for j, column in enumerate(columns):
+        values = table.column(column)
+        if None in values:
+            raise _text_error(table, values.index(None), column, wanted)
+        X[:, j] = values
+    return X
+
+
+def _read_text(path: Path, wanted: str | None, fitted: Sequence[str] | None, how: Format) -> Table:
+    try:
+        table = read_table(path, how)
+        names, notes = table.names, list(table.notes)
+        if wanted is not None:
+            chosen = _select(names, wanted)
+        elif table.named and fitted is not None:
             chosen = _find(names, fitted)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
-    else:
-        chosen = _select(names, wanted)
-    X = np.empty((len(rows), len(chosen)))
-    for i, (line, row) in enumerate(rows):
-        if len(row) != len(names):
-            raise UsageError(
-                f"{path}: line {line} has {len(row)} cells, the first has {len(names)}"
-            )
-        for j, column in enumerate(chosen):
-            value = _number(row[column])
-            if value is None:
-                numeric = [
-                    str(c) if not header else n
-                    for c, n in enumerate(names)
-                    if _number(rows[0][1][c]) is not None and c != column
-                ]
-                hint = f"; choose numeric columns, e.g. --columns {','.join(numeric)}"
-                raise UsageError(
-                    f"{path}: column {names[column]!r} holds text "
-                    f"({row[column].strip()!r} in line {line}){hint if numeric else ''}"
-                )
-            X[i, j] = value
-    return Table(X, [names[c] for c in chosen], header)
+        else:
+            chosen = list(range(table.index, len(names)))
+            notes += table.index_notes
+        X = _values(table, chosen, wanted)
+    except (TableError, UsageError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    if notes:
+        _note(f"{path}: {'; '.join(notes)}")
+    return Table(X, [names[c] for c in chosen], table.named)
 
 
-def _read_array(path: Path, wanted: str | None, fitted: Sequence[str] | None) -> Table:
+def _read_array(path: Path, wanted: str | None) -> Table:
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.lib.npyio.NpzFile):
         with loaded as archive:
@@ -187,25 +179,35 @@ def _refuse_our_own(path: Path) -> None:
 
 
 def read_data(
-    path: str | Path, columns: str | None = None, fitted: Sequence[str] | None = None
+    path: str | Path,
+    columns: str | None = None,
+    fitted: Sequence[str] | None = None,
+    how: Format | None = None,
 ) -> Table:
-    """Read a .csv, .npy or .npz file; UsageError says what is wrong with it.
+    """Read a file of text, .npy or .npz; UsageError says what is wrong with it.
 
     columns: which to take, as the user asks. fitted: otherwise, where the columns have names, those
-    that a model was fitted to.
+    that a model was fitted to. how: what is known of the text.
     """
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: " + ("is not a file" if path.exists() else "no such file"))
     if path.stat().st_size == 0:
         raise UsageError(f"{path}: the file is empty")
-    readers = {".csv": _read_csv, ".npy": _read_array, ".npz": _read_array}
-    if path.suffix.lower() not in readers:
-        raise UsageError(f"{path}: unknown kind of file {path.suffix!r}; use .csv, .npy or .npz")
+    how = how or Format()
+    kind = path.suffix.lower()
+    if kind not in (*TEXT, *ARRAYS):
+        known = ", ".join((*TEXT, *ARRAYS))
+        raise UsageError(f"{path}: unknown kind of file {path.suffix!r}; known: {known}")
+    if kind in ARRAYS and how != Format():
+        given = [f"--{name}" for name, value in vars(how).items() if value is not None]
+        raise UsageError(f"{given[0]}: {path} is no text")
     try:
-        table = readers[path.suffix.lower()](path, columns, fitted)
+        table = (
+            _read_text(path, columns, fitted, how) if kind in TEXT else _read_array(path, columns)
+        )
     except (OSError, MemoryError, csv.Error, zlib.error, *DAMAGE) as error:
-        raise UsageError(f"{path}: cannot read it: {error}") from error
+        raise UsageError(f"{path}: cannot read it: {error or 'not enough memory'}") from error
     X, names, _ = table
     if X.size == 0:
         raise UsageError(f"{path}: no data (shape {X.shape})")
@@ -430,7 +432,7 @@ def fit_command(args: argparse.Namespace) -> None:
             import matplotlib  # noqa: F401
         except ImportError:
             raise UsageError("--plot needs matplotlib: pip install fusedgmm[plot]") from None
-    X, names, named = read_data(args.data, args.columns)
+    X, names, named = read_data(args.data, args.columns, how=_format(args))
     if args.dtype:
         with np.errstate(over="ignore"):  # the fit says where the first is that became infinite
             X = X.astype(args.dtype)
@@ -517,20 +519,23 @@ def _load_model(path: str) -> GaussianMixture | BayesianGaussianMixture:
     return model
 
 
-def _columns_of_model(model: BaseMixture, path: str, columns: str | None) -> Reals:
+def _columns_of_model(model: BaseMixture, path: str, columns: str | None, how: Format) -> Reals:
     """Return the rows of a file in the columns of the model: by name, where both have names."""
     names_in = getattr(model, "feature_names_in_", None)
     fitted = None if names_in is None else [str(name) for name in names_in]
     n_features = int(np.shape(model.means_)[1])
-    X, names, named = read_data(path, columns, fitted)
+    X, names, named = read_data(path, columns, fitted, how)
     if named and fitted is not None and names != fitted:
         raise UsageError(
             f"{path}: the columns are {', '.join(names)}; the model was fitted to "
             f"{', '.join(fitted)}"
         )
     if X.shape[1] != n_features:
+        hint = ""
+        if X.shape[1] == n_features + 1:
+            hint = "; if the first is an index: --index"
         raise UsageError(
-            f"{path}: there are {X.shape[1]} columns, the model was fitted to {n_features}"
+            f"{path}: there are {X.shape[1]} columns, the model was fitted to {n_features}{hint}"
         )
     return X
 
@@ -541,7 +546,7 @@ def predict_command(args: argparse.Namespace) -> None:
         if output in map(os.path.realpath, (args.data, args.model)):
             raise UsageError(f"{args.output}: an output would replace the data or the model")
     model = _load_model(args.model)
-    X = _columns_of_model(model, args.data, args.columns)
+    X = _columns_of_model(model, args.data, args.columns, _format(args))
     if hasattr(model, "feature_names_in_"):
         del model.feature_names_in_  # they have been compared, and an array has none
     values: Labels | Reals
@@ -582,15 +587,54 @@ def _starts(text: str) -> int | str:
 _starts.__name__ = "int"  # in argparse's messages
 
 
+DELIMITERS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+
+
+def _delimiter(text: str) -> str:
+    text = {**DELIMITERS, r"\t": "\t"}.get(text, text)
+    if len(text) != 1 or text.isalnum() or text in '"\r\n\0':
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one character, nor one of {', '.join(DELIMITERS)}"
+        )
+    return text
+
+
+def _format(args: argparse.Namespace) -> Format:
+    return Format(**{name: getattr(args, name) for name in vars(Format())})
+
+
+def _text_options() -> argparse.ArgumentParser:
+    """How a text file is written, for several commands."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group(
+        "text files", "What is not given is detected; what is assumed is said on stderr."
+    )
+    yes_or_no = argparse.BooleanOptionalAction
+    group.add_argument("--header", action=yes_or_no, help="the first line holds names")
+    group.add_argument("--index", action=yes_or_no, help="leave the first column out")
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="CHAR",
+        help=f"between cells: a character, or {', '.join(DELIMITERS)}",
+    )
+    group.add_argument("--decimal", choices=[".", ","], metavar="CHAR", help="point or comma")
+    group.add_argument(
+        "--comment", metavar="TEXT", help="lines that begin with it are left out; default #"
+    )
+    group.add_argument("--encoding", help="default utf-8")
+    return parser
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}",
         description="Gaussian mixtures by fused EM. Without a command: a worked example.",
     )
-    commands = parser.add_subparsers(dest="command")
-    fit = commands.add_parser("fit", help="fit a mixture to a file")
+    commands, text = parser.add_subparsers(dest="command"), _text_options()
+    fit = commands.add_parser("fit", help="fit a mixture to a file", parents=[text])
     count = _at_least(1, int)
-    fit.add_argument("data", help=".csv, .npy, or .npz (array X, or the only one)")
+    fit.add_argument("data", help=".csv, .tsv, .txt, .npy, or .npz (array X, or the only one)")
     fit.add_argument("-k", "--components", type=count, required=True, help="number of components")
     fit.add_argument("--covariance", choices=COVARIANCE_TYPES, default="full")
     fit.add_argument("--columns", help="names or numbers (from 0), separated by commas")
@@ -610,9 +654,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--labels", metavar="OUT.csv", help="most probable component of every row")
     fit.add_argument("--plot", metavar="FIGURE.png", help="also .pdf, .svg")
-    predict = commands.add_parser("predict", help="apply a saved model to a file")
+    predict = commands.add_parser("predict", help="apply a saved model to a file", parents=[text])
     predict.add_argument("model", metavar="MODEL.npz", help="from fit -o, or from model.save")
-    predict.add_argument("data", help=".csv, .npy, or .npz; columns are found by their names")
+    predict.add_argument("data", help="as of fit; columns are found by their names")
     predict.add_argument("--columns", help="names or numbers (from 0), separated by commas")
     predict.add_argument(
         "-o", "--output", metavar="OUT", help=".csv or .npy; without it CSV on standard output"
