@@ -1,9 +1,9 @@
-"""Many small fits in one call, beside scikit-learn's in a loop and under joblib.
+"""Many small fits in one call, compared with scikit-learn in a loop and under joblib.
 
     python bench/batch.py [--skip-sklearn] [--million]
 
-Every contestant takes the default start and goes on to convergence (tol 1e-3) on the same problems.
-scikit-learn fits a sample of them, for it takes milliseconds each; figures are per fit.
+All contestants fit the same problems from their default start to convergence (tol 1e-3).
+scikit-learn takes milliseconds per fit, so it fits only some of them; times are per fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fusedgmm import _core, fit_batch
 
 
 def problems(count: int, n: int, d: int, k: int, seed: int = 0) -> np.ndarray:
-    """(count, n, d): groups of random weight, place and spread, that overlap now and then."""
+    """Return (count, n, d): overlapping groups with random weights, positions and scales."""
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(count, k, d)) * 3
     spreads = rng.uniform(0.5, 1.5, size=(count, k, d))
@@ -118,7 +118,7 @@ def from_given_starts() -> None:
 
 
 def overhead() -> None:
-    """What Python adds to each problem: the call less the time inside the core."""
+    """Measure the time that Python adds per problem: that of the call minus that in the core."""
     inside = []
     core = _core.fit_batch
 

@@ -1,13 +1,14 @@
-"""Fits beside other programs: ours by default and with one thread, and the peers.
+"""Fits on a busy machine: ours with the default threads and with one thread, and other packages.
 
-    python bench/busy.py                 all of it: ten minutes or so
-    python bench/busy.py --rows 200000   fits of so many rows only
-    python bench/busy.py --loads 0,1     beside so many spinning processes only
-    python bench/busy.py --peers         scikit-learn and daal4py, too, where they are installed
+    python bench/busy.py                 everything: about ten minutes
+    python bench/busy.py --rows 200000   only fits of this many rows
+    python bench/busy.py --loads 0,1     only with these numbers of spinning processes
+    python bench/busy.py --peers         also scikit-learn and daal4py, if installed
 
-Every line is one call beside so many processes that do nothing but spin. The contestants take
-turns, so that all of them meet the same moments; printed are median, 95 % and longest (ms), and the
-median and the 95 % of ours by default over those of ours with one thread, in the same run.
+Every line is one call on a machine that also runs the given number of spinning processes. The
+contestants take turns, so that all meet the same conditions. Printed are the median, the 95th
+percentile and the maximum (ms), and the ratios of the median and the 95th percentile of the default
+to those with one thread, in the same run.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ with joblib.parallel_config(backend="loky", n_jobs={cores}, inner_max_num_thread
 
 @contextlib.contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """So many processes that take what CPU they get."""
+    """Run `count` processes that use all the CPU time they get."""
     processes = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
     time.sleep(0.3)
     try:
@@ -75,9 +76,9 @@ def spinning(count: int) -> Iterator[None]:
 def take_turns(
     calls: dict[str, Callable[[], object]], seconds: float, most: int = 200
 ) -> dict[str, np.ndarray]:
-    """The milliseconds of each call, made in turn for some seconds, and ten times at least.
+    """Return the milliseconds of each call; they take turns for some seconds, at least ten times.
 
-    Who comes after whom changes from round to round: a peer leaves cold caches behind.
+    The order changes from round to round, because each call leaves cold caches to the next.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)
@@ -130,7 +131,7 @@ def fits(rows: int, peers: bool) -> dict[str, Callable[[], object]]:
         names = ("weights", "means", "covariances")
         given = {name: getattr(start, f"{name}_") for name in names}
         intels = contestants.daal4py(Workload("full", rows, 2, 2), X, given)
-        if intels is not None:  # has no start of its own: as many iterations as ours
+        if intels is not None:  # it has no start of its own; it runs as many iterations as ours
             calls["daal4py"] = lambda: intels(start.n_iter_)
     return calls
 
@@ -154,7 +155,7 @@ def in_fresh_processes(script: str, count: int) -> dict[str, np.ndarray]:
 
 
 def scores_of_many_threads(callers: int = 32, seconds: float = 2.0) -> np.ndarray:
-    """Milliseconds of one-row scores, made by so many threads of Python at once."""
+    """Return the milliseconds of one-row scores by many Python threads at once."""
     from fusedgmm import GaussianMixture
 
     X = two_groups(1000)
@@ -179,7 +180,8 @@ def scores_of_many_threads(callers: int = 32, seconds: float = 2.0) -> np.ndarra
 
 @contextlib.contextmanager
 def cpu_quota(cpus: float) -> Iterator[bool]:
-    """This process in a cgroup of so many CPUs; False where that needs rights it does not have."""
+    """Put this process into a cgroup with `cpus` CPUs; yields False without the necessary
+    rights."""
     root, period = Path("/sys/fs/cgroup/cpu"), 100_000
     group = root / f"fusedgmm-{os.getpid()}"
     try:

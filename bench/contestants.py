@@ -1,5 +1,5 @@
-"""One EM iteration by each contestant, from the same start. Every function returns a callable
-that runs a given number of iterations."""
+"""EM iterations by each contestant, from the same start. Every function returns a callable that
+runs a given number of iterations."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def numpy_reference(workload: Workload, X: np.ndarray, start: Start) -> Run:
 
 
 def daal4py(workload: Workload, X: np.ndarray, start: Start) -> Run | None:
-    """oneDAL's em_gmm; None where it is not installed or has not this covariance type."""
+    """oneDAL's em_gmm; None if it is not installed or does not support this covariance type."""
     storage = {"full": "full", "diag": "diagonal"}.get(workload.covariance_type)
     try:
         import daal4py as d4p

@@ -2,9 +2,9 @@
 
     python bench/fit.py [--only TEXT] [--repeats 5] [--json results.json] [--reference]
 
-An iteration is the difference of two fits of different max_iter, so that start and final scoring
-cancel. The contestants take turns; medians are printed, and their ratio to the machine's floor,
-measured in the same run. README.md says how to read the columns.
+The time of an iteration is computed from two fits with different max_iter, so that start and final
+scoring cancel. The contestants take turns. Printed are medians, and their ratio to the machine's
+floor, measured in the same run. README.md explains the columns.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def per_iteration(run, span: int) -> float:
 
 
 def take_turns(runs: dict, repeats: int) -> dict[str, list[float]]:
-    """Seconds per iteration, `repeats` of them for each contestant, interleaved."""
+    """Return `repeats` times per iteration, in seconds, for each contestant, interleaved."""
     spans, times = {}, {name: list[float]() for name in runs}
     for name, run in runs.items():
         once = max(seconds(lambda run=run: run(2)) / 2, 1e-4)
@@ -45,7 +45,7 @@ def take_turns(runs: dict, repeats: int) -> dict[str, list[float]]:
 
 
 def time_all(workload: Workload, args: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds per iteration of everyone who can do this workload."""
+    """Return the seconds per iteration of every contestant that supports this workload."""
     X, start = workload.make()
     runs = {
         "ours": contestants.ours(workload, X, start, args.threads),
@@ -61,10 +61,10 @@ def time_all(workload: Workload, args: argparse.Namespace) -> dict[str, list[flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="workloads whose name holds this text")
+    parser.add_argument("--only", default="", help="only workloads whose name contains this text")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--reference", action="store_true", help="the slow NumPy reference too")
+    parser.add_argument("--reference", action="store_true", help="also the slow NumPy reference")
     parser.add_argument("--json", type=Path, help="write every figure there")
     args = parser.parse_args()
 

@@ -1,9 +1,10 @@
-"""How long Ctrl-C takes to stop a call: from the signal to the exception, at several moments.
+"""Measure how long Ctrl-C takes to stop a call, from the signal to the exception.
 
-    python bench/interrupts.py            every call below; some 5 GB of memory, two minutes
-    python bench/interrupts.py batch K=   those with one of these words in their name
+    python bench/interrupts.py            every call below; about 5 GB of memory, two minutes
+    python bench/interrupts.py batch K=   the calls with one of these words in their name
 
-Prints the median and the longest of the moments. Needs POSIX signals.
+The signal is sent at several times after the start of a call; prints the median and the maximum.
+Requires POSIX signals.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ rng = np.random.default_rng(0)
 
 
 def seconds_to_stop(call, after):
-    """None where the call came to its end before the signal."""
+    """Return None if the call finished before the signal."""
     sent = []
 
     def send():

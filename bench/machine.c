@@ -1,6 +1,6 @@
-/* What this machine can do: fused multiply-adds, memory reads, exponentials, a second, on one
- * and on all threads. Built by machine.py with the kernels' own vocabulary (FG_ISA_HEADER,
- * FG_REAL_f32 or FG_REAL_f64). Each figure is the best of several short runs. */
+/* Measures what this machine can do: fused multiply-adds, memory reads and exponentials per second,
+ * on one thread and on all. machine.py compiles it with the vector vocabulary of the kernels
+ * (FG_ISA_HEADER, FG_REAL_f32 or FG_REAL_f64). Each figure is the best of several short runs. */
 #include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ enum { RUNS = 9, CHAINS = 12, SMALL = 2048 };
 
 static volatile real sink;
 
-/* Twelve independent chains: more than latency times units asks for. */
+/* Twelve independent chains: more than latency times units requires. */
 static double fused_multiply_adds(void) {
     const int64_t rounds = 4000000;
     vec sum[CHAINS];

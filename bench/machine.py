@@ -1,4 +1,4 @@
-"""What this machine can do, measured now: machine.c is built on the spot and run."""
+"""Measure what this machine can do: compile machine.c and run it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ FLAGS = {
 
 
 def measure(threads: int, real: str = "f64", isa: str | None = None) -> dict[str, float]:
-    """fused multiply-adds, bytes read and exponentials a second, all threads together."""
+    """Return fused multiply-adds, bytes read and exponentials per second, for all threads
+    together."""
     isa = isa or _core.config()["instruction_set"]
     compiler = os.environ.get("CC") or shutil.which("cc") or "gcc"
     with tempfile.TemporaryDirectory() as folder:
@@ -40,12 +41,12 @@ def measure(threads: int, real: str = "f64", isa: str | None = None) -> dict[str
 
 
 def best(*runs: dict[str, float]) -> dict[str, float]:
-    """The highest rate of each kind: what disturbs a measurement only lowers it."""
+    """Return the highest rate of each kind: disturbances only lower a measurement."""
     return {name: max(run[name] for run in runs) for name in runs[0]}
 
 
 def describe() -> dict[str, object]:
-    """Who measured: processor, compiler, instruction set, versions."""
+    """Describe the measurement: processor, compiler, instruction set, versions."""
     import numpy
     import sklearn
 

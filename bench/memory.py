@@ -1,6 +1,6 @@
 """Peak memory of a fit and of a predict above the data, N = 1M, d = 8, K = 8 (Linux).
 
-The kernel's high-water mark is reset before each call, so that making the data does not hide it.
+The kernel's high-water mark is reset before each call, so that creating the data does not count.
 """
 
 import warnings
@@ -17,7 +17,7 @@ def status_mb(field: str) -> float:
 
 
 def rise_mb(call) -> float:
-    """How far the peak rose above what was resident before the call."""
+    """Return how far the peak rose above the resident size before the call."""
     Path("/proc/self/clear_refs").write_text("5")
     before = status_mb("VmRSS")
     call()

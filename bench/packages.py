@@ -1,11 +1,11 @@
-"""Two packages that fit mixtures through scikit-learn: their own code before and after
-`fusedgmm.patch_sklearn(everywhere=True)`, time and agreement.
+"""Time and agreement of two packages that fit mixtures through scikit-learn: their own code before
+and after `fusedgmm.patch_sklearn(everywhere=True)`.
 
     pip install scikit-lego pyod
     python bench/packages.py
 
-scikit-lego's GMMClassifier (a mixture for each class) and pyod's GMM (outliers).
-Both imported scikit-learn's class before the patch, hence `everywhere=True`.
+The packages are scikit-lego's GMMClassifier (one mixture per class) and pyod's GMM (outliers).
+Both have imported scikit-learn's class before the patch, hence `everywhere=True`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def groups(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lego() -> tuple[np.ndarray, float]:
-    """Predicted classes, and mean log-likelihood of the rows of the first class."""
+    """Return the predicted classes, and the mean log-likelihood of the rows of the first class."""
     X, labels = groups(100_000, 8, 8)
     y = labels % 2
     model = GMMClassifier(n_components=4, random_state=0).fit(X, y)
@@ -39,14 +39,14 @@ def lego() -> tuple[np.ndarray, float]:
 
 
 def outliers() -> tuple[np.ndarray, float]:
-    """Outlier labels, and the mean log-likelihood of the rows."""
+    """Return the outlier labels, and the mean log-likelihood of the rows."""
     X, _ = groups(100_000, 16, 8)
     model = GMM(n_components=8, random_state=0).fit(X)
     return model.predict(X), -float(model.decision_scores_.mean())
 
 
 def measured(work: Callable[[], tuple[np.ndarray, float]]) -> tuple[float, np.ndarray, float]:
-    """Median seconds of three runs, and what the last one found."""
+    """Return the median seconds of three runs, and the results of the last one."""
     times = []
     for _ in range(3):
         begin = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Draws what fit.py measured.
+"""Plot the results of fit.py.
 
     python bench/fit.py --json results.json
     python bench/plot.py results.json [--folder .]
 
-Writes ratios.svg (the others' time over ours) and roofline.svg (multiply-adds a second against
-what arithmetic and memory allow).
+Writes ratios.svg (the times of other packages divided by ours) and roofline.svg (multiply-adds per
+second, compared with what arithmetic and memory allow).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def caption(report: dict) -> str:
 
 
 def draw_ratios(report: dict) -> plt.Figure:
-    """Horizontal bars, one group per workload; logarithmic, for they span two decades."""
+    """Draw horizontal bars, one group per workload, on a logarithmic scale because they span two
+    decades."""
     results = report["results"]
     peers = [p for p in ("daal4py", "scikit-learn", "numpy")
              if any(p in r["median"] for r in results)]  # fmt: skip

@@ -1,10 +1,10 @@
-"""How good default fits on real data are beside scikit-learn's: mean log-likelihoods, iterations.
+"""Quality of default fits on real data compared with scikit-learn: log-likelihoods, iterations.
 
     python bench/quality.py
 
-Each covariance type, K = 1..6, three seeds; both programs get the same int as random_state, and
-choose their own starts. Iris, wine, breast cancer (standardised), digits (16 principal components),
-Old Faithful.
+Each covariance type, K = 1..6, three seeds. Both packages get the same int as random_state and
+choose their own starts. Data: iris, wine, breast cancer (standardised), digits (16 principal
+components), Old Faithful.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from fusedgmm import GaussianMixture
 from fusedgmm.datasets import load_faithful
 
 TYPES = ("full", "tied", "diag", "spherical")
-SLACK = 1e-3  # nats a row, the fits' own tolerance
+SLACK = 1e-3  # nats per row, the tolerance of the fits
 
 
 class Case(NamedTuple):
-    """One data set, type, K and seed; NaN where that program's fit raised."""
+    """One data set, type, K and seed; NaN if that package's fit raised an exception."""
 
     name: str
     ours: float
@@ -47,7 +47,8 @@ def tables() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def fitted(kind: type, X: np.ndarray, covariance_type: str, k: int, seed: int):
-    """Final mean log-likelihood and iterations; NaN and a printed line where the fit raises."""
+    """Return the final mean log-likelihood and the iterations; NaN, with a printed line, if the fit
+    raises an exception."""
     model = kind(k, covariance_type=covariance_type, random_state=seed)
     try:
         model.fit(X)

@@ -1,9 +1,9 @@
-"""How the time of an iteration grows with N, d, K and the number of threads.
+"""Growth of the time of an iteration with N, d, K and the number of threads.
 
     python bench/scaling.py
 
-One size at a time moves away from full (100k, 8, 8); the floor is fit.py's, for one thread where
-the threads do not move. A flat column is proportional growth.
+Starting from full (100k, 8, 8), one size varies at a time. The floor is that of fit.py, for one
+thread unless the number of threads varies. A constant column means proportional growth.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Whole default fits beside scikit-learn's, start included, to convergence; the start's share;
-small fits and single rows.
+"""Complete default fits compared with scikit-learn, from the start to convergence; the share of the
+start; small fits and single rows.
 
     python bench/whole.py [--skip-sklearn]
 """
@@ -20,7 +20,7 @@ SHAPES = [(1_000_000, 2, 3), (500_000, 8, 8), (100_000, 32, 32), (20_000, 128, 8
 
 
 def groups(n: int, d: int, k: int, seed: int = 0) -> np.ndarray:
-    """k groups of equal size at moderate distances, of different shapes."""
+    """Return k groups of equal size, of different shapes, at moderate distances."""
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(k, d)) * 4 / np.sqrt(d) ** 0.5
     roots = np.eye(d) + rng.normal(size=(k, d, d)) * 0.3 / np.sqrt(d)
@@ -38,7 +38,7 @@ def seconds(call) -> float:
 
 
 def typical(call, calls: int, repeats: int = 7) -> float:
-    """Median over repeats of the mean time of a call, in microseconds."""
+    """Return the median over repeats of the mean time of a call, in microseconds."""
     call()
     return 1e6 * statistics.median(
         seconds(lambda: [call() for _ in range(calls)]) / calls for _ in range(repeats)
@@ -46,7 +46,8 @@ def typical(call, calls: int, repeats: int = 7) -> float:
 
 
 def whole_fit(shape: tuple[int, int, int], skip_sklearn: bool) -> str:
-    """One line of the table: medians of three seeds; mean log-likelihoods of ten and of three."""
+    """Return one line of the table: medians of three seeds; mean log-likelihoods of ten and of
+    three."""
     X, k = groups(*shape), shape[2]
     models = [GaussianMixture(k, random_state=seed) for seed in range(3)]
     mine = statistics.median(seconds(lambda m=m: m.fit(X)) for m in models)

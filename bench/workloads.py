@@ -1,4 +1,4 @@
-"""The named workloads that every benchmark uses: data, and one start for all the contestants."""
+"""The named workloads of the benchmarks: data, and one start for all contestants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Workload:
 
     @property
     def fused_multiply_adds(self) -> int:
-        """Of one iteration: distance and scatter (see README.md)."""
+        """Multiply-adds of one iteration: distance and scatter (see README.md)."""
         n, d, k = self.n_samples, self.n_features, self.n_components
         per_pair = {"full": d * (d + 1), "diag": 4 * d, "spherical": 2 * d, "tied": 2 * d}
         once = n * d * (d + 1) // 2 if self.covariance_type == "tied" else 0
@@ -30,18 +30,19 @@ class Workload:
 
     @property
     def bytes(self) -> int:
-        """Of the rows, in float64: an iteration reads them once."""
+        """Bytes of the rows in float64, which an iteration reads once."""
         return self.n_samples * self.n_features * 8
 
     def floor(self, machine: dict[str, float], itemsize: int = 8) -> float:
-        """Seconds that no iteration can undercut: arithmetic or memory, then exponentials."""
+        """Lower limit of the time of an iteration in seconds: arithmetic or memory, then
+        exponentials."""
         arithmetic = self.fused_multiply_adds / machine["fma"]
         memory = self.bytes * itemsize / 8 / machine["bytes"]
         return max(arithmetic, memory) + self.n_samples * self.n_components / machine["exp"]
 
     def make(self, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Overlapping groups, so that no responsibility is negligible; and a start for all:
-        weights (K,), means (K, d), covariances in the type's shape."""
+        """Return overlapping groups, so that no responsibility is negligible; and a start for all
+        contestants: weights (K,), means (K, d), covariances in the shape of their type."""
         rng = np.random.default_rng(seed)
         k, d = self.n_components, self.n_features
         means = rng.normal(size=(k, d)) * 1.5 / np.sqrt(d)

@@ -1,12 +1,12 @@
-"""Hash the results of a set of fits, to show that a change of the code changes no bit of them.
+"""Hash the results of a set of fits, to show that a code change keeps them identical bit for bit.
 
-    python tools/bits.py            a line for each group of fits, and one for all
-    python tools/bits.py --verbose  a line for each fit
+    python tools/bits.py            one line per group of fits, and one for all of them
+    python tools/bits.py --verbose  one line per fit
 
-Run it with the package installed from one commit, then from another, on the same machine, and
-compare the lines (FUSEDGMM_ISA chooses the instruction set). The fits cover all covariance types,
-both real types, every start, sample weights, layouts, warm starts, repairs, batches, Bayesian
-mixtures, scores and sufficient statistics.
+Install the package from one commit, run this, do the same for another commit on the same machine,
+and compare the lines (FUSEDGMM_ISA chooses the instruction set). The fits cover all covariance
+types, both real types, every start, sample weights, memory layouts, warm starts, repairs, batches,
+Bayesian mixtures, scores and sufficient statistics.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ SIZES = [
 
 
 def starts(count: int) -> dict[str, int]:
-    """The options for exactly so many starts, in this version and before n_init="auto"."""
+    """Return the options for exactly `count` starts, in this version and in those before
+    n_init="auto"."""
     old = "n_starts" in inspect.signature(GaussianMixture.__init__).parameters
     return {"n_init": count} | ({"n_starts": 1} if old else {})
 

@@ -1,8 +1,9 @@
-"""Fits thousands of small problems from given starts: with ours, the reference and scikit-learn.
+"""Compare fits of thousands of small problems with the reference and with scikit-learn.
 
     python tools/differential.py [problems] [seed]
 
-Problem i of a seed is always the same one: a failure prints the command that runs it alone.
+All three start from the same parameters. Problem i of a seed is always the same: a failure prints
+the command that runs this problem alone.
 """
 
 import sys
@@ -18,7 +19,7 @@ from helpers import COVARIANCE_TYPES, of_type
 
 
 def problem(seed):
-    """Rows and a start near them, and how to go on from there."""
+    """Return rows, starting values near them, and the options of the fit."""
     rng = np.random.default_rng(seed)
     covariance_type = COVARIANCE_TYPES[rng.integers(4)]
     k, d = int(rng.integers(1, 6)), int(rng.integers(1, 12))
@@ -59,7 +60,7 @@ def ours(X, weight, start, options):
 
 
 def theirs(X, start, options):
-    """scikit-learn's: rows of one weight only."""
+    """Fit with scikit-learn, which has no sample weights."""
     from sklearn.mixture import GaussianMixture
 
     kind = options["covariance_type"]
@@ -81,7 +82,7 @@ def close(a, b, rtol, what):
 def check(seed):
     X, weight, start, options = problem(seed)
     kind = options["covariance_type"]
-    # a pass loses up to a few digits of the offset's square in scikit-learn, none here
+    # with an offset, scikit-learn loses up to a few digits per pass; we lose none
     rtol = 2e-3 if X.dtype == np.float32 else 1e-7
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -94,8 +95,8 @@ def check(seed):
         )  # fmt: skip
         shared = min(model.n_iter_, len(bounds))
         close(model.lower_bounds_[:shared], bounds[:shared], rtol, "lower bounds")
-        # float32 sums may stop an iteration sooner or later where a change is nearer to tol than
-        # the bounds are to each other
+        # with float32 sums a fit may stop one iteration earlier or later, if a change is closer to
+        # tol than the bounds are to each other
         slack = 2 * np.abs(np.subtract(model.lower_bounds_[:shared], bounds[:shared])).max()
         edge = [abs(abs(b - a) - options["tol"]) <= slack for a, b in zip(bounds, bounds[1:])]  # noqa: B905
         same = model.n_iter_ == len(bounds)
@@ -123,7 +124,7 @@ def check(seed):
             **options,
         )
         close(alone.means[0], model.means_, 10 * rtol, "batch")
-        if weight is None and np.abs(X).max() < 1e3:  # beyond it loses digits itself
+        if weight is None and np.abs(X).max() < 1e3:  # beyond this scikit-learn loses precision
             other = theirs(X, start, options)
             if other.n_iter_ == model.n_iter_:
                 close(model.means_, other.means_, 10 * rtol, "scikit-learn's means")
@@ -135,7 +136,7 @@ def check(seed):
 
 
 def run(count, seed):
-    """Return how many problems were scikit-learn's too."""
+    """Return the number of problems that were also compared with scikit-learn."""
     shared = 0
     for i in range(seed, seed + count):
         try:

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Plants faults in the sources, one at a time: a named test has to fail for each.
+"""Mutation tests: plant faults in the sources, one at a time; a named test must fail for each.
 
-    tools/mutations.py              all of them
-    tools/mutations.py name ...     those with one of these words in their name
-    tools/mutations.py --list       their names
-    tools/mutations.py --check      only whether each fits the sources and its tests exist
-    tools/mutations.py -j 2         two faults at a time, each in its own copy of the tree
+    tools/mutations.py              plant all faults
+    tools/mutations.py name ...     plant the faults with one of these words in their name
+    tools/mutations.py --list       list the names
+    tools/mutations.py --check      only check that each fault fits the sources and its tests exist
+    tools/mutations.py -j 2         plant two faults at a time, each in its own copy of the tree
 
-The faults are in faults.toml beside this file, which explains their fields. A fault is planted in a
-copy of the tree, which is compiled with -O1, and only what the fault touches is compiled again. The
-tests named with it run first. Where they pass, the whole suite runs; it must pass without any fault
-before it counts. Exits with 1 if a fault survives all tests, if a fault does not fit the sources,
-or if a test fails without any fault. Needs what .ci/mutations installs. FUSEDGMM_MUTATIONS names a
-folder to build in, which is kept.
+faults.toml, in the same folder, contains the faults and explains their fields. A fault is planted
+in a copy of the tree that is compiled with -O1; only files that the fault changes are recompiled.
+The tests named with the fault run first. If they pass, the whole suite runs, provided that it
+passes without any fault. The exit status is 1 if a fault survives all tests, if a fault does not
+fit the sources, or if a test fails without any fault. Requires what .ci/mutations installs.
+FUSEDGMM_MUTATIONS names a build folder, which is kept.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT = 300  # seconds for the tests of one fault: a fault that makes them hang is found too
+LIMIT = 300  # seconds for the tests of one fault; a hang counts as a failure
 
 
 class Fault(NamedTuple):
@@ -55,7 +55,7 @@ class Fault(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A part of a source file: a function, a class, a macro; the whole file if it has no name."""
+    """A part of a source file: a function, a class or a macro; the whole file if it has no name."""
 
     file: str
     name: str
@@ -63,7 +63,7 @@ class Place(NamedTuple):
     end: int
 
 
-# ---- where functions are ----
+# ---- locating functions ----
 
 
 def blank(match: re.Match[str]) -> str:
@@ -71,8 +71,8 @@ def blank(match: re.Match[str]) -> str:
 
 
 def c_places(file: str, text: str) -> Iterator[Place]:
-    """Functions and macros of a C source."""
-    # comments, strings and characters become spaces: the offsets stay
+    """Yield the functions and macros of a C source."""
+    # replace comments, strings and characters by spaces, so that offsets do not change
     text = re.sub(
         r"/\*.*?\*/|//[^\n]*|\"(\\.|[^\"\\\n])*\"|'(\\.|[^'\\\n])+'", blank, text, flags=re.S
     )
@@ -98,7 +98,8 @@ def c_places(file: str, text: str) -> Iterator[Place]:
 
 
 def function_name(head: str) -> str:
-    """The function that this text before a brace defines, "" where it defines none."""
+    """Return the name of the function that the text before a brace defines, "" if it defines
+    none."""
     head = head.rstrip()
     if not head.endswith(")"):
         return ""
@@ -112,12 +113,12 @@ def function_name(head: str) -> str:
 
 
 def python_places(file: str, text: str) -> Iterator[Place]:
-    """Functions and classes of a Python or Cython source, as Class.method."""
-    starts = [0]  # of the lines
+    """Yield the functions and classes of a Python or Cython source, as Class.method."""
+    starts = [0]  # offsets of the lines
     for line in text.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    blocks: list[tuple[str, int]] = []  # around the token: name ("" for a loop), first character
-    head: list[tokenize.TokenInfo] = []  # the last whole statement
+    blocks: list[tuple[str, int]] = []  # enclosing blocks: name ("" for a loop), first character
+    head: list[tokenize.TokenInfo] = []  # the last complete statement
     statement: list[tokenize.TokenInfo] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.INDENT:
@@ -139,7 +140,7 @@ def python_places(file: str, text: str) -> Iterator[Place]:
 
 @functools.cache
 def sources() -> dict[str, str]:
-    """Every source file and its text."""
+    """Return every source file and its text."""
     names = [ROOT / "CMakeLists.txt"]
     for pattern in ("src/**/*.[ch]", "src/*.pyx", "src/*.pxd", "python/**/*.py"):
         names += sorted(ROOT.glob(pattern))
@@ -148,7 +149,7 @@ def sources() -> dict[str, str]:
 
 @functools.cache
 def places() -> list[Place]:
-    """Every function, class and macro."""
+    """Return every function, class and macro."""
     found: list[Place] = []
     for file, text in sources().items():
         if file.endswith((".c", ".h")):
@@ -158,7 +159,7 @@ def places() -> list[Place]:
     return found
 
 
-# ---- whether a fault fits ----
+# ---- checking that a fault fits ----
 
 
 SPACE = r"(?:\s|\\\n)"  # a macro's lines end with a backslash
@@ -169,7 +170,7 @@ def is_word(token: str) -> bool:
 
 
 def pattern(find: str) -> re.Pattern[str]:
-    """Whole words and signs, with any white space between them."""
+    """Match whole words and signs, with any white space between them."""
     found = ""
     last = " "
     for token in re.findall(r"\w+|[^\w\s]", find):
@@ -183,7 +184,7 @@ def pattern(find: str) -> re.Pattern[str]:
 
 
 def meant(f: Fault) -> list[Place]:
-    """The functions of this name, of whatever class; whole files where no function is named."""
+    """Return the functions of this name, of any class; whole files if no function is named."""
     files = [file for file in sources() if fnmatch.fnmatch(file, f.file)]
     if not f.function:
         return [Place(file, "", 0, len(sources()[file])) for file in files]
@@ -195,7 +196,7 @@ def meant(f: Fault) -> list[Place]:
 
 
 def hits(find: str, among: list[Place]) -> list[tuple[str, int, int]]:
-    """File, begin and end of each occurrence."""
+    """Return the file, begin and end of each occurrence."""
     wanted = pattern(find)
     found = {
         (place.file, match.start(), match.end())
@@ -206,14 +207,14 @@ def hits(find: str, among: list[Place]) -> list[tuple[str, int, int]]:
 
 
 def line_of(file: str, offset: int) -> str:
-    """A place as a compiler names it, and the innermost function around it."""
+    """Describe a position as a compiler does, with the innermost function around it."""
     inside = [p for p in places() if p.file == file and p.begin <= offset < p.end]
     name = min(inside, key=lambda p: p.end - p.begin).name if inside else "no function"
     return f"{file}:{sources()[file].count(chr(10), 0, offset) + 1} ({name})"
 
 
 def misfit(f: Fault) -> list[str]:
-    """Why a fault cannot be planted, and what may be meant; empty where it fits."""
+    """Return why a fault cannot be planted, and what may be meant; empty if it fits."""
     among = meant(f)
     if not among:
         names = {place.name.rpartition(".")[2] for place in places()}
@@ -242,7 +243,7 @@ def misfit(f: Fault) -> list[str]:
 
 @functools.cache
 def tests_by_name() -> dict[str, list[str]]:
-    """The files, below tests/, in which a test of this name is."""
+    """Return the files below tests/ that contain each test name."""
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for name in re.findall(r"^\s*def (test_\w+)", path.read_text(), re.M):
@@ -251,7 +252,7 @@ def tests_by_name() -> dict[str, list[str]]:
 
 
 def resolve(test: str) -> str:
-    """A test as pytest names it, from its name alone; raises LookupError."""
+    """Return the pytest id of a test, given its name; raises LookupError."""
     if test.startswith("c:"):
         if not (ROOT / "tests/c" / f"test_{test[2:]}.c").exists():
             raise LookupError(f"there is no tests/c/test_{test[2:]}.c")
@@ -285,31 +286,31 @@ def misfits(faults: list[Fault]) -> list[str]:
     return report
 
 
-# ---- the copy, and what runs in it ----
+# ---- the copy of the tree, and the programs that run in it ----
 
 
 def renew(source: str, target: str) -> None:
-    """Copy a file if it differs: the build looks at the time of the last change."""
+    """Copy a file only if it differs, because the build compares modification times."""
     if not os.path.exists(target) or not filecmp.cmp(source, target, shallow=False):
         shutil.copy(source, target)
 
 
 class Tree:
-    """A copy of the sources, its build, and the package that it gives."""
+    """A copy of the sources, its build, and the built package."""
 
     def __init__(self, work: Path, jobs: int) -> None:
         self.source, self.build, self.site = work / "source", work / "build", work / "site"
         self.jobs = jobs
         ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, self.source, False, ignored, renew, dirs_exist_ok=True)
-        settings = self.source / "CMakeLists.txt"  # the kernels compile in half the time
+        settings = self.source / "CMakeLists.txt"  # this halves the compile time of the kernels
         settings.write_text(settings.read_text().replace("-O3 -ffp-contract", "-O1 -ffp-contract"))
         options = ["--quiet", "--no-build-isolation", "--no-deps", "--no-compile", "--upgrade"]
         options += ["--disable-pip-version-check", "-C", f"build-dir={self.build}"]
         options += ["-C", "cmake.define.FG_C_TESTS=ON", "--target", str(self.site)]
         self._run(sys.executable, "-m", "pip", "install", *options, str(self.source))
         (self.core,) = (self.site / "fusedgmm").glob("_core*.so")
-        self.stale = False  # whether a C source has changed since the last build of the module
+        self.stale = False  # whether a C source has changed since the module was last built
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -318,7 +319,7 @@ class Tree:
 
     @contextmanager
     def planted(self, f: Fault) -> Iterator[None]:
-        """With the fault in the copy; the build follows when tests ask for it."""
+        """Plant the fault in the copy; the build follows when tests need it."""
         ((file, begin, end),) = hits(f.find, meant(f))
         copies = [self.source / file]
         if file.startswith("python/"):
@@ -340,7 +341,7 @@ class Tree:
         self._run(*command, target)
 
     def fails(self, tests: tuple[str, ...]) -> str:
-        """The first of the tests that fails; empty if all pass."""
+        """Return the first test that fails; empty if all pass."""
         for test in tests:
             if test.startswith("c:"):
                 self.make(f"test_{test[2:]}")
@@ -357,7 +358,7 @@ class Tree:
             self.stale = False
         pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         code, said = self._code(*pytest, "--tb=no", "--color=no", *python)
-        if code in (0, 5):  # 5: all of them are for other machines
+        if code in (0, 5):  # 5: all tests are for other machines
             return ""
         found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
         if code == 1 and found:
@@ -367,7 +368,7 @@ class Tree:
         return f"{python[0]} ({'hangs' if code is None else 'crashes'})"
 
     def _code(self, *command: str) -> tuple[int | None, str]:
-        """A program's exit status, None if it was still running at the end, and its output."""
+        """Return a program's exit status (None after a timeout) and its output."""
         variables = {
             "PYTHONPATH": str(self.site),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -387,7 +388,7 @@ class Tree:
             return process.returncode, said
         except subprocess.TimeoutExpired:
             return None, ""
-        finally:  # what a test has left running, too
+        finally:  # also ends processes that a test left running
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -441,7 +442,7 @@ def run(wanted: list[Fault], work: Path, jobs: int) -> int:
         with first.planted(f):
             killer = first.fails(SUITE)
         if killer:
-            report(f, since, f"killed by {killer}, not by what is named with it")
+            report(f, since, f"killed by {killer}, which is not named with it")
         else:
             report(f, since, "SURVIVED")
             survivors.append(f.name)
@@ -453,10 +454,10 @@ def run(wanted: list[Fault], work: Path, jobs: int) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Plants faults that the tests must find.")
-    parser.add_argument("name", nargs="*", help="a word in the names of the faults to plant")
+    parser = argparse.ArgumentParser(description="Plant faults that the tests must find.")
+    parser.add_argument("name", nargs="*", help="word in the names of the faults to plant")
     parser.add_argument("--list", action="store_true", help="print the names")
-    parser.add_argument("--check", action="store_true", help="whether all fit the sources")
+    parser.add_argument("--check", action="store_true", help="only check that all faults fit")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="faults at a time")
     arguments = parser.parse_args()
     with (ROOT / "tools" / "faults.toml").open("rb") as file:
@@ -466,7 +467,7 @@ def main() -> int:
         return 0
     wrong = misfits(faults)
     if wrong or arguments.check:
-        print("\n".join(wrong) or f"{len(faults)} faults fit the sources")
+        print("\n".join(wrong) or f"all {len(faults)} faults fit the sources")
         return bool(wrong)
     words = arguments.name
     wanted = [f for f in faults if not words or any(word in f.name for word in words)]

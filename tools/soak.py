@@ -1,15 +1,15 @@
-"""A soak: random fits for minutes, as production mixes them, and nothing may drift.
+"""Soak test: random calls for minutes, mixed as in production; no result and no resource may drift.
 
     python tools/soak.py [minutes] [--seed N]
 
-Fits, batches, repairs, Bayesian fits and passes with one to four threads, alone, from several
-Python threads, in children of fork, and interrupted in the midst. Every result is compared with the
-NumPy reference, where it has one, and bit for bit with the first call of the same case.
+Fits, batches, repairs, Bayesian fits and passes with one to four threads run alone, from several
+Python threads, in forked children, and with interrupts. Every result is compared with the NumPy
+reference, if there is one, and bit for bit with the first call of the same case.
 
-After a quarter of the time the resident size is sampled between calls. The run fails when the 95 %
-interval of its slope (Theil & Sen, of at least 30 samples) lies above zero and the rise is more
-than a hundredth of the size; also when open files, children or threads are left behind. The exit
-status is 1 then, or on a mismatch; the seed is printed first.
+After a quarter of the time, the resident size is sampled between calls. The run fails if the 95 %
+interval of its slope (Theil & Sen, at least 30 samples) is above zero and the increase is more than
+one percent of the size, or if open files, children or threads are left behind. The exit status is
+then 1, as it is after a mismatch. The seed is printed first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-# A thread of Python that is in OpenBLAS, as the reference is, hangs when another one forks.
+# A Python thread inside OpenBLAS, which the reference uses, hangs if another thread forks.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -46,13 +46,13 @@ from fusedgmm import (
 )
 from helpers import COVARIANCE_TYPES, mixture_data, of_type, tolerance
 
-N_CASES = 150  # different calls; the rest of the run repeats them
+N_CASES = 150  # number of different calls; the rest of the run repeats them
 N_THREADS = 4
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
-DEADLINE = 60  # seconds that any single call may take
+DEADLINE = 60  # maximum seconds for a single call
 
 
-slowest = [0.0, 0.0]  # interrupt: by the clock, and of the calling thread's own time
+slowest = [0.0, 0.0]  # interrupt: wall-clock time, and CPU time of the calling thread
 
 
 class Mismatch(AssertionError):
@@ -60,7 +60,7 @@ class Mismatch(AssertionError):
 
 
 class Stopped(BaseException):
-    """What the handler of the alarm raises, as Ctrl-C does."""
+    """Raised by the handler of the alarm, like Ctrl-C."""
 
 
 def bits(*values: object) -> str:
@@ -77,7 +77,8 @@ def attributes(model: object) -> str:
 
 
 def laid_out(X: np.ndarray, layout: int) -> np.ndarray:
-    """The same rows: plain, by columns, strided, or read-only."""
+    """Return the same rows in another memory layout: C order, Fortran order, strided, or
+    read-only."""
     if layout == 1:
         return np.asfortranarray(X)
     if layout == 2:
@@ -91,7 +92,7 @@ def laid_out(X: np.ndarray, layout: int) -> np.ndarray:
 
 
 class Case:
-    """One call, drawn by its number, that may be made again with other threads and layouts."""
+    """One call, determined by its number; it can be repeated with other threads and layouts."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -111,13 +112,13 @@ class Case:
             "max_iter": 20,
             "n_init": int(rng.integers(1, 3)),
         }
-        if self.what == "repair":  # rows that come in a few places only, and one column constant
+        if self.what == "repair":  # rows with few distinct values, and a constant column
             self.X = np.round(self.X)
             self.X[:, 0] = 1
         self.seed, self.k, self.expected = seed, k, ""
 
     def run(self, n_threads: int, layout: int) -> str:
-        """The digest of the results; Mismatch where they are not those of the reference."""
+        """Return a digest of the results; raises Mismatch if they differ from the reference."""
         X = laid_out(self.X, layout)
         k, w = self.k, self.sample_weight
         options = self.options | {"n_threads": n_threads}
@@ -163,8 +164,8 @@ class Case:
         return attributes(model)
 
     def compare(self, found: tuple, right: tuple) -> None:
-        # Distances lose the root of the covariances' condition number, which may be thousands here;
-        # the table's tolerances leave room for 30.
+        # Distances lose precision with the root of the covariances' condition number, which may be
+        # thousands here; the tolerances in the table allow for 30.
         covariances = right[2]
         if self.kind in ("full", "tied"):
             condition = np.linalg.cond(covariances).max()
@@ -182,21 +183,21 @@ class Case:
                 )
 
     def check(self, n_threads: int, layout: int) -> None:
-        """Run it; the first time remember the bits, later compare them."""
+        """Run the case; store its bits the first time and compare them later."""
         try:
             now = self.run(n_threads, layout)
-        except ValueError as error:  # an honest refusal is a result too, and the same every time
+        except ValueError as error:  # an error is a result too, and must be the same every time
             now = str(error)
         if not self.expected:
             self.expected = now
         elif now != self.expected:
             raise Mismatch(
-                f"case {self.seed} ({self.what}) with {n_threads} threads, layout {layout}: other "
-                f"bits than the first time ({now[:80]} / {self.expected[:80]})"
+                f"case {self.seed} ({self.what}) with {n_threads} threads, layout {layout}: the "
+                f"bits differ from the first run ({now[:80]} / {self.expected[:80]})"
             )
 
 
-# ---- the ways in which calls are mixed ----
+# ---- ways to mix calls ----
 
 
 def alone(cases: list[Case], rng: np.random.Generator) -> None:
@@ -219,7 +220,7 @@ def check(errors: list[BaseException], case: Case, n_threads: int, layout: int) 
 
 
 def from_threads(cases: list[Case], rng: np.random.Generator) -> None:
-    """Several Python threads at once, two of them on the same case."""
+    """Run several Python threads at once, two of them on the same case."""
     picked = [pick(cases, rng) for _ in range(3)]
     jobs = [(case, *how(rng)) for case in [*picked, picked[0]]]
     errors: list[BaseException] = []
@@ -236,20 +237,20 @@ def from_threads(cases: list[Case], rng: np.random.Generator) -> None:
 
 
 def in_a_child(cases: list[Case], rng: np.random.Generator) -> None:
-    """A child of fork, half the time while another thread fits."""
+    """Run a case in a forked child, half the time while another thread fits."""
     busy, errors = None, list[BaseException]()
     if rng.integers(2):
         busy = threading.Thread(target=check, args=(errors, pick(cases, rng), *how(rng)))
         busy.start()
     case, (n_threads, layout) = pick(cases, rng), how(rng)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads: that is the test
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads is the test
         child = os.fork()
     if child == 0:
         status = 1
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(DEADLINE)  # ends a child that hangs
+            signal.alarm(DEADLINE)  # ends a hanging child
             case.check(n_threads, layout)
             status = 0
         finally:
@@ -264,7 +265,7 @@ def in_a_child(cases: list[Case], rng: np.random.Generator) -> None:
 
 
 def interrupted(cases: list[Case], rng: np.random.Generator) -> None:
-    """An exception of a signal's handler in the midst; the model keeps its last fit."""
+    """Interrupt a fit by an exception from a signal handler; the model must keep its last fit."""
     case = pick(cases, rng)
     n = 200_000
     X = np.tile(case.X[:60], (n // 60, 1))
@@ -279,13 +280,13 @@ def interrupted(cases: list[Case], rng: np.random.Generator) -> None:
             model.fit(X)
         else:
             fit_batch(X, 3, offsets=np.arange(0, len(X) + 1, 60), tol=0, max_iter=10**7)
-        raise Mismatch("a fit without an end has ended")
+        raise Mismatch("a fit that should run forever has ended")
     except Stopped:
         pass
     took, worked = time.monotonic() - began, time.thread_time() - worked
     slowest[:] = max(slowest[0], took), max(slowest[1], worked)
-    if worked > 1.5:  # on a busy machine the clock alone says little
-        raise Mismatch(f"an interrupt took {took:.1f} s, {worked:.1f} s of the thread's own")
+    if worked > 1.5:  # on a busy machine wall-clock time alone says little
+        raise Mismatch(f"an interrupt took {took:.1f} s, {worked:.1f} s of CPU time")
     if attributes(model) != before:
         raise Mismatch("an interrupted fit has changed the model")
     case.check(*how(rng))
@@ -295,7 +296,7 @@ def handle_alarm(signum: int, frame: object) -> None:
     raise Stopped
 
 
-# ---- what may not grow ----
+# ---- resources that must not grow ----
 
 
 def resident_bytes() -> int:
@@ -304,17 +305,17 @@ def resident_bytes() -> int:
 
 
 def sample() -> tuple[float, int, int, int, int]:
-    """(time, resident bytes, open files, threads, children) with nothing running."""
+    """Return (time, resident bytes, open files, threads, children) while nothing is running."""
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)  # what is free is no leak
+        libc.malloc_trim(0)  # free memory is not a leak
     tasks = os.listdir("/proc/self/task")
     children = 0
     for task in tasks:
         try:
             with open(f"/proc/self/task/{task}/children") as file:
                 children += len(file.read().split())
-        except OSError:  # a thread that has just ended
+        except OSError:  # the thread has just ended
             pass
     return (
         time.monotonic(),
@@ -326,7 +327,8 @@ def sample() -> tuple[float, int, int, int, int]:
 
 
 def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
-    """Theil & Sen's slope and its 95 % interval (Sen 1968): ranks of the slopes of all pairs."""
+    """Return Theil & Sen's slope and its 95 % interval (Sen 1968), from the ranks of all pairwise
+    slopes."""
     i, j = np.triu_indices(len(times), 1)
     slopes = np.sort((values[j] - values[i]) / (times[j] - times[i]))
     n = len(times)
@@ -337,7 +339,7 @@ def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
 
 
 def judge(samples: np.ndarray) -> list[str]:
-    """What has grown, in words."""
+    """Return messages about the resources that have grown."""
     times, (resident, files, tasks, children) = samples[:, 0], samples[:, 1:].T.astype(int)
     middle, low, high = slope(times, resident.astype(float))
     span = times[-1] - times[0]
@@ -353,11 +355,11 @@ def judge(samples: np.ndarray) -> list[str]:
     )
     complaints = []
     if len(times) >= 30 and low > 0 and middle * span > 0.01 * resident[0]:
-        complaints.append(f"the resident size grows by {middle * 60 / 1024:.1f} KiB a minute")
+        complaints.append(f"the resident size grows by {middle * 60 / 1024:.1f} KiB per minute")
     if files[-1] > files[0]:
         complaints.append(f"open files have grown from {files[0]} to {files[-1]}")
     if tasks.max() > N_THREADS:
-        complaints.append(f"{tasks.max()} threads are left where {N_THREADS} were asked for")
+        complaints.append(f"{tasks.max()} threads are left, but {N_THREADS} were requested")
     if children.any():
         complaints.append("children are left")
     return complaints
@@ -370,7 +372,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"soak: {arguments.minutes:g} minutes, seed {arguments.seed}", flush=True)
     warnings.simplefilter("ignore")
-    _threads.available_cpus = lambda: N_THREADS  # more threads than CPUs, if need be
+    _threads.available_cpus = lambda: N_THREADS  # allow more threads than CPUs
     signal.signal(signal.SIGALRM, handle_alarm)
     rng = np.random.default_rng(arguments.seed)
     cases = [Case(int(seed)) for seed in rng.integers(2**31, size=N_CASES)]
@@ -381,11 +383,11 @@ def main() -> int:
     end, warm = begin + 60 * arguments.minutes, begin + 15 * arguments.minutes
     every = max(0.5, 60 * arguments.minutes / 400)
     done: Counter[str] = Counter()
-    # of a size that does not grow: a list of the samples rose by 3 KiB a minute itself
+    # of fixed size: a growing list of samples added 3 KiB per minute by itself
     samples, n_samples, next_sample = np.full((1000, 5), np.nan), 0, warm
     while (now := time.monotonic()) < end:
         way = ways[int(rng.integers(len(ways)))]
-        faulthandler.dump_traceback_later(2 * DEADLINE, exit=True)  # a hang fails too
+        faulthandler.dump_traceback_later(2 * DEADLINE, exit=True)  # a hang counts as a failure
         way(cases, rng)
         faulthandler.cancel_dump_traceback_later()
         done[way.__name__] += 1
@@ -398,7 +400,7 @@ def main() -> int:
     refused = sum(" " in case.expected for case in cases)
     print(f"{sum(done.values())} steps: {counts}")
     print(f"{len(cases)} cases: {dict(kinds)}, {refused} refused")
-    print(f"slowest interrupt {slowest[0]:.2f} s, {slowest[1]:.2f} s of the thread's own time")
+    print(f"slowest interrupt {slowest[0]:.2f} s, {slowest[1]:.2f} s of CPU time")
     complaints = judge(samples[:n_samples])
     for complaint in complaints:
         print(f"FAILED: {complaint}")
@@ -407,8 +409,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # With an arena for every thread, glibc's heap creeps up by fragmentation (72 to 77 MiB in 1600
-    # steps, and 53.8 to 53.9 with one arena), and a leak of that size would hide in it.
+    # With one arena per thread, fragmentation slowly grows glibc's heap (72 to 77 MiB in 1600
+    # steps, and 53.8 to 53.9 with a single arena); a leak of that size would go unnoticed.
     if os.environ.get("MALLOC_ARENA_MAX") != "1":
         os.environ["MALLOC_ARENA_MAX"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
