@@ -1,4 +1,4 @@
-# Cross-compiles for aarch64; ctest runs the programs under emulation. Debian's packages
+# Cross-compiles for aarch64; ctest runs the programs under emulation. Needs Debian's packages
 # gcc-aarch64-linux-gnu and qemu-user.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)

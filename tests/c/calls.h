@@ -1,5 +1,5 @@
-/* Calls of the core. ON(data, threads, monitor) is a context, which lives as long as the block
- * around it. */
+/* Calls of the core. ON(data, threads, monitor) is a context that is valid until the end of its
+ * block. */
 #ifndef FG_TEST_CALLS_H
 #define FG_TEST_CALLS_H
 
@@ -21,7 +21,7 @@ static inline fg_context *call_on(call_context *out, const fg_data *data, int n_
     return &out->context;
 }
 
-/* One start of a fit, without the fit. */
+/* One start of a fit, without iterations. */
 static inline fg_status start_once(fg_context *context, const fg_shape *shape, fg_start start,
                                    uint64_t seed, double reg_covar, fg_parameters *out) {
     const fg_m_step options = {reg_covar};

@@ -1,4 +1,4 @@
-/* Counted failures, with the context they happened in. */
+/* Counts failures and prints them with their context. */
 #ifndef FG_CHECK_H
 #define FG_CHECK_H
 
@@ -22,7 +22,7 @@ static long check_count, check_failures;
         }                                                                                          \
     } while (0)
 
-/* The exit status. A test that checked nothing has failed too. */
+/* Returns the exit status. A test without any check has failed. */
 static inline int check_result(void) {
     printf("%ld checks, %ld failed\n", check_count, check_failures);
     return check_failures || !check_count;

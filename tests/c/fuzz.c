@@ -1,8 +1,10 @@
-/* Coverage-guided: bytes become a shape, options and rows; every public function runs on them.
+/* Coverage-guided fuzz test: bytes become a shape, options and rows; every public function runs on
+ * them.
  *
- * Built by clang with FG_SANITIZE=fuzzer-no-link,address,undefined. What must hold, whatever the
- * bytes: a status; where it is FG_OK and the rows are finite, finite results, weights that sum to
- * one, positive variances; and the same bits with one thread and with three. */
+ * Built by clang with FG_SANITIZE=fuzzer-no-link,address,undefined. For any bytes, every function
+ * must return a status; with FG_OK and finite rows, the results must be finite, the weights sum to
+ * one and the variances be positive; and one thread and three threads must give identical results.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,7 +39,7 @@ static int64_t below(source *s, int64_t n) {
     return (low + 256 * high) % n;
 }
 
-/* Mostly tame numbers; now and then 64 bits as they come. */
+/* Mostly moderate numbers; sometimes 64 arbitrary bits. */
 static double number(source *s) {
     const uint8_t kind = next(s);
     if (kind >= 8)
@@ -71,7 +73,7 @@ typedef struct {
 
 static void read_rows(source *s, input *in) {
     const int64_t d = in->shape.n_features, n = in->data.n_rows;
-    const int64_t distinct = 1 + below(s, 24); /* rows from bytes; the others repeat them, moved */
+    const int64_t distinct = 1 + below(s, 24); /* rows from bytes; the others are copies, moved */
     const double step = next(s) % 4 ? 0x1p-6 * next(s) : 0, offset = next(s) % 4 ? 0 : number(s);
     const double scale = next(s) % 4 ? 1 : ldexp(1, (int)next(s) * 8 - 1024);
     for (int64_t i = 0; i < n * d; i++) {
@@ -98,7 +100,7 @@ static void read_input(source *s, input *in) {
     in->data.x = in->data.real_type == FG_FLOAT32 ? (void *)in->single : (void *)in->x;
     in->data.row_stride = layout % 4 == 3 ? 1 : d;
     in->data.feature_stride = layout % 4 == 3 ? n : 1;
-    if (layout % 4 == 2) { /* backwards */
+    if (layout % 4 == 2) { /* negative strides */
         const size_t size = in->data.real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
         in->data.x = (const char *)in->data.x + (size_t)((n - 1) * d) * size;
         in->data.row_stride = -d;
@@ -109,7 +111,7 @@ static void read_input(source *s, input *in) {
             const double w = next(s) % 3 ? fabs(number(s)) : 0;
             total += in->weight[i] = isfinite(w) && w < 1e300 ? w : 1;
         }
-        in->weight[0] = total == 0 ? 1 : in->weight[0]; /* what Python makes sure of */
+        in->weight[0] = total == 0 ? 1 : in->weight[0]; /* Python ensures this */
         in->data.sample_weight = in->weight;
     }
     static const double regular[] = {0, 1e-6, 1, 1e-300};
@@ -122,7 +124,7 @@ static void read_input(source *s, input *in) {
     in->seed = next(s);
 }
 
-/* ---- what must hold ---- */
+/* ---- properties ---- */
 
 static int all_finite(const double *x, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -220,7 +222,7 @@ static void fuzz_sums(const input *in, const fg_parameters *p) {
     REQUIRE(all_finite(s[0].nk, (size_t)k) && isfinite(s[0].log_likelihood), "sums");
 }
 
-/* Where the fit's result is finite, as its callers see to. */
+/* Returns whether the fit's result is finite, which its callers require. */
 static int fuzz_fit(const input *in, fg_parameters *out) {
     static double memory[2][MOST];
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};

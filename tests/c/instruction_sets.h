@@ -1,4 +1,4 @@
-/* Loops of the tests: every usable instruction set, covariance type and real type. */
+/* Loops over every usable instruction set, covariance type and real type. */
 #ifndef FG_TEST_INSTRUCTION_SETS_H
 #define FG_TEST_INSTRUCTION_SETS_H
 

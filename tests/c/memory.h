@@ -1,4 +1,4 @@
-/* Memory for the tests: never NULL, or ending where its page does. */
+/* Memory for the tests: never NULL, or ending at the end of a page. */
 #ifndef FG_TEST_MEMORY_H
 #define FG_TEST_MEMORY_H
 
@@ -42,7 +42,7 @@ static inline int forbid(void *memory, size_t bytes) { return mprotect(memory, b
 static inline void free_pages(void *memory, size_t bytes) { munmap(memory, bytes); }
 #endif
 
-/* Reading one byte behind it is a crash. */
+/* Reading one byte after it is a crash. */
 static inline void *guarded_new(size_t bytes) {
     const size_t page = page_size(), pages = (bytes + page - 1) / page;
     char *memory = new_pages((pages + 1) * page);

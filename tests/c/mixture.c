@@ -76,7 +76,7 @@ void sums_free(sums *s) {
     free(s->sxx);
 }
 
-/* ---- made-up mixtures ---- */
+/* ---- random mixtures ---- */
 
 /* splitmix64 (Steele, Lea & Flood 2014) */
 static double uniform(uint64_t *state) {
@@ -91,7 +91,7 @@ static double normal(uint64_t *state) {
     return radius * cos(6.283185307179586 * uniform(state));
 }
 
-/* u = r^-1, column by column. */
+/* u = r^-1, computed column by column. */
 static void invert_upper(const double *r, int64_t d, double *u) {
     for (int64_t j = 0; j < d; j++)
         for (int64_t i = d - 1; i >= 0; i--) {
@@ -102,7 +102,7 @@ static void invert_upper(const double *r, int64_t d, double *u) {
         }
 }
 
-/* Parameters of the shape's own type from r and u. */
+/* Sets the parameters, in the layout of the shape, from r and u. */
 static void pack(const mixture *m) {
     const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
     const fg_layout type = m->shape.layout;
@@ -158,7 +158,7 @@ samples samples_new(const mixture *m, fg_real_type real_type, int64_t n_rows, in
     s.data = (fg_data){s.memory, real_type, n_rows, d, 1, s.sample_weight};
     double *z = reals(d);
     for (int64_t n = 0; n < n_rows; n++) {
-        if (weighted) /* some rows count for nothing */
+        if (weighted) /* some rows have weight zero */
             s.sample_weight[n] = n % 5 == 3 ? 0 : 0.1 + 2 * uniform(&seed);
         double left = uniform(&seed);
         int64_t k = 0;
@@ -184,7 +184,7 @@ samples samples_new(const mixture *m, fg_real_type real_type, int64_t n_rows, in
 
 /* ---- the E step ---- */
 
-/* The core takes spherical's sums and tied's distances about the mixture's mean. */
+/* The core computes the sums of spherical and the distances of tied about the mixture's mean. */
 static double centre_of(const mixture *m, int64_t i) {
     double centre = 0;
     for (int64_t k = 0; k < m->shape.n_components; k++)
@@ -192,7 +192,8 @@ static double centre_of(const mixture *m, int64_t i) {
     return centre;
 }
 
-/* log weight + log det U - d/2 log 2 pi; the core's roundings are relative to the error here. */
+/* log weight + log det U - d/2 log 2 pi; the error bounds the core's roundings, without the unit
+ * roundoff. */
 static bounded constant_of(const mixture *m, int64_t k) {
     const int64_t d = m->shape.n_features;
     bounded out = {logl(m->parameters.weights[k]), 0};
@@ -200,12 +201,12 @@ static bounded constant_of(const mixture *m, int64_t k) {
     for (int64_t i = 0; i < d; i++) {
         const exact log_factor = logl(m->u[(k * d + i) * d + i]);
         out.value += log_factor - 0.918938533204672741780329736405617639L;
-        out.error += fabs((double)log_factor) + 2; /* 1: the rounding of the running product */
+        out.error += fabs((double)log_factor) + 2; /* one for the rounding of the running product */
     }
     return out;
 }
 
-/* log of weight k times its density: constant - |y|^2 / 2, y = (x - mean) U. */
+/* The log of weight k times its density: constant - |y|^2 / 2 with y = (x - mean) U. */
 static bounded log_density(const mixture *m, int64_t k, bounded constant, const double *x,
                            const double *centre, double u) {
     const int64_t d = m->shape.n_features;
@@ -215,7 +216,7 @@ static bounded log_density(const mixture *m, int64_t k, bounded constant, const 
     double magnitude = 0;
     for (int64_t j = 0; j < d; j++) {
         exact y = 0, image = 0;
-        double reach = 0; /* the sum of |terms| of y as the core forms it */
+        double reach = 0; /* the sum of |terms| of y as the core computes it */
         for (int64_t i = 0; i <= j; i++) {
             const double f = factor[i * d + j];
             if (f == 0)
@@ -225,13 +226,13 @@ static bounded log_density(const mixture *m, int64_t k, bounded constant, const 
                 image += ((exact)mean[i] - centre[i]) * f;
             reach += fabs((x[i] - (tied ? centre[i] : mean[i])) * f);
         }
-        /* spherical: an offset below 4 u deviations is left out */
+        /* spherical: an offset below 4 u standard deviations is ignored */
         reach += tied ? fabs((double)image) : m->shape.layout == FG_SPHERICAL ? 4 : 0;
         square += y * y;
         magnitude += fabs((double)y) * reach;
     }
     const exact value = constant.value - square / 2;
-    /* y: d + 4 roundings of its terms, twice in its square; d + 2 more in the squares' sum */
+    /* y: d + 4 roundings of its terms, twice in the square; d + 2 more in the sum of squares */
     const double roundings = (double)(3 * d + 10) / 2;
     return (bounded){value, u * (roundings * magnitude + 2 * constant.error + fabs((double)value))};
 }
@@ -258,11 +259,11 @@ expectation expect(const mixture *m, const samples *s) {
         for (int64_t k = 0; k < k_count; k++)
             sum += g[k].value = expl(l[k].value - top);
         const exact row = top + logl(sum);
-        /* exp and log are good to 3 units in the last place, which are 6 u */
+        /* exp and log are accurate to 3 units in the last place, which are 6 u */
         double error = u * (6 + (double)k_count + 6 * log((double)k_count) + fabs((double)row));
         for (int64_t k = 0; k < k_count; k++) {
             g[k].value /= sum;
-            g[k].error = l[k].error + u * (double)(top - l[k].value); /* relative so far */
+            g[k].error = l[k].error + u * (double)(top - l[k].value); /* relative at this point */
             error += (double)g[k].value * g[k].error;
         }
         e.row[n] = (bounded){row, error};
@@ -280,8 +281,8 @@ expectation expect(const mixture *m, const samples *s) {
 
 /* ---- the sums ---- */
 
-/* One more term: weight g a, where g may be off by its error; magnitude: of the terms the core
- * forms it from, roundings: how many each of them sees. */
+/* Adds the term weight g a, where g may differ by its error. magnitude: of the terms from which the
+ * core computes it; roundings: the number of roundings of each of them. */
 static void add_term(bounded *sum, double weight, bounded g, exact a, double magnitude,
                      double roundings) {
     sum->value += weight * g.value * a;
@@ -308,7 +309,7 @@ sums sum_up(const mixture *m, const samples *s, const expectation *e, const doub
     const fg_layout type = m->shape.layout;
     const int about_centre = type == FG_TIED || type == FG_SPHERICAL;
     const double u = roundoff(s->data.real_type);
-    /* as many additions as rows at most, and some for the term itself */
+    /* at most one addition per row, and a few for the term itself */
     const double roundings = u * (double)(n_rows + 8);
     sums out = {.nk = bounds(k_count), .sx = bounds(k_count * d), .sxx = bounds(moments)};
     memset(out.nk, 0, (size_t)k_count * sizeof(bounded));
@@ -349,7 +350,7 @@ sums sum_up(const mixture *m, const samples *s, const expectation *e, const doub
                 for (int64_t j = type == FG_DIAG || type == FG_SPHERICAL ? i : 0; j <= i; j++) {
                     const exact square = ((exact)x[i] - from[i]) * ((exact)x[j] - from[j]);
                     const double size = fabs((double)square);
-                    /* spherical adds up d squares first */
+                    /* spherical first adds d squares */
                     add_term(sxx, weight, g, square, size,
                              roundings + (type == FG_SPHERICAL ? (double)d * u : 0));
                     sxx->error += dropped * size;

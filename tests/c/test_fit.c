@@ -1,4 +1,5 @@
-/* The M step against its formulas; whole fits that find what was planted; starts; dispatch. */
+/* The M step compared with its formulas; fits that recover the true parameters; starts; dispatch.
+ */
 #include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
@@ -9,7 +10,7 @@ static uint64_t seed = 1;
 
 static int is_matrix(fg_layout c) { return c == FG_FULL || c == FG_TIED; }
 
-/* Entry (i, j) of component k in any type's layout. */
+/* Entry (i, j) of component k, for any layout. */
 static double entry(const fg_shape *shape, const double *x, int64_t k, int64_t i, int64_t j) {
     const int64_t d = shape->n_features;
     switch (shape->layout) {
@@ -22,7 +23,8 @@ static double entry(const fg_shape *shape, const double *x, int64_t k, int64_t i
 
 /* ---- the M step ---- */
 
-/* What one component adds to (nk sum of) the covariance: S - sx sx^T / nk, and |terms|. */
+/* The contribution of one component to (nk sum of) the covariance: S - sx sx^T / nk, and |terms|.
+ */
 static bounded scatter(const fg_shape *shape, const fg_statistics *s, int64_t k, int64_t i,
                        int64_t j) {
     const int64_t d = shape->n_features, packed = d * (d + 1) / 2, at = i * (i + 1) / 2 + j;
@@ -31,7 +33,7 @@ static bounded scatter(const fg_shape *shape, const fg_statistics *s, int64_t k,
     exact sum = 0, taken = product;
     if (shape->layout == FG_FULL)
         sum = s->sxx[k * packed + at];
-    else if (shape->layout == FG_TIED) /* the sum over the components, once */
+    else if (shape->layout == FG_TIED) /* the sum over the components is counted once */
         sum = k ? 0 : s->sxx[at];
     else if (shape->layout == FG_DIAG)
         sum = s->sxx[k * d + i];
@@ -44,8 +46,8 @@ static bounded scatter(const fg_shape *shape, const fg_statistics *s, int64_t k,
     return (bounded){sum - taken, (double)(fabsl(sum) + fabsl(taken))};
 }
 
-/* |U^T S U - 1| of one component: Cholesky's backward error and the inverse's own (Higham 2002,
- * theorems 10.3 and 8.14) leave (3 d + 4) u (|R| |U|)^T (|R| |U|), R = U^-1. */
+/* Checks |U^T S U - 1| of one component: the backward error of Cholesky and that of the inverse
+ * (Higham 2002, theorems 10.3 and 8.14) give (3 d + 4) u (|R| |U|)^T (|R| |U|), R = U^-1. */
 static void check_precision(const fg_shape *shape, const fg_parameters *p, int64_t k) {
     const int64_t d = shape->n_features;
     const size_t bytes = (size_t)(d * d) * sizeof(double);
@@ -77,7 +79,7 @@ static void check_precision(const fg_shape *shape, const fg_parameters *p, int64
                 one += u[l * d + i] * su[l * d + j];
                 reach += ru[l * d + i] * ru[l * d + j];
             }
-            /* and 2 d u more for the products taken here */
+            /* plus 2 d u for the products computed here */
             const double error = (double)(5 * d + 4) * 0x1p-53 * reach;
             CHECK(fabs(one - (i == j)) <= error, "U^T S U (%lld, %lld) is %.17g", (long long)i,
                   (long long)j, one);
@@ -123,7 +125,7 @@ static void check_maximize(const mixture *m, const samples *s) {
                 const exact share = 1 / (tied ? total : sum.nk[k]);
                 const double reg = i == j ? reg_covar : 0;
                 const exact value = truth.value * share + reg;
-                /* a handful for each term, one for each of the terms' sum */
+                /* a few for each term, one for each term of the sum */
                 const double roundings = 6 + (double)(tied ? k_count : 0) +
                                          (double)(shape->layout == FG_SPHERICAL ? d : 0);
                 const double error = u * roundings * (truth.error * (double)share + reg);
@@ -153,14 +155,14 @@ static void test_maximize(void) {
         }
 }
 
-/* The second component of two is not positive definite, or empty. */
+/* The second of two components is not positive definite, or is empty. */
 static void test_maximize_degenerate(void) {
     EACH_LAYOUT(c) {
         const fg_shape shape = {2, 2, c};
         fg_parameters p = parameters_new(&shape);
         double covariances[8] = {0};
         for (size_t i = 0; i < fg_covariance_count(&shape); i++)
-            covariances[i] = i % 4 == 0 || i % 4 == 3; /* full, tied: unit matrices */
+            covariances[i] = i % 4 == 0 || i % 4 == 3; /* full, tied: identity matrices */
         if (c == FG_DIAG || c == FG_SPHERICAL)
             covariances[0] = covariances[1] = covariances[2] = 1;
         const int64_t last = (int64_t)fg_covariance_count(&shape) - 1;
@@ -199,7 +201,7 @@ static void test_maximize_degenerate(void) {
 
 enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
 
-/* bounds: PASSES of them; returns how many there are. */
+/* bounds: room for PASSES; returns their number. */
 static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
                    fg_parameters *p, double *out_bounds) {
     const fg_fit_options options = {how, 1, PASSES, 1e-9, {0}, 0};
@@ -216,14 +218,14 @@ static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t fr
     return result.n_iter;
 }
 
-/* Components that overlap, from a start that knows little: the likelihood never falls, and the
- * threads change no bit. */
+/* Overlapping components and a poor start: the likelihood never decreases, and the results are
+ * identical for any number of threads. */
 static void test_em_rises(void) {
     EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
         mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);
         samples s = samples_new(&m, real_type, ROWS, 1, 12);
         expectation e = expect(&m, &s);
-        double rounding = 0; /* of a pass; the M step's acts in second order only */
+        double rounding = 0; /* of a pass; that of the M step has only a second-order effect */
         for (int64_t n = 0; n < ROWS; n++)
             rounding = fmax(rounding, e.row[n].error);
         EACH_INSTRUCTION_SET(isa) {
@@ -253,8 +255,8 @@ static void test_em_rises(void) {
     }
 }
 
-/* As many iterations as the history has to grow for: each bound is that of the same passes and M
- * steps made one by one. */
+/* More iterations than the history initially has room for: each bound equals that of the same
+ * passes and M steps executed one by one. */
 static void test_bounds_of_a_long_fit(void) {
     enum { LONG = 100 };
     const fg_fit_options options = {FG_START_DATA, 1, LONG, 0, {1e-3}, 0};
@@ -294,7 +296,7 @@ static void test_bounds_of_a_long_fit(void) {
     }
 }
 
-/* Well separated: every row's component is beyond doubt. */
+/* Well separated components: the component of every row is beyond doubt. */
 static mixture planted(fg_layout layout) {
     static const double means[K * D] = {-20, 0, 15, 18, 17, -16};
     mixture m = mixture_new((fg_shape){K, D, layout}, 0, 17);
@@ -311,7 +313,7 @@ static int64_t nearest(const double *x, const double *means) {
     return best;
 }
 
-/* Whether every planted component has one of the means to itself. */
+/* Whether every true component has exactly one of the means. */
 static int one_each(const mixture *m, const double *means) {
     int found = 0;
     for (int64_t k = 0; k < K; k++)
@@ -319,7 +321,7 @@ static int one_each(const mixture *m, const double *means) {
     return found == (1 << K) - 1;
 }
 
-/* Within five standard errors of what was planted. */
+/* Within five standard errors of the true parameters. */
 static void check_recovered(const mixture *m, const fg_parameters *p) {
     const fg_shape *shape = &m->shape;
     CHECK(one_each(m, p->means), "a component was not found");
@@ -381,7 +383,7 @@ static void check_start(const mixture *m, const samples *s, fg_start how, const 
         const double *mean = p->means + k * D;
         if (how == FG_START_KMEANS_PP || how == FG_START_DATA)
             CHECK(is_row(s, mean), "mean %lld is no row", (long long)k);
-        if (how == FG_START_RANDOM) /* each about the mean of all, which is within the triangle */
+        if (how == FG_START_RANDOM) /* close to the overall mean, which is inside the triangle */
             CHECK(hypot(mean[0], mean[1]) < 10, "mean at %g %g", mean[0], mean[1]);
         check_precision(&m->shape, p, k);
     }

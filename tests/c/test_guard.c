@@ -1,7 +1,7 @@
-/* Arrays that end where a page without access begins, and arrays that begin where one ends: one
- * byte read or written outside them is a crash. Every instruction set, covariance and real type;
- * numbers of rows and features round the widths of vectors; strides of either sign. And the same
- * bits wherever the arrays lie. */
+/* Arrays that end directly before an inaccessible page, and arrays that begin directly after one:
+ * reading or writing a single byte outside is a crash. Every instruction set, covariance type and
+ * real type; numbers of rows and features around the widths of vectors; strides of either sign.
+ * Results must be identical wherever the arrays lie. */
 #include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
@@ -10,7 +10,7 @@
 
 enum { MOST_ROWS = 67, MOST_FEATURES = 17, K = 3, PAGES = 24 };
 
-/* Pages with one without access on either side. */
+/* Pages with an inaccessible page on either side. */
 typedef struct {
     char *begin;
     size_t bytes;
@@ -24,7 +24,7 @@ static region region_new(void) {
     return (region){memory + page, bytes};
 }
 
-/* So many bytes at either end, filled with bytes that make a NaN. */
+/* Returns bytes at one end, filled so that they read as NaN. */
 static void *place(const region *r, size_t bytes, int at_end) {
     char *memory = at_end ? r->begin + r->bytes - bytes : r->begin;
     if (bytes > r->bytes)
@@ -56,7 +56,7 @@ static double *copy(int which, const double *from, size_t count, int at_end) {
     return to;
 }
 
-/* The samples again, from their first byte to their last in such strides. */
+/* Copies the samples with these strides, filling the memory from its first byte to its last. */
 static fg_data lay_out(const samples *s, int64_t n_rows, int64_t d, int64_t row_stride,
                        int64_t feature_stride, int weighted, int at_end) {
     const int64_t last_row = row_stride * (n_rows - 1), last_feature = feature_stride * (d - 1);
@@ -109,7 +109,7 @@ static void run(const mixture *m, const fg_data *data, int at_end, results *out)
     }
 }
 
-/* Each stride at either end, against the plain layout. */
+/* Each stride at either end, compared with the plain layout. */
 static void check_layouts(const mixture *m, const samples *s, int64_t n_rows, int weighted) {
     const int64_t d = m->shape.n_features;
     const int64_t strides[][2] = {
@@ -131,7 +131,7 @@ static void check_layouts(const mixture *m, const samples *s, int64_t n_rows, in
         }
 }
 
-/* step: of the numbers of rows and of features. */
+/* step: increment of the numbers of rows and features. */
 static void test_passes(int64_t step) {
     uint64_t seed = 1;
     EACH_LAYOUT(c)
@@ -147,7 +147,7 @@ static void test_passes(int64_t step) {
     }
 }
 
-/* Starts, passes, M steps and repairs; problems of a batch, one beside the other, up to the end. */
+/* Starts, passes, M steps and repairs; problems of a batch, contiguous up to the end. */
 static void test_fits(int64_t step) {
     static const fg_parameters nothing;
     uint64_t seed = 1000;
@@ -203,7 +203,7 @@ static void test_fits(int64_t step) {
     }
 }
 
-/* all: every number of rows; otherwise some. */
+/* With the argument all: every number of rows; otherwise some. */
 int main(int count, char **arguments) {
     const int64_t step = count > 1 && strcmp(arguments[1], "all") == 0 ? 1 : 7;
     for (int i = 0; i < N_REGIONS; i++)

@@ -1,7 +1,7 @@
-/* The user's stop, at every question that a fit asks: it says so, and asks no more. And there is a
- * question wherever work may take long.
+/* Interrupts at every polling point of a fit: the fit reports the interrupt and polls no more. And
+ * there is a polling point wherever work may take long.
  *
- * Linked with --wrap for clock_gettime: time flies, so that no question is left out because the
+ * Linked with --wrap for clock_gettime: the clock runs fast, so that no poll is skipped because the
  * last one was a moment ago. */
 #include <string.h>
 #include <time.h>
@@ -43,7 +43,7 @@ static fg_status fit(const mixture *m, const samples *s, fg_start start, int rep
     return status;
 }
 
-/* least: questions of a fit, whatever its start. */
+/* least: minimum number of polls of a fit, for any start. */
 static void test_every_question(fg_shape shape, int64_t n_rows, int64_t least) {
     enum { STOPS = 12 };
     mixture m = mixture_new(shape, 2, 1);
@@ -67,7 +67,7 @@ static void test_every_question(fg_shape shape, int64_t n_rows, int64_t least) {
     mixture_free(&m);
 }
 
-/* Work in many small pieces, or in few large ones: how often is asked, at least. */
+/* Work in many small pieces, or in few large ones: checks the minimum number of polls. */
 static void test_long_work(fg_shape shape, int64_t n_rows, fg_start start, int repair,
                            int64_t least) {
     const int64_t n = n_rows * shape.n_features;
@@ -85,7 +85,7 @@ static void test_long_work(fg_shape shape, int64_t n_rows, fg_start start, int r
     free(x);
 }
 
-/* The rows of one task: those that come last are not reached. */
+/* An interrupt within a task: the last rows are not reached. */
 static void test_stop_within_a_task(void) {
     enum { ROWS = 512 };
     const fg_shape shape = {64, 64, FG_FULL};
@@ -98,7 +98,7 @@ static void test_stop_within_a_task(void) {
     for (int run = 0; run < 2; run++) {
         user *u = run ? &impatient : &patient;
         fg_monitor monitor = {.poll = ask, .context = u};
-        impatient.stops_at = patient.asked - 2; /* long after the parameters were prepared */
+        impatient.stops_at = patient.asked - 2; /* long after the preparation of the parameters */
         memset(labels, 0xff, sizeof labels);
         const fg_status status =
             fg_score(ON(&s.data, 1, &monitor), &shape, &m.parameters, FG_OUTPUT_LABELS, labels);
@@ -114,16 +114,16 @@ int main(void) {
     EACH_INSTRUCTION_SET(isa) {
         test_stop_within_a_task();
         test_every_question((fg_shape){2, 3, FG_FULL}, 100, 1);
-        /* a start and two M steps factorise and invert each matrix, row by row */
+        /* a start and two M steps factor and invert each matrix, row by row */
         test_every_question((fg_shape){2, 260, FG_FULL}, 30, 3 * 2 * 2 * 260);
         test_every_question((fg_shape){3, 260, FG_TIED}, 30, 3 * 2 * 260);
-        /* a start factorises twice, two M steps and every repair before and after them once */
+        /* a start factors twice, two M steps and every repair before and after them once */
         test_long_work((fg_shape){100, 40, FG_FULL}, 200, FG_START_DATA, 0, 4 * 100);
         test_long_work((fg_shape){100, 40, FG_FULL}, 200, FG_START_DATA, 1, 7 * 100);
-        /* three tries: seeds of six candidates each, then their inertia */
+        /* three tries: seeds from six candidates each, then their inertia */
         test_long_work((fg_shape){128, 2, FG_SPHERICAL}, 32768, FG_START_KMEANS, 0,
                        3 * 128 * (6 * 2 + 1 + 2));
-        /* a block of so many features is loaded in strips and seen to be finite, four times */
+        /* a block of this many features is loaded and checked in strips, four times */
         test_long_work((fg_shape){1, 20000, FG_DIAG}, 40, FG_START_DATA, 0, 4 * (20000 / 64));
     }
     return check_result();

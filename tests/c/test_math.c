@@ -1,5 +1,5 @@
-/* exp and log over their whole range, for every usable instruction set: less than 3 units in the
- * last place, as simd/math.h promises, and C's own results for what is not finite. */
+/* exp and log over their whole range, for every usable instruction set: errors below 3 units in the
+ * last place, as simd/math.h promises, and the results of the C library for non-finite values. */
 #include "check.h"
 #include "instruction_sets.h"
 #include "memory.h"
@@ -22,7 +22,7 @@ static void set(numbers *x, fg_real_type real_type, int i, double value) {
         x->f64[i] = value;
 }
 
-/* The distance of the type's numbers about the truth; the same for all subnormal ones. */
+/* The spacing of the type's numbers at the true value; constant for subnormal numbers. */
 static long double unit(fg_real_type real_type, long double truth) {
     int exponent;
     frexpl(truth, &exponent);
@@ -87,7 +87,8 @@ int main(void) {
             truth[i] = expl(get(x, real_type, i));
         }
         check_function(real_type, 0, x, truth, ours);
-        /* half of them by powers from the least subnormal to the greatest number, half about 1 */
+        /* half of them spread by powers from the smallest subnormal to the largest number, half
+         * near 1 */
         const double least = single ? -149 : -1074, most = single ? 127.99 : 1023.99;
         for (int i = 0; i < COUNT; i++) {
             const double part = (double)(i / 2) / (COUNT / 2 - 1);

@@ -1,7 +1,5 @@
-/* Memory that is not to be had, call by call: every public function says so, leaks nothing, and
- * does as before when it is asked again. And sizes whose bytes cannot be counted.
- *
- * Linked with --wrap for malloc, calloc, realloc, aligned_alloc and free. */
+/* Failing allocations, one at a time: every public function reports the failure, leaks nothing, and
+ * gives the same results when it is called again. And sizes that cannot be counted in bytes. */
 #include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
@@ -14,7 +12,7 @@
 
 /* ---- an allocator that fails ---- */
 
-static long n_calls, fails_at, n_live; /* fails_at: this call and no other; 0: none */
+static long n_calls, fails_at, n_live; /* fails_at: only this call fails; 0: none */
 
 static int refuses(void) { return ++n_calls == fails_at; }
 
@@ -60,7 +58,7 @@ void __wrap_free(void *memory) {
 
 enum { K = 3, D = 3, ROWS = 700, PROBLEMS = 4, CANDIDATES = 2, ROOM = 6000 };
 
-/* One call with all it reads and writes. out: every result, one after the other. */
+/* One call with everything it reads and writes. out: all results, one after the other. */
 typedef struct {
     fg_shape shape;
     fg_data data;
@@ -71,7 +69,7 @@ typedef struct {
     uint32_t seeds[PROBLEMS];
     double out[ROOM];
     int8_t status[PROBLEMS];
-    int64_t n_problems_lost; /* of a batch: for want of memory */
+    int64_t n_problems_lost; /* of a batch: problems lost for lack of memory */
 } call;
 
 typedef fg_status (*function)(call *c);
@@ -166,7 +164,7 @@ static void clear(call *c) {
     memset(c->status, FG_NOT_RUN, sizeof c->status);
 }
 
-/* Problem i of the batch got the same as in the call that had memory. */
+/* Checks that problem i of the batch has the same result as in the call that had memory. */
 static void check_problem(const call *c, const call *whole, int64_t i) {
     const fg_parameters ours = parameters_at(&c->shape, PROBLEMS, (double *)c->out),
                         truth = parameters_at(&c->shape, PROBLEMS, (double *)whole->out);
@@ -176,7 +174,7 @@ static void check_problem(const call *c, const call *whole, int64_t i) {
     CHECK(c->out[2000 + i] == whole->out[2000 + i], "problem %lld's bound", (long long)i);
 }
 
-static long n_failures;   /* paths that were taken, over all calls */
+static long n_failures;   /* failing paths taken, over all calls */
 static char given_to[80]; /* what the calls are given */
 #define ABOUT(...) snprintf(given_to, sizeof given_to, __VA_ARGS__)
 
@@ -199,7 +197,7 @@ static void check_call(function f, call *c, const char *name) {
         const int all_done = n_calls < n;
         fails_at = 0;
         CHECK(n_live == live, "%ld allocations leak", n_live - live);
-        if (all_done) { /* with the same bits again, after all those failures */
+        if (all_done) { /* identical results again, after all those failures */
             CHECK(failed == FG_OK, "the last: %d", (int)failed);
             CHECK(memcmp(c->out, whole.out, sizeof c->out) == 0, "other bits than before");
             CHECK(n > 1, "no allocation at all");
@@ -210,8 +208,8 @@ static void check_call(function f, call *c, const char *name) {
             CHECK(failed == FG_NO_MEMORY, "ends with %d", (int)failed);
             continue;
         }
-        /* All are lost where the batch could not begin; else one is, or no more than the reason why
-         * it went as it did. */
+        /* All problems are lost if the batch could not begin; otherwise one, or none if only the
+         * reason for its status is lost. */
         CHECK(failed == FG_OK && (c->n_problems_lost <= 1 || c->n_problems_lost == PROBLEMS),
               "%d, %lld lost", (int)failed, (long long)c->n_problems_lost);
         for (int64_t i = 0; i < PROBLEMS; i++)
@@ -260,7 +258,8 @@ static void test_every_failure(void) {
     }
 }
 
-/* Constant rows collapse and lose components: what mends them, and what explains them. */
+/* Constant rows lead to singular covariances and empty components: the code that repairs and
+ * explains them. */
 static void test_failures_of_repairs(void) {
     static call c;
     static double x[ROWS * D];
@@ -284,7 +283,7 @@ static void test_failures_of_repairs(void) {
 
 /* ---- sizes ---- */
 
-/* Whatever is asked of such a shape, nothing is touched. */
+/* Whatever is called with such a shape, no memory is accessed. */
 static void test_shapes_that_cannot_be_counted(void) {
     static const int64_t sizes[][2] = {
         {(int64_t)1 << 62, 1},
@@ -329,7 +328,7 @@ static void test_shapes_that_cannot_be_counted(void) {
                           FG_NO_MEMORY,
                       "fit");
             }
-            if (shape.n_components < 1) /* a batch has one at least */
+            if (shape.n_components < 1) /* a batch has at least one */
                 continue;
             const int64_t offsets[2] = {0, 2}, order = 0;
             const fg_problems problems = {1, shape.n_features, offsets, data, 0, NULL, &order};
@@ -355,8 +354,8 @@ static void test_shapes_that_cannot_be_counted(void) {
 
 static int stop_soon(void *context) { return ++*(int *)context > 2; }
 
-/* Far more rows than there is time for, all of them one row of the memory: they are counted, and
- * the user is heard. */
+/* Far more rows than can be processed, all stored in one row of memory: they are counted, and
+ * interrupts still work. */
 static void test_rows_without_end(void) {
     static const int64_t rows[] = {1LL << 40, 1LL << 62, INT64_MAX - 1, INT64_MAX};
     const double x[2] = {0.5, 2};
@@ -384,7 +383,7 @@ static void test_rows_without_end(void) {
     mixture_free(&m);
 }
 
-/* Beyond what 32 bits can number, in both types: one row of the memory again. */
+/* More rows than 32 bits can count, in both types; again all stored in one row of memory. */
 static void test_more_rows_than_an_int_counts(void) {
     const int64_t n_rows = (1LL << 31) + 5;
     const float x = 2;
@@ -403,7 +402,7 @@ static void test_more_rows_than_an_int_counts(void) {
           s.log_likelihood);
 }
 
-/* Of this process, where they can be counted. */
+/* The threads of this process, where they can be counted. */
 static int count_threads(void) {
     int threads = 0;
 #ifdef __linux__
@@ -424,7 +423,7 @@ int main(int count, char **arguments) {
     test_failures_of_repairs();
     test_shapes_that_cannot_be_counted();
     test_rows_without_end();
-    if (count == 1) /* any argument: no billions of rows */
+    if (count == 1) /* with any argument: no billions of rows */
         test_more_rows_than_an_int_counts();
     CONTEXT("memory");
     CHECK(n_failures > 1000, "only %ld allocations failed", n_failures);

@@ -1,5 +1,5 @@
-/* One pass over the rows: its sums and its scores against the plain formulas, for every usable
- * instruction set; any layout, any number of threads: the same bits. */
+/* One pass over the rows: its sums and scores compared with the plain formulas, for every usable
+ * instruction set; identical results for any layout and any number of threads. */
 #include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
@@ -22,7 +22,7 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
     const int64_t n_rows = s->data.n_rows, k_count = m->shape.n_components;
     const size_t room = (size_t)(n_rows * k_count) * sizeof(double);
     fg_data data = s->data;
-    data.sample_weight = NULL; /* responsibilities would be times the weight */
+    data.sample_weight = NULL; /* responsibilities would be multiplied by the weight */
     int64_t *labels = allocate((size_t)n_rows * sizeof *labels);
     void *values = allocate(room);
     double *row = allocate(room);
@@ -44,7 +44,7 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
     for (int64_t n = 0; n < n_rows; n++) {
         const bounded *l = e->log_density + n * k_count;
         CHECK(labels[n] >= 0 && labels[n] < k_count, "label %lld", (long long)labels[n]);
-        for (int64_t k = 0; k < k_count; k++) /* the best one, as far as can be told */
+        for (int64_t k = 0; k < k_count; k++) /* the best one, within the error */
             CHECK(l[labels[n]].value + l[labels[n]].error >= l[k].value - l[k].error,
                   "row %lld is of %lld, not %lld", (long long)n, (long long)k,
                   (long long)labels[n]);
@@ -54,7 +54,8 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
     free(row);
 }
 
-/* The shift is near the mean and known exactly in the data's type; tied may use one for all. */
+/* The shift is close to the mean and exactly representable in the data's type; tied may use one for
+ * all. */
 static void check_shift(const mixture *m, fg_real_type real_type, const double *shift) {
     const int64_t k_count = m->shape.n_components, d = m->shape.n_features;
     const double u = roundoff(real_type);
@@ -118,8 +119,8 @@ static void check_size(fg_layout layout, int64_t n_rows, int64_t d, int64_t k, d
     mixture_free(&m);
 }
 
-/* Every d by every K (the largest both together would take long), the rows taking turns about the
- * widths of vectors and groups. */
+/* Every d with every K, except the largest ones together, which would take long; the numbers of
+ * rows vary around the widths of vectors and groups. */
 static void test_small_sizes(void) {
     static const int64_t features[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 129};
     static const int64_t components[] = {1, 2, 3, 4, 5, 9};
@@ -132,7 +133,7 @@ static void test_small_sizes(void) {
         check_size(c, rows[turn++ % 13], features[i], components[j], 2);
 }
 
-/* Several blocks, several tasks, float sums that go over to double. */
+/* Several blocks, several tasks, and float sums that are flushed to double. */
 static void test_many_rows(void) {
     static const struct {
         int64_t n, d, k;
@@ -143,7 +144,7 @@ static void test_many_rows(void) {
     check_size(FG_FULL, 35000, 1, 2, 2);
 }
 
-/* More sums than are kept by lane. */
+/* Too many sums to keep by lane. */
 static void test_many_components(void) {
     check_size(FG_DIAG, 5, 129, 140, 2);
     check_size(FG_FULL, 9, 16, 60, 2);
@@ -204,7 +205,7 @@ static void test_components_far_apart(void) {
     }
 }
 
-/* ---- the same bits ---- */
+/* ---- identical results ---- */
 
 static void check_same(const fg_shape *shape, const fg_statistics *a, const fg_statistics *b,
                        const char *what) {
@@ -216,7 +217,7 @@ static void check_same(const fg_shape *shape, const fg_statistics *a, const fg_s
     CHECK(a->weight_sum == b->weight_sum, "weight_sum, %s", what);
 }
 
-/* The samples again, laid out with other strides; base: where row 0, feature 0 goes. */
+/* The samples in another memory layout; base: position of row 0, feature 0. */
 static void check_layout(const mixture *m, const samples *s, const fg_statistics *plain,
                          int64_t row_stride, int64_t feature_stride, const char *name) {
     const int64_t n_rows = s->data.n_rows, d = m->shape.n_features;
@@ -243,7 +244,7 @@ static void check_layout(const mixture *m, const samples *s, const fg_statistics
     guarded_free(memory, bytes);
 }
 
-/* float samples in double arithmetic are the same as their double copies. */
+/* float samples in double arithmetic give the same results as their double copies. */
 static void check_mixed(const mixture *m, const samples *s) {
     const fg_shift_choice means = {NULL, 0};
     const fg_data as_double = {.x = s->x,
@@ -302,10 +303,10 @@ static void test_layouts_and_threads(void) {
         }
 }
 
-/* ---- components that are alike ---- */
+/* ---- equal components ---- */
 
-/* Each row's densities add up to K times the largest, the most there can be: their product over a
- * lane's rows has to stay in range. And the first of equal components is the label. */
+/* The densities of each row add up to K times the largest, the maximum: their product over a lane's
+ * rows must stay in range. The label is the first of equal components. */
 static void test_equal_components(void) {
     enum { MANY = 600, ALIKE_ROWS = 700 };
     EACH_LAYOUT(c) EACH_REAL_TYPE(real_type) {
@@ -327,7 +328,7 @@ static void test_equal_components(void) {
                           FG_OK &&
                       fg_accumulate(ON(&s.data, 1, NULL), &m.shape, &m.parameters, &ours) == FG_OK,
                   "accumulate");
-            /* so many terms, each of a row's log-density and a weight's logarithm */
+            /* one term per row, each from a log-density and the logarithm of a weight */
             const double l = alone.log_likelihood, terms = fabs(l) + ALIKE_ROWS * log(MANY);
             CHECK(fabs(ours.log_likelihood - l) <= ALIKE_ROWS * roundoff(real_type) * terms,
                   "%.17g, not %.17g", ours.log_likelihood, l);
@@ -348,7 +349,7 @@ static void test_equal_components(void) {
 
 /* ---- float sums are short ---- */
 
-/* Whole numbers whose squares' sum over 2048 rows, and no more, a float still holds: exact. */
+/* Integers whose sum of squares is exact in float for 2048 rows, but not for more. */
 static void test_float_sums_are_short(void) {
     static const int64_t features[] = {1, 9, 33};
     enum { MANY_ROWS = 1 << 18, LEAST = 64, MOST = 90 };
@@ -361,12 +362,12 @@ static void test_float_sums_are_short(void) {
     }
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
         EACH_LAYOUT(c) {
-            if (c == FG_SPHERICAL && f > 0) /* d squares a row are too much */
+            if (c == FG_SPHERICAL && f > 0) /* d squares per row are too many */
                 continue;
             const int64_t d = features[f];
             mixture m = mixture_new((fg_shape){1, d, c}, 2, seed++);
             fg_statistics ours = statistics_new(&m.shape);
-            const fg_data data = {x, FG_FLOAT32, MANY_ROWS, 1, 0, NULL}; /* all features alike */
+            const fg_data data = {x, FG_FLOAT32, MANY_ROWS, 1, 0, NULL}; /* equal features */
             memset(m.parameters.means, 0, (size_t)d * sizeof(double));
             EACH_INSTRUCTION_SET(isa) {
                 CONTEXT("%s %s d=%lld", fg_isa_name(), layout_name(c), (long long)d);
@@ -383,14 +384,14 @@ static void test_float_sums_are_short(void) {
     free(x);
 }
 
-/* ---- the user's stop ---- */
+/* ---- interrupts ---- */
 
 static int stop_at_once(void *context) {
     (void)context;
     return 1;
 }
 
-/* Rows of one task, and of many small ones: those that come last are not reached. */
+/* Interrupts in one task and in many small ones: the last rows are not reached. */
 static void test_stops(void) {
     static const struct {
         fg_shape shape;
@@ -420,7 +421,7 @@ static void test_stops(void) {
     }
 }
 
-/* ---- samples that are no numbers ---- */
+/* ---- samples that are not finite ---- */
 
 static void test_samples_not_finite(void) {
     static const int64_t features[] = {1, 2, 3, 4, 5, 9, 17, 33};
@@ -465,9 +466,9 @@ static void test_samples_not_finite(void) {
 
 /* ---- precisions beyond float ---- */
 
-/* The second component is a point, at the last row: beside a weight of zero it is not there, and
- * with one it takes no row but its own. Columns of U beyond the range, of either sign, leave rows
- * beyond reach. Never NaN. */
+/* The second component is concentrated at a single point, the last row. With weight zero it does
+ * not exist; with a positive weight it takes no row but that one. Columns of U beyond the range, of
+ * either sign, put rows too far from every component. Never NaN. */
 static void check_narrow(const mixture *m, const samples *s, double weight, double *u) {
     const int64_t n_rows = s->data.n_rows, d = m->shape.n_features;
     const fg_parameters p = {(double[]){1 - weight, weight}, m->parameters.means, NULL, u};

@@ -1,6 +1,6 @@
-/* Tasks shared out between the calling thread and helpers: each counts once, in its order, also
- * where a helper is held up in the middle of one and comes back when the call is long over. Where
- * the calling thread waited for such a helper, these tests would not end. */
+/* Tasks distributed over the calling thread and helpers: each counts once, in order, even if a
+ * helper is held up in the middle of one and resumes long after the call. If the calling thread
+ * waited for such a helper, these tests would not finish. */
 #include <stdatomic.h>
 
 #include "calls.h"
@@ -12,19 +12,19 @@
 
 enum { TASKS = 200, ROUNDS = 100, WORDS = 64 };
 
-/* Outlives all calls: helpers that are late still read it. */
+/* Outlives all calls: late helpers still read it. */
 static struct {
-    atomic_int holds_up; /* whether a helper stops at its task until this is 0 */
-    atomic_int held_up;  /* how many do */
+    atomic_int holds_up; /* if set, a helper waits in its task until this is 0 */
+    atomic_int held_up;  /* how many wait */
 } world;
 
 static _Thread_local int is_caller;
 
 typedef struct {
     int64_t n_tasks, factor;
-    int64_t *out;        /* the calling thread's */
-    atomic_int *commits; /* of each task: this test's own, never given back */
-    atomic_int *wrong;   /* words of results; CHECK is for the calling thread */
+    int64_t *out;        /* of the calling thread */
+    atomic_int *commits; /* per task: memory of this test, never freed */
+    atomic_int *wrong;   /* wrong words in results; CHECK is for the calling thread */
     int in_order;
     int64_t last;
 } shared;
@@ -110,7 +110,7 @@ static void test_every_task_counts_once(int in_order) {
     }
 }
 
-/* Until a helper has come to a task, a few tries: others may have done all. */
+/* Runs until a helper takes a task, a few times: others may have done all tasks. */
 static int hold_one_up(fg_run **run, const fg_context *context, int in_order) {
     atomic_store(&world.held_up, 0);
     atomic_store(&world.holds_up, 1);
@@ -133,7 +133,7 @@ static void test_nobody_waits_for_a_helper_that_is_held_up(int in_order) {
     fg_run *run = fg_run_open(&tasks, 3, call.lease);
     const int held_up = hold_one_up(&run, &context, in_order);
     CHECK(held_up > 0, "no helper came to a task");
-    for (int round = 0; round < 20; round++) /* they are away all the time */
+    for (int round = 0; round < 20; round++) /* they are held up all the time */
         check_run(&run, &context, TASKS, in_order);
     fg_run_close(run);
     fg_lease *lease = fg_call_end(&call);
@@ -148,7 +148,7 @@ static void test_nobody_waits_for_a_helper_that_is_held_up(int in_order) {
     CHECK(fg_lease_let_go() == NULL, "let go twice");
 }
 
-/* Without a lease the rows may go at once, so helpers are waited for. */
+/* Without a lease the rows may be freed at once, so the call waits for helpers. */
 static void test_without_a_lease_all_have_left(void) {
     const fg_tasks tasks = {.work = work,
                             .commit = commit,

@@ -1,4 +1,4 @@
-/* Runs the checks of the instruction set that is named, where it is usable. */
+/* Runs the checks of the named instruction set, if it is usable. */
 #include <stdio.h>
 
 #include "fusedgmm.h"

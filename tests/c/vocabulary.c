@@ -1,4 +1,5 @@
-/* One instruction set's vector vocabulary, word by word against plain C, bit by bit. */
+/* The vector vocabulary of one instruction set, compared with plain C, operation by operation and
+ * bit by bit. */
 #include "vocabulary.h"
 
 #include "check.h"
@@ -49,7 +50,7 @@ static void check_memory(void) {
     for (int n = 0; n <= FG_LANES; n++) {
         const real *last = p + COUNT - n;
         CHECK_LANES(vec_load_part(last, n), l < n ? last[l] : 0);
-        CHECK_LANES(vec_load_part(p, n), l < n ? p[l] : 0); /* more follows */
+        CHECK_LANES(vec_load_part(p, n), l < n ? p[l] : 0); /* more numbers follow in memory */
     }
     guarded_free(p, COUNT * sizeof(real));
 }
@@ -80,7 +81,7 @@ static void check_lanes(void) {
     CHECK(vec_sum(vec_load(powers)) == (real)((1 << FG_LANES) - 1), "sum");
 }
 
-/* Whatever the operands, with the rules that the kernels rely on. */
+/* For any operands, with the rules that the kernels rely on. */
 static void check_arithmetic(void) {
     const real tiny = ldexp(1, LEAST_EXPONENT - DIGITS + 1), huge = ldexp(1, GREATEST_EXPONENT);
     const real values[] = {
@@ -97,21 +98,22 @@ static void check_arithmetic(void) {
             CHECK_LANES(vec_mul(va, vb), a * b);
             CHECK_LANES(vec_div(va, vb), a / b);
             CHECK_LANES(vec_sqrt(va), (real)sqrt((double)a));
-            CHECK_LANES(vec_max(va, vb), a > b ? a : b); /* the second one beside NaN */
+            CHECK_LANES(vec_max(va, vb), a > b ? a : b); /* the second one if either is NaN */
             CHECK_LANES(vec_min(va, vb), a < b ? a : b);
             CHECK_LANES(vec_select(vec_less(va, vb), vec_set(1), vec_set(0)), (real)(a < b));
             CHECK(mask_any(vec_less(va, vb)) == (a < b), "less");
         }
     CONTEXT("fma");
     CHECK_LANES(vec_fma(vec_set(3), vec_set(5), vec_set(-7)), 8);
-    /* (1 + e)(1 - e) - 1 = -e^2, where e^2 is lost unless fused; plain C need not be */
+    /* (1 + e)(1 - e) - 1 = -e^2, which is lost unless the operation is fused; plain C need not be
+     */
     const real e = ldexp(1, -DIGITS / 2 - 1);
     if (FG_LANES > 1) {
         CHECK_LANES(vec_fma(vec_set(1 + e), vec_set(1 - e), vec_set(-1)), -e * e);
     }
 }
 
-/* To the nearest, ties to even. */
+/* Rounds to nearest, ties to even. */
 static void check_round(void) {
     CONTEXT("round");
     for (int i = -4400; i <= 4400; i++) {
@@ -121,7 +123,8 @@ static void check_round(void) {
     }
 }
 
-/* v = m 2^e taken apart, and the scaling by powers of two: one rounding, in the subnormals too. */
+/* Splits v = m 2^e, and scales by powers of two with a single rounding, also for subnormal numbers.
+ */
 static void check_exponents(void) {
     uint64_t state = 1;
     CONTEXT("exponents");

@@ -1,4 +1,4 @@
-/* The checks of vocabulary.c, compiled with one instruction set's flags; only to be called where
+/* The checks of vocabulary.c, compiled with the flags of one instruction set; to be called only if
  * that set is usable. */
 #ifndef FG_TEST_VOCABULARY_H
 #define FG_TEST_VOCABULARY_H
