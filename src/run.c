@@ -43,6 +43,7 @@ struct fg_run {
         *committed; /* not in order: each task, by whoever is first; NULL without helpers */
     atomic_int_fast64_t taken;
     atomic_int over, seats_taken;
+    int was_late; /* a helper, in this run */
     seat seats[];
 };
 
@@ -65,6 +66,7 @@ static void reset(fg_run *run, int64_t n_tasks) {
     run->committed = NULL;
     run->n_tasks = n_tasks;
     run->merged = 0;
+    run->was_late = 0;
     run->forks = fg_team_forks();
     atomic_store_explicit(&run->taken, 0, memory_order_relaxed);
     atomic_store_explicit(&run->over, 0, memory_order_relaxed);
@@ -234,8 +236,11 @@ static int is_alone(void) {
     return until > 0 && fg_seconds() < until;
 }
 
-static void stay_alone(void) {
+static void stay_alone(fg_run *run) {
     const double now = fg_seconds();
+    if (run->was_late || is_alone()) /* of many helpers that are late at once, the first counts */
+        return;
+    run->was_late = 1;
     double length = atomic_load_explicit(&alone_for, memory_order_relaxed);
     const double since = now - atomic_load_explicit(&alone_until, memory_order_relaxed);
     length = since > 2 * length ? SHORTEST : length * 2 < LONGEST ? length * 2 : LONGEST;
@@ -321,7 +326,7 @@ static fg_status run_in_order(fg_run *run, fg_monitor *monitor) {
         } else if (next && memory_for_again(run)) {
             if (do_again(run, next, BUSY, run->merged, monitor, run->again)) {
                 run->tasks.commit(run->shared, run->merged++, run->again);
-                stay_alone();
+                stay_alone(run);
             }
         } else if (next && has_forked(run)) /* nobody will do it */
             return FG_NO_MEMORY;
@@ -353,7 +358,7 @@ static void finish(fg_run *run, const place *p, fg_monitor *monitor, void *resul
             return;
         if (do_again(run, p, state, task, monitor, result) && (is_first(run, task) || is_lost)) {
             run->tasks.commit(run->shared, task, result);
-            stay_alone();
+            stay_alone(run);
             return;
         }
     }

@@ -119,6 +119,7 @@ static void test_a_task_that_somebody_else_took(int in_order) {
     CONTEXT("%s", in_order ? "in order" : "in any order");
     memset(&world, 0, sizeof world);
     atomic_store(&alone_until, 0);
+    atomic_store(&alone_for, 0);
     fg_call call;
     fg_call_begin(3, &call);
     const fg_context context = {.n_threads = 3, .lease = call.lease};
@@ -127,6 +128,7 @@ static void test_a_task_that_somebody_else_took(int in_order) {
     /* in any order the second is held until all is over */
     CHECK(fg_run_tasks(run, &context, TASKS) == FG_OK, "status");
     check_once();
+    CHECK(atomic_load(&alone_for) == SHORTEST, "one run of late helpers counts many times");
     fg_run_close(run);
     atomic_store(&world.second_may_go, 1);
     atomic_store(&world.all_may_go, 1);
@@ -144,6 +146,7 @@ static void test_a_child_without_memory(void) {
     CONTEXT("a child without memory");
     memset(&world, 0, sizeof world);
     atomic_store(&alone_until, 0);
+    atomic_store(&alone_for, 0);
     fg_call call;
     fg_call_begin(3, &call);
     const fg_context context = {.n_threads = 3, .lease = call.lease};
