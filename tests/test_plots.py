@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, fit_batch
-from helpers import COVARIANCE_TYPES, mixture_data
+from helpers import COVARIANCE_TYPES, measure_memory, mixture_data
 from helpers.batches import rows
 
 
@@ -79,8 +79,31 @@ def test_a_plot_knows_the_names_of_columns():
     pandas = pytest.importorskip("pandas")
     from fusedgmm.plots import plot_mixture
 
-    frame = pandas.DataFrame(mixture_data(100, 2, 2)[0], columns=["a", "b"])
-    plot_mixture(GaussianMixture(2).fit(frame), frame)  # without a warning
+    frame = pandas.DataFrame(mixture_data(100, 2, 2)[0], columns=["a", "$b_{"])
+    model = GaussianMixture(2).fit(frame)
+    ax = plot_mixture(model, frame)  # without a warning
+    ax.figure.canvas.draw()  # a dollar is no mathematics
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", r"\$b_{")
+    assert plot_mixture(model, frame, features=("$b_{", 0)).get_xlabel() == r"\$b_{"
+    assert plot_mixture(model, frame, columns=["c", "d"]).get_xlabel() == "c"
+    with pytest.warns(UserWarning, match="valid feature names"):
+        assert plot_mixture(model, frame.to_numpy()).get_xlabel() == "a"  # those of the fit
+
+
+def test_features_are_numbers_or_names():
+    pytest.importorskip("matplotlib")
+    from fusedgmm.plots import plot_mixture
+
+    X, *_ = mixture_data(100, 3, 2)
+    model, names = GaussianMixture(2).fit(X), ["x", "y", "x"]
+    for features in ((0, 2), (-3, 2), [np.int64(0), 2]):
+        assert plot_mixture(model, X, features=features).get_ylabel() == "feature 2"
+    assert plot_mixture(model, X, columns=list("xyz"), features=("z", "x")).get_xlabel() == "z"
+    for features in (("a", "b"), ("y", "y"), (0, 3), (0,), "xy", (1, 1), (0, 1, 2), ("x", 1), 2):
+        with pytest.raises(ValueError, match="features must be two of the numbers 0 to 2 or of"):
+            plot_mixture(model, X, columns=names, features=features)
+    with pytest.raises(ValueError, match="features must be two"):
+        plot_mixture(GaussianMixture(2).fit(X[:, :1]), X[:, :1], features=(0, 1))
 
 
 def test_plots_draw_where_they_are_told():
@@ -110,3 +133,120 @@ def test_a_bayesian_mixture_is_drawn():
     X, *_ = mixture_data(200, 2, 2)
     model = BayesianGaussianMixture(n_components=2, random_state=0, max_iter=500).fit(X)
     assert len(plot_mixture(model, X).lines) == 2 * 3  # two ellipses and the mean
+
+
+def placed(K, d):
+    """A mixture of K groups, and its rows."""
+    angle = 2 * np.pi * np.arange(K) / K
+    circle = 3.0 * K * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    means = 8.0 * np.arange(K)[:, None] if d == 1 else circle
+    X = np.repeat(means, 20, axis=0) + np.random.default_rng(0).normal(size=(20 * K, d))
+    return GaussianMixture(K, means_init=means).fit(X), X
+
+
+def colors_of(ax):
+    """The color of each component, and those of marks, lines and words that belong to all."""
+    from matplotlib.colors import to_hex
+
+    if ax.collections[0].get_label().startswith("component"):  # areas below densities
+        colors = [to_hex(area.get_facecolor()[0]) for area in ax.collections]
+        marks = [to_hex(line.get_color()) for line in ax.lines]
+    else:
+        colors = [to_hex(line.get_color()) for line in ax.lines if len(line.get_xdata()) > 1][::2]
+        marks = [to_hex(line.get_color()) for line in ax.lines if len(line.get_xdata()) == 1]
+    return colors, marks + [to_hex(text.get_color()) for text in ax.texts]
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background", "ggplot", "grayscale"])
+@pytest.mark.parametrize("d", [1, 2])
+def test_components_differ_and_are_seen_on_any_background(style, d):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    from matplotlib.colors import to_rgb
+
+    from fusedgmm.plots import plot_mixture
+
+    for K in (3, 12, 30):
+        model, X = placed(K, d)
+        with pyplot.style.context(style):
+            ax = plot_mixture(model, X)
+            late = pyplot.figure().add_subplot()
+        for axes in (ax, plot_mixture(model, X, ax=late)):  # of this style, drawn under another
+            colors, marks = colors_of(axes)
+            assert len(set(colors)) == len(colors) == K
+            behind = np.mean(to_rgb(axes.get_facecolor()))
+            for color in set(marks):
+                assert abs(np.mean(to_rgb(color)) - behind) > 0.4, (color, style)
+            pyplot.close(axes.figure)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_components_have_names_and_numbers(d):
+    pytest.importorskip("matplotlib")
+    from fusedgmm.plots import plot_mixture
+
+    for K in (2, 12, 30):
+        ax = plot_mixture(*placed(K, d))
+        legend = ax.get_legend()
+        names = [] if legend is None else [text.get_text() for text in legend.get_texts()]
+        if K <= 20:
+            assert [f"component {k}" for k in range(K)] == names[:K]
+        else:
+            assert names == (["mixture"] if d == 1 else [])
+        if d == 2 or K > 20:
+            assert [text.get_text() for text in ax.texts] == [str(k) for k in range(K)]
+        ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_components_of_no_weight_are_left_out(d):
+    pytest.importorskip("matplotlib")
+    from fusedgmm.plots import plot_mixture
+
+    X = placed(2, d)[1]
+    X = np.r_[X, X + 0.1, X - 0.1]
+    model = BayesianGaussianMixture(
+        n_components=6,
+        weight_concentration_prior_type="dirichlet_distribution",
+        random_state=0,
+        max_iter=1000,
+    ).fit(X)
+    found = np.flatnonzero(model.weights_ > 0.1)
+    assert 2 <= len(found) <= 3 and len(np.unique(model.predict(X))) == len(found)
+    ax = plot_mixture(model, X)
+    assert len(colors_of(ax)[0]) == len(found)
+    legend = ax.get_legend()
+    title = legend.get_title().get_text()
+    assert title.startswith(f"{6 - len(found)} of 6 components are not drawn\n(weight at")
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[: len(found)] == [f"component {k}" for k in found]
+    # a small component that has rows is one that was found
+    odd = np.r_[X, [[500.0] * d]]
+    few = GaussianMixture(3, means_init=[X[0], X[-1], odd[-1]]).fit(odd)
+    ax = plot_mixture(few, odd)
+    assert len(colors_of(ax)[0]) == 3 and not ax.get_legend().get_title().get_text()
+
+
+def test_a_plot_of_many_features_is_small():
+    pytest.importorskip("matplotlib")
+    (used,) = measure_memory("""
+import numpy as np
+from fusedgmm import GaussianMixture
+from fusedgmm.plots import plot_mixture
+X = np.random.default_rng(0).normal(size=(30, 6_000))
+model = GaussianMixture(3, covariance_type="diag").fit(X)
+plot_mixture(model, X[:, :]).figure.canvas.draw()  # what is loaded once
+print(rise(lambda: plot_mixture(model, X).figure.canvas.draw()))
+""")
+    assert used < 100  # megabytes; one matrix of 6,000**2 numbers has 288
+
+
+def test_principal_axes_of_few_rows_are_those_of_all():
+    from fusedgmm.plots import _principal_axes
+
+    X = np.random.default_rng(0).normal(size=(5, 4)) * [1, 2, 3, 4]
+    few, many = np.c_[X, np.zeros((5, 4))], X
+    few, many = few - few.mean(axis=0), many - many.mean(axis=0)
+    values, axes = _principal_axes(few)  # by another way, having more features than rows
+    wanted, vectors = _principal_axes(many)
+    np.testing.assert_allclose(values[:4], wanted)
+    np.testing.assert_allclose(np.abs(axes[:4, :4]), np.abs(vectors), atol=1e-9)

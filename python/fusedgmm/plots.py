@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._covariance import layout_of
-from ._estimator import check_fitted
+from ._covariance import Layout, layout_of
+from ._estimator import check_fitted, feature_names
 from ._typing import Floats, Labels
 from ._validation import as_data, check_finite
 
@@ -37,12 +37,14 @@ def plot_mixture(
     *,
     ax: Axes | None = None,
     columns: Sequence[str] | None = None,
-    features: tuple[int, int] | None = None,
+    features: tuple[int | str, int | str] | None = None,
 ) -> Axes:
     """Draw the rows of `X` and a fitted mixture.
 
     One feature: a histogram and densities. Two: a scatter plot, and ellipses at 1 and 2 standard
     deviations. More: the same on the data's first two principal axes, or on two of the features.
+    Components whose weight is less than one row, and to which no row belongs, are left out; the
+    legend says how many. Colors are those of the matplotlib style in force.
 
     Parameters
     ----------
@@ -52,9 +54,10 @@ def plot_mixture(
     ax : matplotlib.axes.Axes or None, default=None
         Where to draw. None: in a new figure of matplotlib.pyplot.
     columns : sequence of str or None, default=None
-        Names of the features. None: "feature 0" and so on.
-    features : (int, int) or None, default=None
-        The two features to draw, of several. None: principal axes.
+        Names of the features. None: those of a data frame `X` or of the fit, if there are any,
+        or "feature 0" and so on.
+    features : pair of int or str, or None, default=None
+        The two features to draw, of several: their numbers or names. None: principal axes.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def plot_mixture(
     ImportError
         matplotlib is not installed.
     ValueError
-        The model is not fitted, or would not take the rows; another number of `columns`.
+        The model is not fitted, or would not take the rows; another number of `columns`; features
+        that there are not.
 
     Examples
     --------
@@ -83,41 +87,46 @@ def plot_mixture(
     d = int(np.shape(model.means_)[1])
     rows = as_data(X, n_features=d, estimator=type(model).__name__).astype(np.float64, copy=False)
     check_finite(rows)
-    names = list(columns) if columns is not None else [f"feature {i}" for i in range(d)]
+    names = _names(model, X, columns)
     if len(names) != d:
         raise ValueError(f"X has {d} columns, the names are {len(names)}")
+    chosen = None if features is None else _chosen(features, names)
     weights = np.asarray(model.weights_, dtype=np.float64)
     means = np.asarray(model.means_, dtype=np.float64)
-    covariances = layout_of(model.covariance_type).matrices(model.covariances_, len(weights), d)
+    layout = layout_of(model.covariance_type)
+    labels = model.predict(X)  # with the names that it may have
+    drawn = _drawn(weights, labels)
     if ax is None:
         ax = _new_figure(7, 5).add_subplot()
     if d == 1:
-        _densities(ax, rows[:, 0], weights, means[:, 0], covariances[:, 0, 0])
+        variances = layout.variances(model.covariances_, len(weights), d)[:, 0]
+        _densities(ax, rows[:, 0], weights, means[:, 0], variances, drawn)
         ax.set_xlabel(names[0])
         ax.set_ylabel("density")
-        ax.legend(frameon=False)
+        _legend(ax, weights, drawn)
         return ax
-    labels = model.predict(X)  # with the names that it may have
-    if features is not None:
-        basis, origin = np.eye(d)[:, list(features)], np.zeros(d)
-        titles = [names[i] for i in features]
+    if chosen is not None:
+        basis, origin = np.eye(d)[:, chosen], np.zeros(d)
+        titles = [names[i] for i in chosen]
     elif d == 2:
         basis, origin, titles = np.eye(2), np.zeros(2), names
     else:
         origin = rows.mean(axis=0)
-        values, vectors = np.linalg.eigh(np.cov(rows.T, bias=True))  # also of one row
-        basis = vectors[:, ::-1][:, :2]
-        share = values[::-1][:2] / values.sum() if values.sum() > 0 else np.zeros(2)
+        values, vectors = _principal_axes(rows - origin)
+        basis = vectors[:, :2]
+        share = values[:2] / values.sum() if values.sum() > 0 else np.zeros(2)
         titles = [f"principal axis {i + 1} ({s:.0%} of variance)" for i, s in enumerate(share)]
     _ellipses(
         ax,
         (rows - origin) @ basis,
         labels,
         (means - origin) @ basis,
-        basis.T @ covariances @ basis,
+        _projected(layout, model.covariances_, basis, len(weights)),
+        drawn,
     )
     ax.set_xlabel(titles[0])
     ax.set_ylabel(titles[1])
+    _legend(ax, weights, drawn)
     return ax
 
 
@@ -198,6 +207,7 @@ def plot_batch(
                 result.weights[i, order],
                 result.means[i, order, 0],
                 variances[order],
+                np.arange(K),
             )
         ax.set_title(_title(result, i, name), fontsize="medium")
         ax.set_xlabel(unit)
@@ -231,8 +241,160 @@ def _edges(x: Floats) -> list[float]:
     return [first + i * width for i in range(math.ceil((last - first) / width) + 1)]
 
 
-def _densities(axes: Axes, x: Floats, weights: Floats, means: Floats, variances: Floats) -> None:
-    axes.hist(x, bins=_edges(x), density=True, color="0.85", edgecolor="white")
+def _names(model: BaseMixture, X: ArrayLike, columns: Sequence[str] | None) -> list[str]:
+    """Return the names of the features: as given, or of the data frame, or of the fit."""
+    if columns is not None:
+        return list(columns)
+    found = feature_names(X)
+    if found is None:
+        found = getattr(model, "feature_names_in_", None)
+    if found is None:
+        return [f"feature {i}" for i in range(np.shape(model.means_)[1])]
+    return [str(name).replace("$", r"\$") for name in found]  # a dollar in a name is no mathematics
+
+
+def _chosen(features: tuple[int | str, int | str], names: list[str]) -> list[int]:
+    """Return the places of two features, which are given by number or name."""
+    pair = features if isinstance(features, (tuple, list)) else [features]
+    plain = [name.replace(r"\$", "$") for name in names]
+    places = []
+    for feature in pair:
+        if isinstance(feature, str):
+            places += [i for i, name in enumerate(plain) if name == feature]
+        elif isinstance(feature, (int, np.integer)) and -len(names) <= feature < len(names):
+            places.append(int(feature) % len(names))
+    if len(pair) != 2 or len(places) != 2 or places[0] == places[1]:
+        known = ", ".join(plain[:20]) + (", ..." if len(plain) > 20 else "")
+        raise ValueError(
+            f"features must be two of the numbers 0 to {len(names) - 1} or of the names {known}, "
+            f"got {features!r}"
+        )
+    return places
+
+
+def _drawn(weights: Floats, labels: Labels) -> Labels:
+    """Return the components to draw: with a row of their own, or the weight of one."""
+    counts = np.bincount(labels, minlength=len(weights))
+    return np.flatnonzero((counts > 0) | (weights >= min(0.01, 1 / len(labels))))
+
+
+def _principal_axes(centered: Floats) -> tuple[Floats, Floats]:
+    """Return the variances along the principal axes, largest first, and the axes in columns."""
+    n, d = centered.shape
+    if 2 <= n < d:  # without a matrix of d * d
+        _, scales, axes = np.linalg.svd(centered, full_matrices=False)
+        return scales**2 / n, axes.T
+    values, vectors = np.linalg.eigh(np.cov(centered.T, bias=True))  # also of one row
+    return values[::-1], vectors[:, ::-1]
+
+
+def _projected(layout: Layout, covariances: ArrayLike, basis: Floats, n_components: int) -> Floats:
+    """Return the covariances in the plane of two columns of a basis, (K, 2, 2)."""
+    d = len(basis)
+    if layout.has_matrices:
+        return np.asarray(basis.T @ layout.matrices(covariances, n_components, d) @ basis)
+    variances = layout.variances(covariances, n_components, d)
+    return np.asarray(basis.T @ (variances[:, :, None] * basis))
+
+
+# ---- colors ----
+
+
+def _background(ax: Axes) -> tuple[float, float, float]:
+    """Return the color behind what is drawn."""
+    from matplotlib.colors import to_rgba
+
+    below = np.ones(3)
+    for color in (ax.figure.get_facecolor(), ax.get_facecolor()):
+        *rgb, alpha = to_rgba(color)
+        below = alpha * np.array(rgb) + (1 - alpha) * below
+    red, green, blue = below
+    return float(red), float(green), float(blue)
+
+
+def _luminance(color: Any) -> float:
+    """Return how bright a color is, from 0 to 1."""
+    from matplotlib.colors import to_rgb
+
+    return float(np.dot(to_rgb(color), (0.299, 0.587, 0.114)))
+
+
+def _ink(ax: Axes) -> Any:
+    """Return the color of lines and marks: that of the style's text, where it can be seen."""
+    from matplotlib import rcParams
+
+    behind, text = _luminance(_background(ax)), rcParams["text.color"]
+    if abs(_luminance(text) - behind) >= 0.4:
+        return text
+    return "black" if behind > 0.5 else "white"
+
+
+def _mixed(ax: Axes, share: float) -> tuple[float, float, float]:
+    """Return a color between the background and the ink."""
+    from matplotlib.colors import to_rgb
+
+    mixed = (1 - share) * np.array(_background(ax)) + share * np.array(to_rgb(_ink(ax)))
+    red, green, blue = mixed
+    return float(red), float(green), float(blue)
+
+
+def _colors(ax: Axes, count: int) -> list[Any]:
+    """Return different colors: those of the style, and where they are too few, tones of them."""
+    from matplotlib import colormaps, rcParams
+    from matplotlib.colors import to_hex, to_rgb
+
+    cycle = rcParams["axes.prop_cycle"].by_key().get("color", [])
+    style = list(dict.fromkeys(map(to_rgb, cycle))) or [to_rgb(_ink(ax))]
+    rounds = math.ceil(count / len(style))
+    colors: list[Any] = []
+    for i in range(count):
+        color, ink = np.array(style[i % len(style)]), to_rgb(_ink(ax))
+        far = abs(_luminance(color) - _luminance(ink)) > 0.25
+        share = 0.6 * (i // len(style)) / max(1, rounds - 1)
+        colors.append((1 - share) * color + share * np.array(ink if far else _background(ax)))
+    if len(set(map(to_hex, colors))) < count:  # of a style of a few grays
+        return list(colormaps[rcParams["image.cmap"]](np.linspace(0.1, 0.8, count)))
+    return colors
+
+
+MOST_NAMED = 20  # components in a legend
+
+
+def _legend(ax: Axes, weights: Floats, drawn: Labels) -> None:
+    """Name the components, unless they are too many, and say how many are not drawn."""
+    handles, labels = ax.get_legend_handles_labels()
+    if len(drawn) > MOST_NAMED:
+        kept = [i for i, label in enumerate(labels) if not label.startswith("component ")]
+        handles, labels = [handles[i] for i in kept], [labels[i] for i in kept]
+    title = None
+    if len(drawn) < len(weights):
+        left = np.delete(weights, drawn).max()
+        title = (
+            f"{len(weights) - len(drawn)} of {len(weights)} components are not drawn\n"
+            f"(weight at most {left:.1g})"
+        )
+    if handles or title:
+        beside = len(handles) > 6 and ax.figure.get_layout_engine() is not None
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        ax.legend(
+            handles,
+            labels,
+            **place if beside else {},  # a layout makes room for it
+            title=title,
+            ncols=1 if beside or len(handles) <= 10 else 2,
+            fontsize="small",
+            title_fontsize="small",
+            facecolor=_background(ax),
+            edgecolor="none",
+            framealpha=0.5,
+            labelcolor=_ink(ax),
+        ).get_title().set_color(_ink(ax))
+
+
+def _densities(
+    ax: Axes, x: Floats, weights: Floats, means: Floats, variances: Floats, drawn: Labels
+) -> None:
+    ax.hist(x, bins=_edges(x), density=True, color=_mixed(ax, 0.15), edgecolor=_background(ax))
     margin = 0.1 * (np.ptp(x) or 1.0)
     grid = np.linspace(x.min() - margin, x.max() + margin, 500)
     with np.errstate(over="ignore"):  # so far away that the density is zero
@@ -240,32 +402,49 @@ def _densities(axes: Axes, x: Floats, weights: Floats, means: Floats, variances:
             w * np.exp(-0.5 * (grid - m) ** 2 / v) / np.sqrt(2 * np.pi * v)
             for w, m, v in zip(weights, means, variances, strict=True)
         ]
-    for k, part in enumerate(parts):
-        axes.fill_between(grid, part, color=f"C{k % 10}", alpha=0.4, label=f"component {k}")
+    for k, color in zip(drawn, _colors(ax, len(drawn)), strict=True):
+        ax.fill_between(grid, parts[k], color=color, alpha=0.4, label=f"component {k}")
+    if len(drawn) > MOST_NAMED:
+        for k in drawn:  # which have no place in the legend
+            top = int(np.argmax(parts[k]))
+            ax.annotate(str(k), (grid[top], parts[k][top]), color=_ink(ax), fontsize="x-small")
     if parts:
-        axes.plot(grid, np.sum(parts, axis=0), color="black", linewidth=1, label="mixture")
+        ax.plot(grid, np.sum(parts, axis=0), color=_ink(ax), linewidth=1, label="mixture")
 
 
 def _ellipses(
-    axes: Axes, points: Floats, labels: Labels, means: Floats, covariances: Floats
+    ax: Axes, points: Floats, labels: Labels, means: Floats, covariances: Floats, drawn: Labels
 ) -> None:
+    from matplotlib.patheffects import withStroke
+
     angle = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([np.cos(angle), np.sin(angle)])
     many = len(points) > 5000
-    for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
-        colour = f"C{k % 10}"
-        mine = points[labels == k]
-        axes.scatter(
+    ink, halo = _ink(ax), [withStroke(linewidth=2.5, foreground=_background(ax))]
+    for k, color in zip(drawn, _colors(ax, len(drawn)), strict=True):
+        mean, mine = means[k], points[labels == k]
+        ax.scatter(
             mine[:, 0],
             mine[:, 1],
             s=2 if many else 12,
             alpha=0.5,
-            color=colour,
+            color=color,
             linewidths=0,
             rasterized=many,
         )
-        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = np.linalg.eigh(covariances[k])
         root = vectors * np.sqrt(np.maximum(values, 0))
         for radius in (1, 2):
-            axes.plot(*(mean[:, None] + radius * root @ circle), color=colour, linewidth=1.5)
-        axes.plot(*mean, "+", color="black")
+            ellipse = mean[:, None] + radius * root @ circle
+            name = f"component {k}" if radius == 1 else None
+            ax.plot(*ellipse, color=color, linewidth=1.5, label=name)
+        ax.plot(*mean, "+", color=ink, path_effects=halo)
+        ax.annotate(
+            str(k),
+            mean,
+            xytext=(4, 4),
+            textcoords="offset points",
+            color=ink,
+            fontsize="small",
+            path_effects=halo,
+        )
