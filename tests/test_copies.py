@@ -113,7 +113,8 @@ def run(code, *options, folder):
 @pytest.mark.parametrize("option", ["-OO", "-I"])
 def test_python_in_stricter_modes(tmp_path, option):
     """-OO strips docstrings and assert statements, -I (with -P) the paths and the environment."""
-    code = "import fusedgmm as package\n" + EVERYTHING
+    where = str(Path(fusedgmm.__file__).parents[1])  # which PYTHONPATH may have said
+    code = f"sys.path.insert(0, {where!r})\nimport fusedgmm as package\n" + EVERYTHING
     assert run(code, option, folder=tmp_path).endswith("all of it works\n")
 
 
