@@ -365,3 +365,49 @@ def test_huge_but_finite_is_no_infinity():
     if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
         with pytest.raises(ValueError, match="infinity or a value too large.*row 0, column 0"):
             GaussianMixture().fit(big)
+
+
+class Lazy:
+    """What looks like an array of Dask's."""
+
+    def __init__(self, rows, nbytes):
+        self.rows, self.shape = rows, rows.shape
+        self._nbytes = nbytes
+
+    @property
+    def nbytes(self):
+        if self._nbytes is NotImplemented:  # as of Dask's frames
+            raise NotImplementedError
+        return self._nbytes
+
+    def __dask_graph__(self):
+        raise AssertionError("which may cost much")
+
+    def compute(self):
+        return self.rows
+
+    def __array__(self, dtype=None, copy=None):
+        return self.rows
+
+
+def test_lazy_arrays_are_gathered_where_they_are_small():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    model = GaussianMixture(2, random_state=0).fit(X)
+    small, large = Lazy(X, X.nbytes), Lazy(X, 2_000_000_000)
+    for method in (model.fit, model.predict, model.score_samples):
+        method(small)  # without a word, as scikit-learn does
+        with pytest.raises(ValueError, match=r"X is a .* Lazy of 2 GB, .* call X.compute\(\)"):
+            method(large)
+    with pytest.raises(ValueError, match="sample_weight is a .* of 2 GB"):
+        model.fit(X, sample_weight=Lazy(X[:, 0], 2e9))
+    for unknown in (np.nan, NotImplemented, None, object()):
+        with pytest.warns(UserWarning, match="unknown size: all of it is gathered") as caught:
+            labels = model.predict(Lazy(X, unknown))
+        np.testing.assert_array_equal(labels, model.predict(X))
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_xarrays_in_memory_are_no_lazy_ones():
+    X = Lazy(np.random.default_rng(0).normal(size=(100, 2)), 2e9)
+    X.chunks = None
+    GaussianMixture(2, random_state=0).fit(X)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import cast
 
@@ -14,6 +15,7 @@ from ._typing import Floats, Reals
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 _CHUNK_ELEMENTS = 1 << 18
+_LARGEST_LAZY = 1e9  # bytes
 # What to do about an array that holds no numbers, by the kind of its dtype.
 _REMEDIES = {
     "S": "where all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
@@ -144,6 +146,49 @@ def _no_array(value: object, name: str) -> TypeError:
     return TypeError(f"{name} is a {kind}, which NumPy reads as no array of real numbers{remedy}")
 
 
+def _warn_caller(message: str) -> None:
+    """Warn, and show the line outside this package from which it was called."""
+    import sys
+    import warnings
+
+    level, frame = 1, sys._getframe()
+    while frame.f_back and str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def _check_lazy(X: object, name: str) -> None:
+    """Refuse a Dask array or frame that is large, and warn of one whose size nobody knows.
+
+    Reading it gathers all of it in memory. Duck-typed: also xarray's, whose data are Dask's.
+
+    Raises
+    ------
+    ValueError
+        It has more than 1 GB.
+    """
+    if not (hasattr(X, "__dask_graph__") and hasattr(X, "compute")):
+        return
+    if getattr(X, "chunks", X) is None:  # xarray's, of an array in memory
+        return
+    size = np.nan
+    with suppress(NotImplementedError):  # of Dask's frames
+        nbytes = getattr(X, "nbytes", None)
+        size = _as_float(nbytes) if isinstance(nbytes, Real) else np.nan
+    kind = f"{name} is a {type(X).__module__.partition('.')[0]} {type(X).__name__}"
+    if np.isnan(size):  # as where Dask's chunks are unknown
+        _warn_caller(
+            f"{kind} of unknown size: all of it is gathered in memory; {name}.compute() does so "
+            "without this warning"
+        )
+    elif size > _LARGEST_LAZY:
+        raise ValueError(
+            f"{kind} of {size / 1e9:.3g} GB, and all of it would be gathered in memory: "
+            f"call {name}.compute() if that is what you want, or take a chunk at a time "
+            "(accumulate, then sum and maximize, is a step of EM)"
+        )
+
+
 def as_floating(X: object, name: str = "X") -> Reals:
     """Convert to a native, aligned float32 or float64 array of any shape and strides.
 
@@ -155,7 +200,8 @@ def as_floating(X: object, name: str = "X") -> Reals:
     TypeError
         Sparse input; an object that is no number (naming the first).
     ValueError
-        String, complex or other non-real dtype, a string among objects; masked values.
+        String, complex or other non-real dtype, a string among objects; masked values; a Dask
+        array of more than 1 GB.
     """
     if type(X) is np.ndarray and (X.dtype is _FLOAT64 or X.dtype is _FLOAT32) and X.flags.aligned:
         return X  # the usual case, and the one where microseconds count
@@ -165,6 +211,7 @@ def as_floating(X: object, name: str = "X") -> Reals:
             f"Sparse data was passed for {name}, but dense data is required. "
             "Use '.toarray()' to convert to a dense numpy array."
         )
+    _check_lazy(X, name)
     if np.ma.isMaskedArray(X) and np.ma.getmaskarray(X).any():
         raise ValueError(f"Input {name} has masked values; fill or drop them first")
     array = np.asarray(X)
