@@ -1,4 +1,4 @@
-"""Fixtures, and the build in pytest's header. What tests import is in helpers/."""
+"""Fixtures, and the build in pytest's header. Functions that tests import are in helpers/."""
 
 import os
 
@@ -11,7 +11,7 @@ from fusedgmm import _core, _threads, fit_batch  # noqa: E402
 from helpers import BOTH, COVARIANCE_TYPES  # noqa: E402
 from helpers.batches import ragged  # noqa: E402
 
-os.environ["MPLBACKEND"] = "Agg"  # no test needs a display, nor do the processes it starts
+os.environ["MPLBACKEND"] = "Agg"  # neither the tests nor the processes they start need a display
 
 
 def pytest_report_header(config):
@@ -40,12 +40,14 @@ def prior_type(request):
 
 @pytest.fixture
 def four_cpus(monkeypatch):
-    """n_threads is limited to the CPUs; results must not depend on how many there really are."""
+    """Pretend that there are four CPUs: n_threads is limited to the CPUs, and results must not
+    depend on their real number."""
     monkeypatch.setattr(_threads, "available_cpus", lambda: 4)
 
 
 @pytest.fixture(scope="module")
 def mixed():
-    """A batch's rows and result: several numbers of components, a problem without a mixture."""
+    """The rows and the result of a batch with several numbers of components and a problem without a
+    mixture."""
     X = [*ragged([300, 40], 2), np.zeros((1, 2)), *ragged([90, 3], 2)]
     return X, fit_batch(X, [1, 2, 3], random_state=0)

@@ -1,4 +1,4 @@
-"""scikit-learn's estimator checks; test_sklearn_shipped.py runs them in a process of its own."""
+"""scikit-learn's estimator checks; test_sklearn_shipped.py runs them in a separate process."""
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks

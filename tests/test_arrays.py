@@ -1,4 +1,4 @@
-"""What GaussianMixture takes as data, what it makes of it, and what it refuses."""
+"""The data that GaussianMixture accepts, how it converts them, and what it rejects."""
 
 import pickle
 import re
@@ -12,7 +12,7 @@ from fusedgmm import GaussianMixture, MixtureParameters, accumulate, fit_batch
 from fusedgmm._validation import as_floating
 from helpers import FITTED, assert_close, tolerance
 
-# Small integers: every dtype below holds them, so every dtype must give the same fit.
+# Small integers: every dtype below can represent them, so every dtype must give the same fit.
 ROWS = np.random.default_rng(0).integers(0, 9, size=(120, 3)) + np.repeat([[0], [30]], 60, axis=0)
 DTYPES = [
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -46,7 +46,7 @@ def test_bool():
 
 
 def layouts(X):
-    """The same rows, laid out in memory in every way NumPy knows."""
+    """The same rows in every memory layout that NumPy supports."""
     n, d = X.shape
     wide = np.zeros((2 * n, 3 * d), X.dtype)
     wide[::2, ::3] = X
@@ -250,7 +250,7 @@ def test_an_object_array_names_what_is_no_number(value):
         GaussianMixture().fit(X)
 
 
-@pytest.mark.parametrize("digits", [400, 5000])  # Python prints no more than 4300 of them
+@pytest.mark.parametrize("digits", [400, 5000])  # Python prints at most 4300 of them
 def test_an_int_beyond_float64_is_no_finite_number(digits):
     X = ROWS.astype(object)
     X[17, 1] = -(10**digits)

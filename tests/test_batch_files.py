@@ -1,4 +1,4 @@
-"""Saved batches: loaded as they were, and refused when they are damaged or something else."""
+"""Saved batches: loaded unchanged, and rejected if they are damaged or something else."""
 
 import json
 from datetime import UTC, date, datetime, time, timedelta

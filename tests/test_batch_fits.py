@@ -1,4 +1,5 @@
-"""fit_batch is a loop of single fits, bit for bit, in any order and on any number of threads."""
+"""fit_batch gives the same results as single fits, bit for bit, in any order and with any number of
+threads."""
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_the_best_of_several_numbers(covariance_type, dtype, criterion):
 
 
 def test_any_number_of_threads(four_cpus):
-    """Also where one problem is large enough to have all threads inside it."""
+    """Also if one problem is large enough to use all threads."""
     X = ragged([100_000, 3, 60_000, 0, *range(1, 150)], 2)
     results = [fit_batch(X, [1, 3], random_state=0, n_threads=t) for t in (1, 2, 3, 4)]
     for other in results[1:]:
@@ -102,7 +103,7 @@ def test_any_order(four_cpus):
     result = fit_batch(X, 3, random_state=seeds)
     order = np.random.default_rng(1).permutation(len(X))
     assert_same(result[order], fit_batch([X[i] for i in order], 3, random_state=seeds[order]))
-    few = order[:5]  # nor does it matter who else is there
+    few = order[:5]  # the other problems do not matter either
     assert_same(result[few], fit_batch([X[i] for i in few], 3, random_state=seeds[few]))
 
 
@@ -138,7 +139,7 @@ def test_any_shapes(sizes, d, k, single_precision, kind, init, form, n_threads):
     how = {"offsets": np.cumsum([0, *sizes])}
     if form == "groups":
         how = {"groups": np.repeat(np.arange(len(X)), sizes)}
-        result = result[np.array(sizes) > 0]  # there is no label without a row
+        result = result[np.array(sizes) > 0]  # a label without rows does not occur
     together = np.concatenate(X)
     again = fit_batch(together, k, random_state=result.seeds, **options, **how)
     assert_same(result, again)

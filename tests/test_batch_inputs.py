@@ -1,4 +1,5 @@
-"""What fit_batch takes: cubes, lists, offsets and groups of any layout; and what it refuses."""
+"""The input that fit_batch accepts: cubes, lists, offsets and groups in any layout; and what it
+rejects."""
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_any_form_of_input(dtype, weighted):
 
 
 def strided_cubes(X):
-    """The same problems, laid out in memory in every way NumPy knows."""
+    """The same problems in every memory layout that NumPy supports."""
     P, n, d = X.shape
     wide = np.zeros((2 * P, 3 * n, 2 * d), X.dtype)
     wide[::2, ::3, ::2] = X
@@ -74,7 +75,7 @@ def test_the_dtypes_of_a_list():
     joined = fit_batch([double, single_], 2, random_state=[1, 5])
     assert joined.dtype == np.float64
     assert_same_model(single(single_.astype(float), 2, 5), joined[1])
-    # an empty list is float64 of one column, and no reason to compute the others otherwise
+    # an empty list is float64 with one column, but must not change how the others are computed
     for empty in ([], np.zeros((0, 7)), np.zeros(0)):
         result = fit_batch([empty, single_], 2, random_state=[1, 5])
         assert result.dtype == np.float32
@@ -83,7 +84,7 @@ def test_the_dtypes_of_a_list():
 
 
 def test_converted_arrays_are_kept_alive():
-    """The core points into copies that only the batch knows of."""
+    """The core points into copies that only the batch refers to."""
     X = [rows(3000, 3, seed=i).astype(">f8") for i in range(30)]
     weights = [np.full(3000, 2, dtype=np.int32) for _ in X]
     result = fit_batch(X, 2, sample_weight=weights, random_state=0)
@@ -119,7 +120,7 @@ def test_labels_of_any_kind_in_any_order(labels):
     order = sorted(range(len(X)), key=lambda i: labels[i])
     assert_same(result, fit_batch(X[order], 2, random_state=0))
     assert [str(x) for x in result.groups] == [str(labels[i]) for i in order]
-    # of a part, in another order, and where some problems have no rows
+    # a part, in another order, and with problems that have no rows
     part = result[[3, 0, 5]]
     mine = np.isin(at, [order[3], order[0]])
     chosen = [g for g, m in zip(groups, mine, strict=True) if m]
@@ -173,7 +174,7 @@ def test_groups_of_pandas():
         (TWO, dict(offsets=[0, 3]), "from 0 to the number of rows, 4; they run from 0 to 3"),
         (TWO, dict(offsets=[1, 4]), "from 1 to 4"),
         (TWO, dict(offsets=[0, 3, 1, 4]), r"offsets\[2\] < offsets\[1\]"),
-        # two numbers so far apart that their difference wraps to one that is positive
+        # two numbers so far apart that their difference overflows to a positive number
         (TWO, dict(offsets=[0, 2**63 - 1, -5, 4]), r"offsets\[2\] < offsets\[1\]"),
         (TWO, dict(offsets=[0.0, 4.0]), "row numbers.*float64"),
         (TWO, dict(offsets=[]), "row numbers"),

@@ -1,4 +1,4 @@
-"""A batch while it runs: its reports, Ctrl-C with the part that is done, its memory."""
+"""A batch while it runs: its reports, Ctrl-C with a partial result, its memory."""
 
 import sys
 from textwrap import dedent
@@ -97,12 +97,12 @@ INTERRUPT = """
         assert getattr(again, name).tobytes() == getattr(partial, name)[some].tobytes(), name
             """,
         ),
-        (  # stopped when the first candidate is done, and the second far from it
+        (  # stopped after the first candidate, long before the end of the second
             "X, k = [rng.normal(size=(200_000, 8))], [1, 30]; options['tol'] = 1e-12",
             "assert not ran.any()",
         ),
         ("X, k = [rng.normal(size=(300, 2))], [1, 2]", "assert not ran.any()"),
-        *[  # one fails after its k-means, and its thread waits for the other: be it this or that
+        *[  # one fails after its k-means, and its thread waits for the other, whichever it is
             (
                 f"""
     options['reg_covar'] = 0
@@ -142,4 +142,4 @@ print(sum(a.nbytes for a in results[0]._arrays().values()) / 2**20)
 def test_memory_is_that_of_the_output():
     rise, output = measure_memory(MEMORY)
     assert output < 12
-    assert rise < 2 * output + 8  # the rows are 153
+    assert rise < 2 * output + 8  # the rows have 153

@@ -1,4 +1,4 @@
-"""BatchResult: its parts, its models, its answers for rows, its summary and its data frames."""
+"""BatchResult: its parts, its models, its predictions, its summary and its data frames."""
 
 import re
 import sys
@@ -54,10 +54,10 @@ def test_answers_are_those_of_the_models_in_every_form(
     method, k, covariance_type, dtype, four_cpus
 ):
     X = cube(9, 50, dtype=dtype)
-    X[4] = 1e30  # a constant problem, that has a mixture or not
+    X[4] = 1e30  # a constant problem, with or without a mixture
     result = fit_batch(X, k, covariance_type=covariance_type, random_state=0)
     empty = fit_batch(X, k, covariance_type=covariance_type, random_state=0)
-    empty.n_components[2] = 0  # as if it had failed
+    empty.n_components[2] = 0  # as if its fit had failed
     most = result.means.shape[1]
 
     def of(i, model):

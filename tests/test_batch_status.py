@@ -74,7 +74,7 @@ def test_bad_sample_weights_are_named(value):
     others = [0, 1, 3, 4, 5]
     assert_same(result[others], expected[others])
     none = fit_batch([np.zeros((0, 2)), GOOD[0]], 2, sample_weight=[[], weights[0]])
-    assert none.status[0] == BatchStatus.TOO_FEW_ROWS  # not: all weights are zero
+    assert none.status[0] == BatchStatus.TOO_FEW_ROWS  # and not that all weights are zero
 
 
 def test_rows_of_weight_zero_are_not_distinct():

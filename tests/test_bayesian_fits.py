@@ -1,4 +1,4 @@
-"""What a Bayesian fit must be, whatever the data, the priors and the threads."""
+"""Properties of a Bayesian fit for any data, priors and number of threads."""
 
 import pickle
 
@@ -27,7 +27,7 @@ def test_the_lower_bound_never_falls(init, covariance_type, prior_type):
 
 
 def test_one_component_is_the_conjugate_posterior(covariance_type):
-    """Bishop, equations 10.60 to 10.63 with every responsibility one."""
+    """Bishop, equations 10.60 to 10.63, with all responsibilities equal to one."""
     given = priors(covariance_type, 3)
     model = bayes(covariance_type=covariance_type, reg_covar=0, **given).fit(X)
     n, m0 = len(X), given["mean_prior"]
@@ -52,7 +52,7 @@ def test_one_component_is_the_conjugate_posterior(covariance_type):
 
 
 def test_reg_covar_counts_once_for_every_row(covariance_type):
-    """It is added to the mean square of the rows, not to what the prior makes of it."""
+    """It is added to the mean square of the rows, not to the posterior covariance."""
     unit = of_type(np.eye(3)[None], covariance_type)
     prior = unit if covariance_type == "tied" else unit[0]
     options = dict(covariance_type=covariance_type, covariance_prior=prior, mean_prior=X.mean(0))
@@ -116,7 +116,7 @@ def test_a_start_sees_the_weights():
     weight = np.r_[np.ones(300), np.zeros(300)]
     model = bayes(n_components=2, random_state=0, max_iter=500)
     model.fit(GROUPS, sample_weight=weight)
-    assert (model.means_[:, 0] < 5).all()  # nothing at the second group
+    assert (model.means_[:, 0] < 5).all()  # no component at the second group
     np.testing.assert_allclose(model.mean_precision_.sum(), 2 + 300, rtol=tolerance("same fit"))
 
 
@@ -155,7 +155,7 @@ def test_any_number_of_threads_gives_the_same_bits(covariance_type):
 
 
 def test_an_offset_changes_nothing_but_the_place(covariance_type, prior_type):
-    """Rows in steps of 2^-20, so that the sum with 2^27 is exact."""
+    """Rows are multiples of 2^-20, so that adding 2^27 is exact."""
     rows, offset = np.round(X * 2**20) / 2**20, 2.0**27
     options = dict(
         n_components=3, covariance_type=covariance_type, random_state=0, tol=0, max_iter=8,
@@ -165,7 +165,7 @@ def test_an_offset_changes_nothing_but_the_place(covariance_type, prior_type):
     there = quiet_fit(bayes(**options), rows + offset)
     there.means_ = there.means_ - offset
     there.mean_prior_ = there.mean_prior_ - offset
-    assert_close(there, here, 1e-5)  # means have the digits that 1e8 leaves them
+    assert_close(there, here, 1e-5)  # an offset of 1e8 limits the precision of the means
     np.testing.assert_allclose(there.lower_bounds_, here.lower_bounds_, rtol=1e-7)
 
 
@@ -209,7 +209,8 @@ def test_a_strong_concentration_keeps_all_components():
 
 
 def test_more_components_than_the_data_bear_stay_finite(covariance_type, prior_type):
-    """Clusters of one row, of none, and of equal rows, a constant column: the prior holds."""
+    """Clusters of one row, of no rows and of equal rows, and a constant column: the prior keeps the
+    fit finite."""
     rows = np.column_stack([np.repeat(X[:6, 0], 5), np.repeat(X[:6, 1], 5), np.full(30, 4.0)])
     for reg_covar in (0, 1e-6):
         model = bayes(

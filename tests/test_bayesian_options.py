@@ -1,4 +1,5 @@
-"""The options of BayesianGaussianMixture: bad ones are named; n_init, warm_start, max_iter."""
+"""The options of BayesianGaussianMixture: errors name invalid ones; n_init, warm_start,
+max_iter."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""A fitted BayesianGaussianMixture in use: its answers for rows, its samples, its pickles."""
+"""A fitted BayesianGaussianMixture: its predictions, its samples, its pickles."""
 
 import pickle
 
@@ -29,7 +29,7 @@ def test_predictions_agree_with_each_other(covariance_type, prior_type, dtype):
     np.testing.assert_array_equal(labels, proba.argmax(axis=1))
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=tolerance("sum of probabilities"))
     each = model.score_samples(rows)
-    rtol = tolerance("sums", np.float32)  # of float32 answers, in one of the cases
+    rtol = tolerance("sums", np.float32)  # in one case the predictions are float32
     np.testing.assert_allclose(model.score(rows), each.mean(dtype=np.float64), rtol=rtol)
     weight = np.arange(len(rows), dtype=float)
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""BayesianGaussianMixture beside scikit-learn's: the same fit from the same start."""
+"""BayesianGaussianMixture compared with scikit-learn's: the same fit from the same start."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_has_the_attributes_of_scikit_learns(covariance_type, prior_type):
     fitted = [{n for n in vars(model) if n.endswith("_")} for model in (ours, theirs)]
     assert fitted[0] == fitted[1]
     for name, value in vars(theirs).items():
-        if name.endswith("_") and name != "lower_bound_":  # theirs, tied, is an array of one
+        if name.endswith("_") and name != "lower_bound_":  # an array of size 1 if tied
             assert isinstance(getattr(ours, name), (tuple, list)) == isinstance(
                 value, (tuple, list)
             ), name

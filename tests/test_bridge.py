@@ -1,4 +1,4 @@
-"""Between models, parameters and statistics: each is made from the others, and nothing is lost."""
+"""Conversions between models, parameters and statistics, without loss."""
 
 import pickle
 
@@ -199,7 +199,7 @@ def test_statistics_and_parameters_are_saved_and_loaded(model, tmp_path):
 
 
 def damaged(path, **changes):
-    """Write the arrays of a file anew, some of them changed."""
+    """Rewrite the arrays of a file, with some of them changed."""
     with np.load(path) as archive:
         arrays = dict(archive)
     for name, change in changes.items():

@@ -1,4 +1,4 @@
-"""The command line, as a user meets it: in a process of its own."""
+"""The command line, run in a separate process as by a user."""
 
 import io
 import os
@@ -234,7 +234,7 @@ def test_notes_are_one_line_on_stderr(tmp_path):
 
 
 def broken_archives(tmp_path):
-    """Damage that NumPy meets with other errors than ValueError."""
+    """Damage for which NumPy raises errors other than ValueError."""
     X = np.random.default_rng(0).normal(size=(100, 2))
     np.savez_compressed(tmp_path / "good.npz", X=X)
     whole = (tmp_path / "good.npz").read_bytes()

@@ -1,4 +1,4 @@
-"""python -m fusedgmm predict: what a saved model says of a file."""
+"""python -m fusedgmm predict: predictions of a saved model for a file."""
 
 import os
 
@@ -88,7 +88,7 @@ def test_answers_are_the_models_own_to_the_bit(tmp_path, run, suffix, flag, meth
 
 
 def test_columns_are_found_by_name(tmp_path, model, table, run):
-    """In any order, among others, which may hold text."""
+    """In any order, among other columns, which may contain text."""
     expected = run("predict", model, table)
     shuffled = tmp_path / "shuffled.csv"
     lines = [f"{w},{i},{e}" for i, (e, w) in enumerate(X.tolist())]

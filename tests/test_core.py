@@ -1,6 +1,6 @@
-"""The compiled core against the reference, for the instruction set in use.
+"""The compiled core compared with the reference, for the instruction set in use.
 
-test_instruction_sets.py runs this file once for each set, in a process of its own."""
+test_instruction_sets.py runs this file once per instruction set, each in a separate process."""
 
 import sys
 

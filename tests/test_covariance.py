@@ -1,4 +1,4 @@
-"""The home of the covariance types: each method agrees with full matrices."""
+"""The covariance types: each method agrees with full matrices."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def layout(request):
 
 
 def covariances_for(layout, seed=0):
-    """Positive covariances of a type, and the same as K matrices."""
+    """Positive covariances of a type, and the same ones as K matrices."""
     rng = np.random.default_rng(seed)
     if layout.has_matrices:
         roots = rng.normal(size=layout.shape(K, D))
@@ -38,7 +38,7 @@ def counts():
 
 
 def mean_of_scatter(layout, matrices):
-    """Matrices (K, D, D) of sums as a type keeps them; spherical: per feature."""
+    """Convert sums (K, D, D) to the shape of a type; spherical: per feature."""
     if layout.name == "tied":
         return matrices.sum(axis=0)
     diagonal = np.diagonal(matrices, axis1=1, axis2=2)
@@ -90,7 +90,7 @@ def test_factors_precisions_and_covariances(layout):
 
 
 def test_axes_may_stand_before_those_of_a_mixture(layout):
-    """A batch's own starting values: each problem has the bits of its own call."""
+    """The starting values of a batch: each problem gets the same bits as in a call of its own."""
     several = np.stack([covariances_for(layout, seed)[0] for seed in range(5)])
     factors = layout.factors_of_covariances(several)
     assert factors.shape == several.shape
@@ -125,7 +125,8 @@ def test_moments_pack_and_unpack(layout):
 
 
 def test_scatter_is_that_about_the_means(layout):
-    """Rows x_n about a shift, by way of their sums, against their differences from the mean."""
+    """The scatter from sums about a shift, compared with the differences of the rows from the
+    mean."""
     rng = np.random.default_rng(2)
     nk = np.full(K, 5.0)
     x = rng.normal(size=(K, 5, D))

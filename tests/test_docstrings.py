@@ -1,4 +1,4 @@
-"""The examples in docstrings and on the pages run, and the classes document what they have."""
+"""The examples in docstrings and on the pages run, and every public name is documented."""
 
 import doctest
 import importlib
@@ -49,7 +49,7 @@ def test_examples_run(name):
 
 
 def blocks(page, language):
-    """The fenced blocks of a language, and, for the shell, the indented lines too."""
+    """The fenced blocks of a language; for the shell, also the indented lines."""
     text = (ROOT / page).read_text()
     found = re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     if language == "sh":
@@ -59,7 +59,7 @@ def blocks(page, language):
 
 
 def printed_after(page, block):
-    """The text block that follows a Python block: what it prints."""
+    """The text block after a Python block: its output."""
     rest = (ROOT / page).read_text().split(f"```python\n{block}```\n", 1)[1]
     found = re.match(r"\n```text\n(.*?)^```", rest, re.DOTALL | re.MULTILINE)
     return found[1] if found else ""
@@ -92,7 +92,7 @@ def test_every_block_of_the_pages_is_of_a_kind_that_is_tested():
 
 
 def commands():
-    """Every shell command of the pages, also those inside a sentence."""
+    """Every shell command on the pages, including those inside a sentence."""
     for page in PAGES:
         lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
         lines += re.findall(
@@ -111,7 +111,7 @@ OPTION = re.compile(r"(?:--|-)[a-z][\w-]*")
 
 @pytest.mark.parametrize("page, words", sorted(set(commands())), ids=str)
 def test_the_commands_of_the_pages_exist(page, words):
-    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # its environment
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # its environment variables
         words = words[1:]
     program, *rest = words
     program = program.removeprefix(".venv/bin/")
@@ -139,19 +139,19 @@ def test_the_commands_of_the_pages_exist(page, words):
 
 
 def entries(docstring):
-    """The names that a numpydoc docstring documents; some Pythons keep its indentation."""
+    """The names that a numpydoc docstring documents; some Python versions keep its indentation."""
     names = re.findall(r"^([\w, ]+?)(?: : .*)?$", inspect.cleandoc(docstring), re.MULTILINE)
     return {name for line in names for name in line.split(", ")}
 
 
 def sections(docstring):
-    """Section -> its text, of a numpydoc docstring."""
+    """A dict of the sections of a numpydoc docstring and their texts."""
     parts = re.split(r"^(\w[\w ]+)\n-{3,}\n", inspect.cleandoc(docstring), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def names_in(section):
-    """The names that the lines at the margin of a section are about."""
+    """The names at the left margin of a section."""
     lines = re.findall(r"^([\w, *]+?),?(?: : .*)?$", section, re.MULTILINE)
     return {name.strip(" *") for line in lines for name in line.split(",")} - {""}
 
@@ -166,7 +166,7 @@ def test_every_parameter_and_attribute_is_documented(kind):
 
 
 def public_callables():
-    """(name, function) of every public function, constructor and method that is our own."""
+    """(name, function) of every public function, constructor and method defined in this package."""
     for name in fusedgmm.__all__:
         thing = getattr(fusedgmm, name)
         if inspect.isfunction(thing):

@@ -1,4 +1,4 @@
-"""The door to the C core: what it takes, and what it says when a call fails."""
+"""The interface to the C core: the arguments it accepts, and its errors when a call fails."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_a_row_that_is_not_finite_is_named_and_nothing_else_is_said(bad, kind, m
         ValueError, match=r"Input X contains NaN.*\. First at row 17, column 1"
     ) as e:
         getattr(model, method)(bad)
-    assert e.value.__suppress_context__  # the core's own error says less
+    assert e.value.__suppress_context__  # the core's own error is less specific
 
 
 def test_statistics_of_a_row_that_is_not_finite(bad):

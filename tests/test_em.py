@@ -1,4 +1,4 @@
-"""The loop of a fit in Python, over steps that are easy to follow."""
+"""The EM loop in Python, with steps that are easy to follow."""
 
 import math
 
@@ -8,13 +8,13 @@ from fusedgmm._em import best_of, run
 
 
 def halve(x):
-    """Half the state; the lower bound is minus that."""
+    """Return half the state, and as the lower bound its negative."""
     return x / 2, -x / 2
 
 
 def test_a_run_stops_when_the_bound_changes_by_less_than_tol():
     found = run(8.0, halve, tol=0.75, max_iter=100)
-    assert found.lower_bounds == [-4.0, -2.0, -1.0, -0.5]  # a change of 0.5 is the first below
+    assert found.lower_bounds == [-4.0, -2.0, -1.0, -0.5]  # a change of 0.5 is the first below tol
     assert found.state == 0.5 and found.converged
 
 

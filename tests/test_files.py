@@ -1,4 +1,5 @@
-"""Saved files: whole or not at all, refused when they are not what they should be, and inert."""
+"""Saved files: written atomically, rejected if they are not what they should be, and free of
+code."""
 
 import errno
 import io
@@ -49,7 +50,7 @@ def everything(result):
 
 
 class Trap:
-    """Unpickled, it leaves a file behind."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -105,7 +106,7 @@ def test_a_file_cut_anywhere_is_refused(batch, saved_batch):
 
 
 def test_a_flipped_bit_is_refused_or_harmless(batch, saved_batch):
-    """An archive has fields that nobody reads (times, attributes): only there may a flip pass."""
+    """Only a flip in a field of the archive that nothing reads (times, attributes) may pass."""
     whole = bytearray(saved_batch.read_bytes())
     rng = np.random.default_rng(7)
     refused = 0
@@ -144,7 +145,7 @@ def test_a_pickle_inside_is_refused_and_not_run(path, tmp_path):
     objects[0] = Trap(trap)
     buffer = io.BytesIO()
     npy.write_array(buffer, objects, allow_pickle=True)
-    # as long as an array of pointers would be: a pickle ends where it says so
+    # padded to the size of an array of pointers: unpickling stops at the end of the pickle
     fitting, spring = io.BytesIO(), pickle.dumps(objects)
     spring += bytes(-len(spring) % 8)
     shape = (len(spring) // 8,)
@@ -198,7 +199,7 @@ def test_other_archives_are_refused(path):
 
 
 def test_a_size_beyond_all_memory_is_refused(path):
-    """A header of forty bytes may claim any shape."""
+    """A header of forty bytes can claim any shape."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     buffer = io.BytesIO()
@@ -320,7 +321,7 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     save_arrays(folder / "model.npz", KIND, 1, {}, ARRAYS)
     folder.chmod(0o555)
     try:
-        if os.access(folder, os.W_OK):  # we are root, who may write anywhere
+        if os.access(folder, os.W_OK):  # running as root, which may write anywhere
             save_arrays(folder / "model.npz", KIND, 1, {"by": "root"}, ARRAYS)
             assert load(folder / "model.npz")[0] == {"by": "root"}
         else:

@@ -1,4 +1,5 @@
-"""The floating-point environment: left as it was, and without a say in the bits of a fit."""
+"""The floating-point environment: calls do not change it, and it does not change the bits of a
+fit."""
 
 import platform
 import sys
@@ -63,7 +64,7 @@ def test_the_same_bits_of_a_bayesian_fit_with_any_number_of_threads(covariance_t
 def test_the_same_bits_wherever_the_rows_lie(d, dtype):
     X = rows(1500, d, dtype)
     right = everything(X)
-    for offset in range(1, 65, 7 if dtype is np.float64 else 4):  # odd ones, and whole elements
+    for offset in range(1, 65, 7 if dtype is np.float64 else 4):  # odd offsets, and whole elements
         memory = np.zeros(X.nbytes + 128, np.uint8)
         begin = offset + -memory.ctypes.data % 64
         moved = memory[begin : begin + X.nbytes].view(X.dtype).reshape(X.shape)
@@ -154,8 +155,8 @@ assert all(anywhere()), "after fits in a thread"
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_mode_that_the_process_has_set_changes_no_bits_and_is_kept(bits, when):
-    """Before the threads are started, which then inherit it, or after: not even which of the
-    threads does what would matter."""
+    """The mode is set before the threads start, which then inherit it, or after; so the results
+    must not depend on which thread computes what."""
     run(
         FITS
         + f"""

@@ -1,6 +1,6 @@
-"""Any rows at all: every outcome is a finite mixture, a documented warning or a documented error.
+"""Arbitrary rows: every outcome is a finite mixture, a documented warning or a documented error.
 
-Derandomized and short here; with FUSEDGMM_FUZZ=n, as in `.ci/fuzz`, n of each, drawn anew."""
+By default derandomized and short; with FUSEDGMM_FUZZ=n, as in `.ci/fuzz`, n new random examples."""
 
 import os
 import re
@@ -27,7 +27,7 @@ fuzz = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-# Whatever else is said is a fault: NumPy's RuntimeWarning above all.
+# Any other warning is a fault, NumPy's RuntimeWarning in particular.
 WARNINGS = (
     "Best performing initialization did not converge",
     r"component\(s\) .* of the mixture have weight 0",
@@ -49,7 +49,7 @@ BAD_WEIGHTS = "sample_weight (contains|has a negative|is zero)|Input sample_weig
 
 @st.composite
 def data(draw, min_rows=2):
-    """Rows of any scale, offset, dtype and layout, with duplicates, constant columns, NaN."""
+    """Rows of any scale, offset, dtype and layout, with duplicates, constant columns and NaN."""
     n, d = draw(st.integers(min_rows, 40)), draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     X = rng.normal(size=(n, d))
@@ -108,7 +108,7 @@ def weights_for(draw, n):
 
 
 def outcome(call, *arguments, expected=()):
-    """What the call gives, or the documented ValueError that it raises."""
+    """Return the result of the call, or the documented ValueError that it raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for message in WARNINGS:
@@ -153,7 +153,7 @@ def check_model(model, X, covariance_type):
     )  # fmt: skip
     assert np.isfinite(model.precisions_).all()
     assert np.isfinite(model.lower_bounds_).all()
-    # a mean of the rows lies among them
+    # a mean of rows lies within their range
     low, high = X.astype(np.float64).min(axis=0), X.astype(np.float64).max(axis=0)
     slack = 1e-5 * np.maximum(np.abs(low), np.abs(high))
     if isinstance(model, GaussianMixture):
@@ -163,7 +163,7 @@ def check_model(model, X, covariance_type):
         for method in ("predict", "predict_proba", "score_samples")
     )
     assert ((labels >= 0) & (labels < len(model.weights_))).all()
-    out_of_reach = np.isneginf(values)  # of weight zero, or the prior keeps the mixture away
+    out_of_reach = np.isneginf(values)  # rows of weight zero, or the prior keeps the mixture away
     assert np.isfinite(values[~out_of_reach]).all()
     sums = np.where(out_of_reach, 0, 1)
     atol = tolerance("sum of probabilities")

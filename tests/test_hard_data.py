@@ -1,4 +1,4 @@
-"""Data that cost careless sums their digits: scales, offsets, outliers, groups far apart."""
+"""Data for which naive sums lose precision: scales, offsets, outliers, groups far apart."""
 
 import warnings
 
@@ -38,7 +38,7 @@ def test_the_default_start_does_not_depend_on_the_scale(covariance_type, dtype, 
 
 @pytest.mark.parametrize("separation", [1e3, 1e4, 1e6])
 def test_far_groups_keep_the_digits_of_their_covariance(covariance_type, dtype, separation):
-    """The truth is each group's own moments: no row has doubts where it belongs."""
+    """The true values are the moments of each group: every row clearly belongs to one group."""
     X = RNG.normal(size=(600, 2)).astype(dtype)
     X[300:] += dtype(separation)
     model = fit(X, 2, covariance_type)
@@ -56,12 +56,12 @@ def test_float32_survives_an_outlier_as_float64_does(covariance_type, init, outl
     X = np.random.default_rng(1).normal(size=(500, 2)).astype(np.float32)
     X[0] = outlier
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # converged or not is not the question
+        warnings.simplefilter("ignore")  # convergence is not tested here
         options = dict(init_params=init, reg_covar=1e-6)
         single = fit(X, 2, covariance_type, **options)
         double = fit(X.astype(np.float64), 2, covariance_type, **options)
     assert np.isfinite(single.covariances_).all()
-    # a component of one point has a variance of reg_covar: its density is all rounding
+    # the variance of a component of one point is reg_covar: its density is dominated by rounding
     atol = tolerance("float64, hard data", np.float32)
     np.testing.assert_allclose(single.weights_, double.weights_, atol=atol)
 
@@ -106,7 +106,7 @@ def test_a_component_whose_weight_falls_far_keeps_its_covariance(dtype, n, d, wi
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_data_at_an_offset_of_1e8_fit_as_at_zero(kind, covariance_type):
-    """Rows in steps of 2^-20, so that the sum with 2^27 is exact."""
+    """Rows are multiples of 2^-20, so that adding 2^27 is exact."""
     X, offset = np.round(GROUPS * 2**20) / 2**20, 2.0**27
     here = fit_either(kind, X, covariance_type=covariance_type)
     there = fit_either(kind, X + offset, covariance_type=covariance_type)
@@ -173,7 +173,7 @@ def test_a_mean_may_be_in_range_of_float32_where_the_sum_is_not():
     )
     X = np.full((1000, 1), 1e18, np.float32)
     np.testing.assert_allclose(model.score(X), -5e35, rtol=1e-4)
-    assert model.score(X * np.float32(1e10)) == -np.inf  # beyond its reach
+    assert model.score(X * np.float32(1e10)) == -np.inf  # too far from every component
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

@@ -1,4 +1,4 @@
-"""What an import of fusedgmm takes and brings, and scikit-learn imported after it."""
+"""The time and the modules that importing fusedgmm takes; and scikit-learn imported later."""
 
 import os
 
@@ -22,7 +22,7 @@ def test_importing_is_quick_and_brings_only_numpy(tmp_path):
     # the first run writes the bytecode
     written = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     best = float("inf")
-    for _ in range(5):  # time of the processor
+    for _ in range(5):  # CPU time
         best = min(best, float(run_python(code, env=os.environ | written)))
         if best < 60:
             break

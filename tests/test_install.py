@@ -1,4 +1,4 @@
-"""What is missing says what to install."""
+"""Errors about missing packages say what to install."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def test_a_missing_extra_is_named(monkeypatch, missing, call, words):
 
 
 def test_progress_needs_no_extra(monkeypatch, capsys):
-    """Without tqdm the reports are plain."""
+    """Without tqdm the reports are plain text."""
     for name in ("tqdm", "tqdm.auto"):
         monkeypatch.setitem(sys.modules, name, None)
     assert fit_batch([X] * 3, 1, progress=True).ok.all()

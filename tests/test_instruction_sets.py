@@ -1,4 +1,4 @@
-"""Each usable instruction set runs the core's tests, in a process of its own."""
+"""Run the core's tests with each usable instruction set, in a separate process."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Models of scikit-learn become fusedgmm's, and fusedgmm's become scikit-learn's."""
+"""Conversion of models from scikit-learn to fusedgmm and back."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_a_model_that_went_over_can_be_fitted_on(kind):
 
 
 def test_what_a_subclass_fixes_goes_over(kind):
-    """Its constructor, and so get_params, does not have it."""
+    """The constructor of the subclass, and so get_params, does not have the parameter."""
 
     class Ours(kind):
         def __init__(self, n_components=2):
@@ -89,10 +89,10 @@ def test_only_models_of_the_same_name_go_over():
 
 
 def test_numbers_of_starts_go_over():
-    """Where it is "auto", scikit-learn, which knows no such thing, makes one."""
+    """scikit-learn has no "auto": there it becomes one start."""
     for n_init, expected in ((1, 1), (7, 7), ("auto", 1)):
         model = quiet_fit(GaussianMixture(2, n_init=n_init, random_state=0), X)
         theirs = model.to_sklearn()
         assert theirs.n_init == expected
-        quiet_fit(theirs, X)  # which checks its parameters
+        quiet_fit(theirs, X)  # fit checks its parameters
         assert GaussianMixture.from_sklearn(theirs).n_init == expected

@@ -1,4 +1,5 @@
-"""The models in scikit-learn's tools: pipelines, searches, clones, joblib, pictures in HTML."""
+"""The models with scikit-learn's tools: pipelines, searches, clones, joblib, HTML
+representations."""
 
 import pickle
 import types
@@ -25,7 +26,7 @@ def test_a_pipeline_routes_sample_weight(kind):
         model = kind(n_components=2, random_state=0).set_fit_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         routed = quiet_fit(make_pipeline(scaler, model), X, sample_weight=weight)
-        with pytest.raises(ValueError, match="sample_weight"):  # scikit-learn wants a word about it
+        with pytest.raises(ValueError, match="sample_weight"):  # its routing must be requested
             make_pipeline(scaler, kind()).fit(X, sample_weight=weight)
     rows = StandardScaler().fit_transform(X)
     alone = quiet_fit(clone(model), rows, sample_weight=weight)

@@ -1,4 +1,5 @@
-"""Ctrl-C: every call that may take long stops soon, leaves what was there, can be made again."""
+"""Ctrl-C: every call that may take long stops soon, leaves the model unchanged, and can be
+repeated."""
 
 import os
 import subprocess
@@ -85,7 +86,7 @@ X = np.tile(rng.normal(size=(10_000, d)), (300, 1))
     "setup",
     [
         "call, check = fitting(GaussianMixture(16, **endless), rng.normal(size=(100_000, 8)))",
-        # hours of greedy k-means++, of Lloyd's iterations, of draws by weight
+        # hours of greedy k-means++, of Lloyd's iterations, of weighted draws
         """
         model = GaussianMixture(20_000, covariance_type="spherical", **endless)
         call, check = fitting(model, rng.normal(size=(700_000, 2)))
@@ -106,7 +107,7 @@ X = np.tile(rng.normal(size=(10_000, d)), (300, 1))
         model = GaussianMixture(1_000, covariance_type="diag", init_params="random", **endless)
         call, check = fitting(model, rng.normal(size=(100_000, 8)))
         """,
-        # M steps of seconds: they have no threads, and no passes to ask between
+        # M steps that take seconds: they are single-threaded, without a pass in between
         """
         options = dict(covariance_type="tied", init_params="random_from_data")
         model = GaussianMixture(2, **options, **endless)
@@ -120,7 +121,7 @@ X = np.tile(rng.normal(size=(10_000, d)), (300, 1))
         model = BayesianGaussianMixture(n_components=16, **endless)
         call, check = fitting(model, rng.normal(size=(100_000, 8)))
         """,
-        # rows that are few, told apart for each of many
+        # few distinct rows, which are counted among many rows
         """
         X = np.repeat(rng.normal(size=(50_000, 2)), 20, axis=0)
         def call():
@@ -154,7 +155,7 @@ def test_ctrl_c_stops_a_call_and_leaves_no_trace(setup):
 
 
 def test_ctrl_c_stops_a_task_of_seconds():
-    """Few rows of many large components; the slowest instruction set."""
+    """Few rows and many large components, with the slowest instruction set."""
     run(
         """
         model = GaussianMixture(30, init_params="random_from_data", **endless)
@@ -166,7 +167,7 @@ def test_ctrl_c_stops_a_task_of_seconds():
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
 def test_ctrl_c_where_the_threads_take_turns_on_one_cpu():
-    """The calling thread may then find all tasks done, time and again."""
+    """The calling thread may then repeatedly find all tasks done."""
     run(
         """
         options = dict(covariance_type="spherical", init_params="random", n_threads=2)
@@ -177,7 +178,7 @@ def test_ctrl_c_where_the_threads_take_turns_on_one_cpu():
 
 
 def test_ctrl_c_beside_busy_processes():
-    """A pass of a thousand tasks: to hand on those that are left would take a while for each."""
+    """A pass of a thousand tasks: offering the remaining ones would take some time for each."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:
         run(
@@ -197,7 +198,7 @@ def test_ctrl_c_beside_busy_processes():
 
 
 def test_ctrl_c_while_other_threads_fit():
-    """The signal is the main thread's; the others end their fits, with the same bits."""
+    """The main thread gets the signal; the others complete their fits, with identical results."""
     run(
         """
         X = rng.normal(size=(50_000, 4))
@@ -220,7 +221,7 @@ def test_ctrl_c_while_other_threads_fit():
 
 
 def test_ctrl_c_while_only_other_threads_fit():
-    """The main thread waits, and gets it at once: the fits have let go of the lock."""
+    """The waiting main thread gets the signal at once, because the fits have released the GIL."""
     run(
         """
         X = rng.normal(size=(100_000, 8))

@@ -1,4 +1,4 @@
-"""Mixtures whose parameters are known: models made of them, and fits that start from them."""
+"""Mixtures with known parameters: models made from them, and fits that start from them."""
 
 import pickle
 
@@ -120,13 +120,13 @@ def test_given_precisions_are_the_ones_used(covariance_type, dtype):
     model = GaussianMixture(**options).fit(X.astype(dtype))
     np.testing.assert_allclose(model.precisions_, precisions, rtol=rtol, atol=rtol)
     np.testing.assert_allclose(model.covariances_, covariances, rtol=rtol, atol=rtol)
-    # the factor is scikit-learn's, upper triangular
+    # the factor is upper triangular, like scikit-learn's
     factors = model.precisions_cholesky_
     if covariance_type in ("full", "tied"):
         np.testing.assert_array_equal(factors, np.triu(factors))
         product = factors @ np.swapaxes(factors, -1, -2)
         np.testing.assert_allclose(product, precisions, rtol=rtol, atol=rtol)
-    # alone, beside a start of our own
+    # alone, together with our own start
     alone = GaussianMixture(
         3, covariance_type=covariance_type, precisions_init=precisions, max_iter=0, random_state=0
     ).fit(X.astype(dtype))
@@ -134,7 +134,7 @@ def test_given_precisions_are_the_ones_used(covariance_type, dtype):
 
 
 def test_precisions_whose_covariances_float64_cannot_hold(covariance_type):
-    """A model cannot have them; a start can, in a fit and in a batch alike."""
+    """A model cannot have them, but a start can, in a fit and in a batch."""
     precisions = of_type(np.stack([np.eye(2)] * 2) * 1e-320, covariance_type)
     means = np.array([[0.0, 0.0], [5.0, 5.0]])
     with pytest.raises(ValueError, match="covariances contains infinity or a value too large"):
@@ -150,7 +150,8 @@ def test_precisions_whose_covariances_float64_cannot_hold(covariance_type):
 
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random_from_data"])
 def test_given_precisions_spare_the_start_its_own(init, covariance_type):
-    """As many components as rows: each starts at one, and has no width but the given."""
+    """As many components as rows: each starts at one row, and only the given precisions have a
+    width."""
     _, precisions = given(covariance_type)
     options = dict(covariance_type=covariance_type, init_params=init, reg_covar=0, max_iter=0)
     model = GaussianMixture(3, **options, precisions_init=precisions, random_state=0).fit(X[:3])
@@ -191,7 +192,7 @@ def test_precisions_of_the_start_change_nothing(covariance_type, dtype):
 
 def test_a_component_of_one_row_is_said_to_be_singular(covariance_type):
     if covariance_type == "tied":
-        rows = np.repeat([[0.0, 1.0], [5.0, 7.0]], 10, axis=0)  # both of them are points
+        rows = np.repeat([[0.0, 1.0], [5.0, 7.0]], 10, axis=0)  # each group is a single point
     else:
         rows = np.vstack([X[:, :2], [[300.0, 400.0]]])
     model = GaussianMixture(2, covariance_type=covariance_type, reg_covar=0, random_state=0)

@@ -1,4 +1,4 @@
-"""What a fit and a prediction need besides the data: never N x K, never N x d."""
+"""The memory of a fit and a prediction in addition to the data: never N x K, never N x d."""
 
 import pytest
 

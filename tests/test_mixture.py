@@ -1,4 +1,4 @@
-"""GaussianMixture: against scikit-learn from the same start, and by its properties."""
+"""GaussianMixture: compared with scikit-learn from the same start, and its properties."""
 
 import multiprocessing
 import os
@@ -63,7 +63,7 @@ def test_quick_fits_keep_the_best_of_several_starts(covariance_type):
     assert_same_bits(default, bounds[9])  # 2 K - 1
     assert bounds[9].lower_bound_ <= bounds[12].lower_bound_
     assert bounds[1].lower_bound_ < bounds[9].lower_bound_ - 1e-3
-    # slow ones, and those whose means are given, make one
+    # slow fits, and fits with given means, make one start
     many = np.tile(X, (4_000_000 // (len(X) * 5 * 2) + 1, 1))
     slow, once = (GaussianMixture(**options, n_init=n, max_iter=2) for n in ("auto", 1))
     assert_same_bits(quiet_fit(slow, many), quiet_fit(once, many))
@@ -82,7 +82,7 @@ def test_a_quick_fit_makes_so_many_starts(capsys, k, starts):
 
 @pytest.mark.parametrize("tol", [1e-10, 1e-4])
 def test_a_later_start_must_be_better_by_more_than_rounding(tol):
-    """The starts' own bounds, one after the other, choose the one that is kept."""
+    """The bounds of the single starts, in order, determine which one is kept."""
     X, *_ = mixture_data(300, 2, 3)
     by_rounding = by_little = 0
     for seed in range(12):
@@ -111,12 +111,13 @@ def test_a_later_start_must_be_better_by_more_than_rounding(tol):
         assert len(bounds) == 10 and kept[-1] == best
         by_rounding += best != most
         by_little += best != least
-    assert by_rounding if tol < 1e-6 else by_little  # where another margin would choose otherwise
+    assert by_rounding if tol < 1e-6 else by_little  # another margin would choose another
 
 
 @pytest.mark.parametrize("reg_covar", [1e-6, 1.0])
 def test_stops_at_the_first_change_below_tol(reg_covar, covariance_type):
-    """Also of a bound that falls: much reg_covar leads away from the most likely parameters."""
+    """Also if the bound decreases: a large reg_covar moves away from the maximum of the
+    likelihood."""
     X, weights, means, covariances = mixture_data(600, 2, 3)
     falls = 0
     for tol in (3e-2, 1e-2, 1e-3, 1e-4):
@@ -138,7 +139,7 @@ def test_stops_at_the_first_change_below_tol(reg_covar, covariance_type):
 
 
 def test_a_start_that_collapses_is_passed_over():
-    # two equal rows far away: some starts give them a component of their own, without any width
+    # two equal rows far away: some starts give them their own component, with zero width
     groups = np.random.default_rng(0).normal(size=(60, 1)) + np.repeat([[0.0], [9.0]], 30, axis=0)
     X = np.r_[groups, np.full((2, 1), 40.0)]
     outcomes = []
@@ -178,7 +179,7 @@ def test_fit_predict_equals_fit_then_predict(covariance_type, dtype):
 
 @pytest.mark.parametrize("init", ["k-means++", "random_from_data"])
 def test_starts_at_rows_have_the_scale_of_the_data(init, covariance_type):
-    """Equal weights, and the covariance of the rows within the groups of their nearest mean."""
+    """Equal weights, and the covariance of the rows about their nearest mean."""
     X = mixture_data(1500, 3, 3)[0] * 1000
     model = GaussianMixture(
         3, covariance_type=covariance_type, init_params=init, max_iter=0, random_state=0
@@ -235,7 +236,7 @@ def test_ctrl_c_stops_a_long_fit():
     X, *_ = mixture_data(200_000, 8, 8)
     model = GaussianMixture(8, random_state=0, tol=0, max_iter=2_000)
     main = threading.main_thread().ident
-    # a shell's background job starts with SIGINT ignored
+    # a background job of a shell starts with SIGINT ignored
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
     timer.start()
@@ -245,7 +246,7 @@ def test_ctrl_c_stops_a_long_fit():
             model.fit(X)
     finally:
         signal.signal(signal.SIGINT, previous)
-    assert time.monotonic() - began < 30  # it ended long before its iterations did
+    assert time.monotonic() - began < 30  # it was interrupted long before the last iteration
     assert not hasattr(model, "means_")
 
 

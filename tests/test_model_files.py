@@ -1,4 +1,4 @@
-"""Saved models: what is loaded is what was saved, and damaged files are refused by name."""
+"""Saved models: loaded unchanged; errors name damaged files."""
 
 import json
 import pickle
@@ -201,7 +201,7 @@ def test_what_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=r"weights_ is float64 of shape \(3,\), expected \(2,\)"):
         model.save(path)
     assert not path.exists()
-    model.weights_ = [0.25, 0.75]  # a list is as good as an array
+    model.weights_ = [0.25, 0.75]  # a list is accepted, too
     model.save(path)
     assert GaussianMixture.load(path).weights_.tolist() == [0.25, 0.75]
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_saved(tmp_path):
 
 
 def rewrite(path, header=None, **arrays):
-    """Write a file anew: some arrays changed, added, or (None) left out; and its header."""
+    """Rewrite a file: some arrays changed, added, or (None) removed; and its header."""
     with np.load(path) as archive:
         content = dict(archive)
     if header is not None:
@@ -332,7 +332,7 @@ def test_damaged_bayesian_models_are_refused(tmp_path, prior, changes, message):
 
 
 def test_no_flipped_byte_goes_unseen(tmp_path):
-    """What is loaded is what was saved, or a ValueError that names the file."""
+    """The loaded model is equal to the saved one, or a ValueError names the file."""
     path = tmp_path / "model.npz"
     model = GaussianMixture(2, random_state=0).fit(data())
     model.save(path)
@@ -345,7 +345,7 @@ def test_no_flipped_byte_goes_unseen(tmp_path):
         except ValueError as error:
             assert str(error).startswith(f"{path}: ")
             refused += 1
-        else:  # a date, or another byte that says nothing
+        else:  # a date, or another byte without meaning
             assert_same(loaded.means_, model.means_)
             assert_same(loaded.covariances_, model.covariances_)
     assert refused > 200

@@ -1,4 +1,5 @@
-"""Rows and sums beyond the range of their dtype, and rows that are no numbers, are named."""
+"""Rows and sums beyond the range of their dtype, and rows that are not numbers: the errors name
+them."""
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_data_too_small_for_their_squares_say_so(kind, covariance_type):
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("scale", [1e-25, 1e22, 1e30])
 def test_float32_that_cannot_hold_a_covariance_says_so(kind, covariance_type, scale):
-    """As float64 the same rows fit."""
+    """The same rows can be fitted as float64."""
     X = (GROUPS * scale).astype(np.float32)
     options = dict(covariance_type=covariance_type, reg_covar=0)
     with pytest.raises(ValueError, match="float32.*scale the data, or convert them to float64"):
@@ -88,7 +89,7 @@ def test_sums_beyond_float64_are_an_error():
     half = fusedgmm.accumulate(np.array([[1.0], [0.0]]), parameters, [5e307, 1e307])
     with pytest.raises(ValueError, match="the sums are not finite"):
         half + half + half + half
-    # it may be the log-likelihood alone that is out of range, or what is asked about zero
+    # only the log-likelihood, or only the moments about zero, may be out of range
     narrow = MixtureParameters.from_covariances([1.0], [[0.0]], [[1e-4]], "diag")
     half = fusedgmm.accumulate(np.array([[1.0], [1.0]]), narrow, [6e303, 6e303])
     with pytest.raises(ValueError, match="the sums are not finite"):

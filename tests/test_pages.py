@@ -1,4 +1,4 @@
-"""The pages: their links lead somewhere, and what they name exists."""
+"""The pages: their links are valid, and everything they name exists."""
 
 import re
 import tomllib
@@ -22,8 +22,8 @@ RAW = f"https://raw.githubusercontent.com/{OWNER_AND_NAME}"
 
 
 def is_there(path):
-    """Whether a file or folder of the repository exists. Where the tests run beside the installed
-    package, without the sources, only what is there can be looked up."""
+    """Return whether a file or folder of the repository exists. If the tests run with the installed
+    package and without the sources, only the files that are there can be checked."""
     top, _, rest = path.partition("/")
     if top == "python" and not (ROOT / top).exists():
         return (Path(fusedgmm.__file__).parent / rest.removeprefix("fusedgmm/")).exists()
@@ -42,13 +42,14 @@ def links(page):
 
 
 def anchors(page):
-    """The fragments of a page's headings, as GitHub makes them."""
+    """The link fragments of a page's headings, as on GitHub."""
     headings = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def as_path(page, link):
-    """The file of this repository that a link leads to, and its fragment; None for another site."""
+    """The file of this repository to which a link points, and its fragment; None for another
+    site."""
     address, _, fragment = link.partition("#")
     for prefix in (f"{SOURCE}/blob/main/", f"{RAW}/main/"):
         if address.startswith(prefix):
@@ -80,14 +81,14 @@ def test_the_readme_has_absolute_links_for_pypi():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_are_named_exist(page):
-    """In backquotes, with their folder. A word like `.ci/fuzz all` begins with one."""
+    """Files in backquotes, with their folder. A command like `.ci/fuzz all` begins with one."""
     tops = r"(?:src|python|tests|tools|bench|docs|\.ci|\.github)"
     for path in re.findall(rf"`({tops}/[\w./-]*)", without_code(page)):
         assert is_there(path), path
 
 
 def functions_of(text, path):
-    """The functions that a file defines, or declares."""
+    """The functions that a file defines or declares."""
     if path.endswith(".py"):
         return set(re.findall(r"^\s*def (\w+)", text, re.MULTILINE))
     if path.endswith(".pyx"):
@@ -97,7 +98,7 @@ def functions_of(text, path):
 
 @pytest.mark.skipif(not (ROOT / "src").is_dir(), reason="the sources are not here")
 def test_the_walk_names_functions_where_they_are():
-    """Of "`function` in `file`" the file has the function."""
+    """For each "`function` in `file`", the file defines the function."""
     text = " ".join((ROOT / "docs" / "walk.md").read_text().split())
     named = re.findall(
         r"((?:`\w+`(?:,| and) )*`\w+`) in `((?:src|python)/[\w./]+\.(?:c|h|py|pyx))`", text
@@ -109,7 +110,8 @@ def test_the_walk_names_functions_where_they_are():
 
 
 def test_the_address_of_the_project_is_the_same_everywhere():
-    """pyproject.toml has it; other projects of that host may be linked to by their names."""
+    """The address is the one in pyproject.toml; links to other projects on the same host are
+    allowed."""
     assert all(url.startswith(SOURCE) for url in URLS.values())
     files = [ROOT / page for page in PAGES] + [ROOT / "CITATION.cff"]
     files += sorted((ROOT / ".github").rglob("*.yml"))

@@ -43,14 +43,14 @@ def test_the_patch_says_what_it_replaced_and_is_undone_exactly():
             if before[module][name] is not value
         ]
         assert sorted(changed) == sorted(replaced)
-        assert fusedgmm.patch_sklearn() == []  # they are replaced already
+        assert fusedgmm.patch_sklearn() == []  # they are already replaced
     finally:
         fusedgmm.unpatch_sklearn()
     after = namespaces()
     for module, names in before.items():
         assert names.keys() == after[module].keys()
         assert all(after[module][name] is value for name, value in names.items())
-    fusedgmm.unpatch_sklearn()  # nothing is left to do
+    fusedgmm.unpatch_sklearn()  # nothing left to do
 
 
 def test_patched_models_are_ours_and_scikit_learns(kind, patched):
@@ -60,7 +60,7 @@ def test_patched_models_are_ours_and_scikit_learns(kind, patched):
     model = quiet_fit(cls(**options), X)
     assert_same_state(model, quiet_fit(kind(**options), X))
     assert isinstance(model, kind) and isinstance(model, theirs) and isinstance(model, cls)
-    assert isinstance(theirs(), cls) and issubclass(theirs, cls)  # made before the patch
+    assert isinstance(theirs(), cls) and issubclass(theirs, cls)  # created before the patch
     other = THEIRS[next(other for other in THEIRS if other is not kind)]
     assert not isinstance(other(), cls) and not isinstance(model, other)
     assert not isinstance(3, cls) and not issubclass(int, cls)
@@ -108,7 +108,7 @@ def test_subclasses_of_patched_classes(kind, patched):
     inner = quiet_fit(Inner(n_components=2, random_state=0), X)
     assert inner.steps == inner.n_iter_ > 0  # scikit-learn's own fit, which calls it
     assert_same_state(inner, quiet_fit(THEIRS[kind](n_components=2, random_state=0), X))
-    # "auto" is a start for scikit-learn; what a program asks for stays
+    # "auto" means one start for scikit-learn; an explicit n_init is kept
     assert inner.n_init == inner.get_params()["n_init"] == 1 and Inner(n_init=4).n_init == 4
     assert clone(inner).n_init == clone(inner).set_params(n_init="auto").n_init == 1
 
@@ -136,7 +136,7 @@ def test_modules_that_imported_the_names_earlier_are_patched_when_asked(monkeypa
         assert {"a_user_0.Mixture", "a_user_1.Mixture"} <= set(replaced)
         assert not [name for name in replaced if name.startswith("fusedgmm.")]
         assert users[0].Mixture is sklearn.mixture.GaussianMixture is not theirs
-        users[1].Mixture = None  # somebody else's change is not ours to undo
+        users[1].Mixture = None  # a change made by others is not undone
     finally:
         fusedgmm.unpatch_sklearn()
     assert users[0].Mixture is theirs and users[1].Mixture is None
@@ -183,7 +183,7 @@ def test_an_error_of_a_script_under_the_patch_is_its_own(tmp_path, monkeypatch):
             patch.main()
     finally:
         fusedgmm.unpatch_sklearn()
-    # with python -P no script finds what lies beside it
+    # with python -P a script does not find the modules next to it
     first = "" if sys.flags.safe_path else str(tmp_path)
     assert caught.value.args == ([script, "more"], first)
     last = caught.traceback[-1]

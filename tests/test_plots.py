@@ -1,4 +1,4 @@
-"""Pictures of mixtures and batches: what they show, and what they refuse."""
+"""Plots of mixtures and batches: their contents, and their errors."""
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_plots_draw_where_they_are_told():
     assert panels[0, 1].get_xlabel() == "feature 1"
     axes = plot_batch(result, [X[:, 0]] * 4, axes=panels)
     assert list(axes) == list(panels.flat)
-    assert not pyplot.get_fignums()  # only without axes it is pyplot's to show
+    assert not pyplot.get_fignums()  # pyplot shows the figure only if no axes are given
     assert plot_mixture(model, X).figure.number in pyplot.get_fignums()
     with pytest.raises(ValueError, match="4 problems, axes are 2"):
         plot_batch(result, [X[:, 0]] * 4, axes=panels[0])

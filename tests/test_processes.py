@@ -1,6 +1,7 @@
-"""Fits in children, beside other threads and other OpenMP runtimes: never a hang, the same bits.
+"""Fits in child processes, and together with other threads and other OpenMP runtimes.
 
-Every script runs in a process of its own with a time limit: a hang is a failure.
+They never hang, and their results are identical. Every script runs in a separate process with a
+time limit, so that a hang is a failure.
 """
 
 import importlib.metadata
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, limits of Linux")
 
-# Two threads on any machine: model.fit(X) uses them, and expected() is what it must give.
+# Two threads on any machine; `before` holds the bits that model.fit(X) must give.
 PRELUDE = """
 import os, sys, threading, time, traceback, warnings
 import numpy as np
@@ -64,8 +65,8 @@ before = bits(model.fit(X))
 
 
 def run(script, *, timeout=60, **environment):
-    """Run a script behind the prelude; what it prints."""
-    # KMP_...: what an import of scikit-learn sets
+    """Run a script after the prelude and return its output."""
+    # KMP_...: set by importing scikit-learn
     clean = {n: v for n, v in os.environ.items() if not n.startswith(("OMP_NUM_", "KMP_"))}
     return run_python(PRELUDE + dedent(script), env=clean | environment, timeout=timeout)
 
@@ -75,14 +76,14 @@ def run(script, *, timeout=60, **environment):
     "script",
     [
         "wait_for(child(fit_as_before)); fit_as_before()",
-        # a grandchild, which finds the pool of its parent gone too
+        # a grandchild: the threads of its parent are gone too
         """
         def fit_and_fork():
             fit_as_before()
             wait_for(child(fit_as_before))
         wait_for(child(fit_and_fork))
         """,
-        # from a second thread, while the first is in a region
+        # from a second thread, while the first is inside a call
         """
         stop = threading.Event()
         def busy():
@@ -96,7 +97,7 @@ def run(script, *, timeout=60, **environment):
         stop.set()
         worker.join()
         """,
-        # from a thread that has a pool of its own
+        # from a thread that has made calls itself
         """
         done = []
         def fit_and_fork():
@@ -128,7 +129,7 @@ def test_a_child_of_fork_fits_with_the_bits_and_threads_of_its_parent(script):
 
 @posix
 def test_a_child_that_goes_on_with_its_parents_call():
-    """Its helpers are not there any more: it does again what they had taken."""
+    """The child has no helpers any more: it redoes the tasks that they had taken."""
     run(
         """
         from fusedgmm import fit_batch
@@ -185,8 +186,8 @@ def test_jobs_of_joblib(backend):
 
 @linux
 def test_calls_that_run_at_once_share_the_threads():
-    """Eight threads of Python that may use eight each would be 64 beside the first; the threads of
-    joblib and Dask do not set a limit of their own."""
+    """Eight Python threads that may use eight threads each would have 64 threads in total; the
+    threads of joblib and Dask do not set a limit."""
     printed = run(
         """
         _threads.available_cpus = lambda: 8
@@ -212,8 +213,8 @@ def test_calls_that_run_at_once_share_the_threads():
     assert int(printed) <= 64 / 2
 
 
-# Other OpenMP runtimes: other() works on two threads of its own. `.ci/compatibility neighbours` has
-# them all, and Dask.
+# Other OpenMP runtimes: other() uses two of its own threads. `.ci/compatibility neighbours` tests
+# all of them, and Dask.
 NEIGHBOURS = {
     "scikit-learn": """
         from sklearn.cluster import KMeans
@@ -352,7 +353,7 @@ LITTLE_ROOM = """
 @pytest.mark.parametrize("prepare", ["", "model.fit(X)"])
 @pytest.mark.parametrize("limit", [FEW_PROCESSES, LITTLE_ROOM], ids=["processes", "memory"])
 def test_threads_that_cannot_be_started_are_done_without(limit, prepare):
-    """Stacks are small: in little room there may be enough for all."""
+    """Stacks are small: even with little memory there may be enough for all threads."""
     script = dedent(LIMITED).replace("{prepare}", prepare)
     script = script.replace("{enough}", str(limit == LITTLE_ROOM))
     script = script.replace("{limit}", dedent(limit).strip().replace("\n", "\n    "))

@@ -1,4 +1,4 @@
-"""random_state: a stream of random numbers goes on from fit to fit and from sample to sample."""
+"""random_state: a stream of random numbers continues from fit to fit and from sample to sample."""
 
 import numpy as np
 import pytest

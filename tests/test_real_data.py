@@ -1,4 +1,4 @@
-"""Fits of real data against published values (mclust's vignette, at a tight tolerance)."""
+"""Fits of real data compared with published values (mclust's vignette, with a tight tolerance)."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_bic_finds_two_kinds_of_petals_and_one_of_sepals():
     X, species = load_iris()
     result = fit_batch(list(X.T), [1, 2, 3], reg_covar=0.1**2 / 12, n_init=5, random_state=0)
     assert result.n_components.tolist() == [1, 1, 2, 2]
-    for i in (2, 3):  # the smaller petals are those of one species
+    for i in (2, 3):  # the smaller petals belong to one species
         model = result[i]
         small = model.predict(X[:, [i]]) == np.argmin(model.means_[:, 0])
         assert np.mean(small == (species == "setosa")) > 0.97

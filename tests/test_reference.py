@@ -1,4 +1,4 @@
-"""The reference is judged by others: SciPy's density, scikit-learn's step, closed forms."""
+"""The reference compared with SciPy's density, scikit-learn's EM step and closed forms."""
 
 import numpy as np
 import pytest

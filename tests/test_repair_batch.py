@@ -1,4 +1,4 @@
-"""Repairs in a batch are those of single fits."""
+"""Repairs in a batch are the same as in single fits."""
 
 import numpy as np
 import pytest

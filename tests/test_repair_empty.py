@@ -1,4 +1,4 @@
-"""Empty components: left where they were, or re-seeded where repair is asked for."""
+"""Empty components: left in place, or re-seeded with degenerate="repair"."""
 
 import warnings
 
@@ -24,7 +24,7 @@ def test_a_dead_component_starts_again_where_the_data_are_worst_explained(covari
 
 
 def test_without_repair_a_dead_component_stays_where_it_was(covariance_type):
-    """Neither at the origin nor anywhere else, however far the data are from it."""
+    """It does not move, however far away the data are."""
     X = CLOUD + 1000
     model = started(covariance_type, [[1000.0, 1000.0], [1900.0, 1.0]], degenerate="raise")
     with pytest.warns(UserWarning, match=r"component\(s\) 1 of the mixture have weight 0"):
@@ -73,11 +73,11 @@ def test_repair_explains_the_data_better_than_the_loss(covariance_type):
     with pytest.warns(UserWarning, match="re-seeded"):
         repaired.fit(X)
     chosen = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
-    if covariance_type == "tied":  # one covariance spans both clusters, and EM cannot leave it
+    if covariance_type == "tied":  # one covariance covers both clusters: EM cannot leave it
         assert repaired.score(X) > lost.score(X) - 2e-3
         return
     assert repaired.score(X) > lost.score(X) + 0.5
-    assert repaired.score(X) > chosen.score(X) - 1e-2  # as good as a fit that lost nothing
+    assert repaired.score(X) > chosen.score(X) - 1e-2  # as good as a fit without empty components
 
 
 def test_the_likelihood_falls_at_a_repair_only(covariance_type):
@@ -87,14 +87,14 @@ def test_the_likelihood_falls_at_a_repair_only(covariance_type):
         model.fit(CLOUD)
     repairs = {d.iteration for d in model.repairs_ if d.row >= 0}
     floored = [d for d in model.repairs_ if d.row < 0]
-    falls = np.flatnonzero(np.diff(model.lower_bounds_) < -1e-9) + 1  # iteration i led to i + 1
-    if not floored:  # the floor is no maximum of the likelihood
+    falls = np.flatnonzero(np.diff(model.lower_bounds_) < -1e-9) + 1  # from iteration i to i + 1
+    if not floored:  # flooring does not maximize the likelihood
         assert set(falls) <= repairs
     assert model.lower_bounds_[-1] > model.lower_bounds_[0]
 
 
 def test_more_components_than_rows_to_give_them(covariance_type):
-    """Some die again and again; three new places each, and it ends."""
+    """Some components become empty repeatedly; after three new places each, the fit ends."""
     X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [5.0, 5.0], [9.0, 1.0], [2.0, 2.0]])
     means = [[0.0, 0.0], *([float(10**k), -float(10**k)] for k in range(2, 7))]
     model = started(covariance_type, means, reg_covar=0, max_iter=200)
@@ -108,7 +108,7 @@ def test_more_components_than_rows_to_give_them(covariance_type):
 
 
 def test_two_that_die_at_once_do_not_share_a_place():
-    """The second finds the first one's place worst explained still: the others are nearer."""
+    """The second one would be reseeded at the same row: the other components explain it worst."""
     X = np.r_[np.tile([-1.0, 1.0], 10), 10.0][:, None]
     model = GaussianMixture(
         3, covariance_type="spherical", weights_init=[1, 0, 0], means_init=[[0], [500], [900]],
@@ -120,7 +120,8 @@ def test_two_that_die_at_once_do_not_share_a_place():
 
 
 def test_a_component_comes_back_three_times(covariance_type):
-    """To rows so light that it dies there at once: then it stays dead."""
+    """The new rows have so little weight that the component becomes empty at once, and finally
+    stays empty."""
     far = 100.0 * np.random.default_rng(2).normal(size=(8, 2)) + 1000
     X, weight = np.vstack([CLOUD, far]), np.r_[np.ones(200), np.full(8, 1e-20)]
     model = started(covariance_type, [[0.0, 0.0], [-900.0, 3.0]], tol=0, max_iter=8)
@@ -132,7 +133,7 @@ def test_a_component_comes_back_three_times(covariance_type):
 
 
 def test_a_fit_does_not_end_at_a_new_place(covariance_type):
-    """However little the bound has changed, it does not know the new place yet."""
+    """However little the bound has changed, it does not yet include the new place."""
     X = np.vstack([CLOUD, CLOUD + 20])
     options = dict(warm_start=True, tol=1e9, max_iter=20)
     model = started(covariance_type, [[0.0, 0.0], [20.0, 20.0]], **options).fit(X)
@@ -143,7 +144,7 @@ def test_a_fit_does_not_end_at_a_new_place(covariance_type):
 
 
 def test_a_new_place_has_an_equal_share_and_the_pooled_width():
-    """The first of the rows that are explained worst, where several are."""
+    """It is reseeded at the first of the rows that are explained worst."""
     X = CLOUD.copy()
     X[[60, 90]] = [30.0, 30.0]
     wide = np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 7.0]])

@@ -1,4 +1,4 @@
-"""What a fit says of its repairs: one warning, and a record of each."""
+"""The reports of repairs: one warning per fit, and a record of each repair."""
 
 import warnings
 
@@ -38,7 +38,7 @@ def test_repairs_name_component_iteration_and_action():
     full, tied = fit(X, k, "full"), fit(np.column_stack([X[:, 0], X[:, 0]]), k, "tied")
     group = int(full.means_[:, 0].argmax())
     assert [(d.component, d.row) for d in full.repairs_] == [(group, -1)]
-    assert full.repairs_[0].iteration == 0  # k-means found it
+    assert full.repairs_[0].iteration == 0  # it was repaired in the k-means start
     assert str(full.repairs_[0]) == f"component {group} floored in iteration 0"
     assert [str(d) for d in tied.repairs_] == ["the tied covariance floored in iteration 0"]
     assert tied.repairs_[0] == (0, -1, -1)
@@ -72,7 +72,7 @@ def test_a_later_fit_forgets_the_repairs():
 def test_any_number_of_threads_gives_the_same_bits(case, covariance_type, dtype):
     X, k = COLLAPSING[case]
     X = np.repeat(X, 20_000 // len(X), axis=0).astype(dtype)
-    means = np.vstack([X[:: len(X) // k][: k - 1], [[1e5, 1e5]]])  # and one that dies
+    means = np.vstack([X[:: len(X) // k][: k - 1], [[1e5, 1e5]]])  # and one that becomes empty
     fits = []
     for n in (1, 2):
         model = started(covariance_type, means, reg_covar=0, max_iter=8, tol=1e-3, n_threads=n)

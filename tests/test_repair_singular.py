@@ -1,4 +1,4 @@
-"""Singular covariances: an error as in scikit-learn, or floored where repair is asked for."""
+"""Singular covariances: an error as in scikit-learn, or floored with degenerate="repair"."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_raise_is_the_default_and_keeps_the_error(case, covariance_type):
     repaired = fit(X, k, covariance_type)
     plain = GaussianMixture(k, covariance_type=covariance_type, reg_covar=0, random_state=0)
     assert plain.degenerate == "raise"
-    if not repaired.repairs_:  # spherical and tied bear some of the cases
+    if not repaired.repairs_:  # some cases are not singular for spherical and tied
         plain.fit(X)
         assert plain.means_.tobytes() == repaired.means_.tobytes()
         return
@@ -46,7 +46,7 @@ def test_a_sound_fit_keeps_its_bits(covariance_type, dtype):
     X = mixture_data(900, 3, 3, dtype)[0]
     options = dict(covariance_type=covariance_type, random_state=0, tol=1e-2, n_init=2)
     plain = GaussianMixture(3, **options).fit(X)
-    repair = GaussianMixture(3, degenerate="repair", **options).fit(X)  # and no warning
+    repair = GaussianMixture(3, degenerate="repair", **options).fit(X)  # without a warning
     assert repair.repairs_ == plain.repairs_ == []
     assert repair.lower_bounds_ == plain.lower_bounds_
     for name in FITTED:
@@ -62,7 +62,7 @@ def test_any_scale_is_repaired(covariance_type, scale):
 @pytest.mark.parametrize("case", COLLAPSING)
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**-9, 2.0**60])
 def test_the_floor_is_relative_to_the_data(case, covariance_type, scale):
-    """By a power of two: the same steps, digit by digit."""
+    """Scaling by a power of two gives the same steps, digit by digit."""
     X, k = COLLAPSING[case]
     if case == "all rows zero":
         scale = 1.0
@@ -72,14 +72,14 @@ def test_the_floor_is_relative_to_the_data(case, covariance_type, scale):
     rtol = tolerance("same fit")
     np.testing.assert_allclose(there.weights_, here.weights_, rtol=rtol, atol=1e-12)
     np.testing.assert_allclose(there.means_, here.means_ * scale, rtol=rtol, atol=1e-12 * scale)
-    if np.ptp(X, axis=0).any():  # rows without any spread have no scale
+    if np.ptp(X, axis=0).any():  # constant rows have no scale
         np.testing.assert_allclose(
             there.covariances_, here.covariances_ * scale**2, rtol=1e-6, atol=1e-12 * scale**2
         )
 
 
 def test_the_floor_is_a_thousandth_of_each_features_deviation(covariance_type):
-    """Two points, one component each: their covariance is the floor and nothing else."""
+    """Two points with one component each: their covariance is exactly the floor."""
     X = np.repeat([[0.0, 0.0], [2.0, 2000.0]], 10, axis=0)
     model = fit(X, 2, covariance_type)
     floor = 1e-6 * X.var(axis=0)
@@ -95,7 +95,7 @@ def test_the_floor_is_a_thousandth_of_each_features_deviation(covariance_type):
 
 @pytest.mark.parametrize("width", [3e-5, 3e-4, 3e-3])
 def test_less_than_a_thousandth_of_the_deviation_is_narrow(covariance_type, width):
-    """And more is not: such a component keeps its own width."""
+    """A component that is wider keeps its own width."""
     rows = np.random.default_rng(1).normal(size=(400, 2))
     X = np.repeat([[0.0, 0.0], [2.0, 2.0]], 200, axis=0) + width * rows
     model = fit(X, 2, covariance_type)
@@ -110,7 +110,7 @@ def test_less_than_a_thousandth_of_the_deviation_is_narrow(covariance_type, widt
 
 
 def test_a_correlated_component_is_floored_across_itself():
-    """On a line no feature is narrow; the direction across it is."""
+    """For rows on a line no feature is narrow, but the direction across the line is."""
     X, k = COLLAPSING["a line"]
     model = fit(X, k, "full")
     assert {d.component for d in model.repairs_} == {0, 1}
@@ -128,7 +128,7 @@ def test_a_constant_column_is_as_wide_as_the_others():
 
 
 def test_an_offset_is_no_scale(covariance_type):
-    """Rows in steps of 2^-20, so that the sum with 2^20 is exact."""
+    """Rows are multiples of 2^-20, so that adding 2^20 is exact."""
     X, k = COLLAPSING["equal rows"]
     X = np.round(X * 2**20) / 2**20
     here, there = fit(X, k, covariance_type), fit(X + 2.0**20, k, covariance_type)
@@ -159,7 +159,7 @@ def test_a_collapsed_start_of_no_iterations_is_repaired(covariance_type):
 
 @pytest.mark.parametrize("init", INITS)
 def test_what_is_past_mending_is_an_error(init, covariance_type):
-    """An infinite covariance has no floor; its factors were once left as they lay in memory."""
+    """An infinite covariance cannot be repaired; its factors were once left uninitialised."""
     X = CLOUD[:60] * 1e160
     options = dict(covariance_type=covariance_type, init_params=init, degenerate="repair")
     with pytest.raises(ValueError, match="squares of the data's differences .* are too large"):

@@ -31,8 +31,8 @@ def test_only_the_ratios_of_weights_matter(covariance_type, dtype, factor):
 def test_rows_of_weight_zero_have_no_part_wherever_they_lie(
     kind, max_iter, init, covariance_type, dtype
 ):
-    """The squares of their distances are beyond the range of the data's type."""
-    X = GROUPS[::3].astype(dtype)  # so few that starts look at all of them
+    """The squares of their distances exceed the range of the data's type."""
+    X = GROUPS[::3].astype(dtype)  # few enough that starts use all of them
     w = np.ones(len(X))
     far = np.full((40, 2), np.sqrt(np.finfo(dtype).max) * 1e3, dtype)
     more, zeros = np.vstack([X, far, -far]), np.zeros(80)
@@ -50,7 +50,7 @@ def test_rows_of_weight_zero_have_no_part_wherever_they_lie(
 
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random_from_data"])
 def test_starts_see_the_rows_that_have_weight(init):
-    """Thirty rows of a hundred thousand count."""
+    """Only thirty of a hundred thousand rows have weight."""
     X = np.zeros((100_000, 2))
     w = np.zeros(len(X))
     rows = np.random.default_rng(3).choice(len(X), 30, replace=False)
@@ -59,7 +59,7 @@ def test_starts_see_the_rows_that_have_weight(init):
     model = GaussianMixture(
         3, init_params=init, max_iter=0, random_state=0, covariance_type="diag"
     ).fit(X, sample_weight=w)
-    assert (np.abs(model.means_).max(axis=1) > 40).all()  # none at the rows of weight zero
+    assert (np.abs(model.means_).max(axis=1) > 40).all()  # no mean is at a row of weight zero
     if init != "random_from_data":
         assert len(np.unique(np.round(model.means_ / 50), axis=0)) == 3
 
@@ -67,7 +67,7 @@ def test_starts_see_the_rows_that_have_weight(init):
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [1e308, 1e-322])
 def test_weights_near_the_ends_of_the_range_say_so(weight, covariance_type):
-    """Beside a prior they are numbers of rows; elsewhere only their ratios matter."""
+    """With a prior, weights are absolute counts; elsewhere only their ratios matter."""
     w = np.full(len(GROUPS), weight)
     options = dict(n_components=2, covariance_type=covariance_type, random_state=0)
     with pytest.raises(ValueError, match="sample_weight sums to .*: scale the weights"):
@@ -81,7 +81,7 @@ def test_weights_near_the_ends_of_the_range_say_so(weight, covariance_type):
 @pytest.mark.parametrize("scale", [1.0, 1e100])
 @pytest.mark.parametrize("init", INITS)
 def test_weights_times_squares_may_be_beyond_float64(init, covariance_type, scale):
-    """Degenerate ones too: a power of two changes no bit, however large."""
+    """Also degenerate fits: a power of two changes no bit, however large it is."""
     X = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0], [3.0, 5.0], [0.5, 0.0]]) * scale
     w = np.array([0.5, 0.25, 1.0, 1.5, 1.75])
     options = dict(covariance_type=covariance_type, init_params=init, random_state=0)
@@ -113,7 +113,7 @@ def test_starts_draw_by_weights_whose_sum_is_beyond_float64(init, covariance_typ
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-12, 1e300])
 def test_parts_with_weights_of_any_scale_merge(covariance_type, factor):
-    """Also where the shifts of the parts differ."""
+    """Also if the shifts of the parts differ."""
     eye = of_type(np.stack([np.eye(2)] * 2), covariance_type)
     here, there = (
         MixtureParameters.from_covariances([0.5, 0.5], means, eye, covariance_type)
@@ -146,7 +146,7 @@ def test_the_scale_of_weights_is_none_of_a_score(factor):
 
 def test_a_row_of_weight_zero_has_no_part_in_a_score():
     model = GaussianMixture(2, random_state=0).fit(GROUPS)
-    X = np.vstack([GROUPS, [[1e200, 0.0]]])  # beyond the reach of every component: -inf
+    X = np.vstack([GROUPS, [[1e200, 0.0]]])  # too far from every component: -inf
     w = np.r_[np.ones(len(GROUPS)), 0.0]
     assert model.score(X, sample_weight=w) == model.score(GROUPS, sample_weight=w[:-1])
     assert model.score(X, sample_weight=w + 1) == -np.inf
@@ -155,7 +155,7 @@ def test_a_row_of_weight_zero_has_no_part_in_a_score():
 @pytest.mark.slow
 @pytest.mark.parametrize("total", [1.0, 0.5, 1e-200])
 def test_weights_of_a_bayesian_mixture_may_sum_to_one(covariance_type, total):
-    """The prior's covariance is over N - 1, which such weights make zero or negative."""
+    """The prior's covariance divides by N - 1, which such weights make zero or negative."""
     w = np.full(len(GROUPS), total / len(GROUPS))
     model = BayesianGaussianMixture(
         n_components=2, covariance_type=covariance_type, random_state=0, max_iter=500

@@ -1,4 +1,4 @@
-"""Sizes beyond what memory, 32 bits or 64 bits hold: right, or an error that says so at once."""
+"""Sizes beyond memory, 32 bits or 64 bits: the result is correct, or an error is raised at once."""
 
 import sys
 
@@ -68,7 +68,7 @@ def test_arrays_that_memory_does_not_hold(what):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, and limits of memory")
 def test_working_memory_that_cannot_be_had():
-    """What NumPy allocates is there, what the core wants beside it is not."""
+    """NumPy can allocate the results, but the core cannot allocate its working memory."""
     code = """
         import resource
         import numpy as np
@@ -103,7 +103,7 @@ def test_row_numbers_beyond_64_bits():
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
 def test_one_row_of_memory_counts_as_many(covariance_type):
-    """Strides of zero, in rows, columns and problems."""
+    """Strides of zero for rows, columns and problems."""
     X = np.broadcast_to(np.array([3.0, 5.0]), (70_001, 2))
     params = MixtureParameters.from_covariances([1.0], [[2.0, 5.0]], np.eye(2)[None])
     stats = accumulate(X, params)

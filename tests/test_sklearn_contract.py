@@ -1,4 +1,5 @@
-"""GaussianMixture inside scikit-learn: its tools work, and it behaves as their own class does."""
+"""GaussianMixture inside scikit-learn: its tools work, and it behaves like scikit-learn's own
+class."""
 
 import pickle
 import warnings
@@ -118,7 +119,7 @@ def test_warm_start_60_times_1_is_1_times_60(covariance_type):
     steps = GaussianMixture(**options, max_iter=1, warm_start=True)
     bounds = [quiet_fit(steps, X).lower_bound_ for _ in range(60)]
     assert steps.n_iter_ == 1 and whole.n_iter_ == len(whole.lower_bounds_)
-    # with tol=0 a fit may only stop early once its bound no longer moves at all
+    # with tol=0 a fit may stop early only if its bound no longer changes
     np.testing.assert_allclose(bounds[: whole.n_iter_], whole.lower_bounds_, rtol=tolerance("sums"))
     rtol = tolerance("same fit")
     np.testing.assert_allclose(steps.means_, whole.means_, rtol=rtol, atol=rtol)
@@ -272,7 +273,7 @@ def test_attributes_set_by_the_user_are_honoured(covariance_type):
 
 
 def test_a_model_from_known_parameters(covariance_type):
-    # the common way around fit: set the attributes of a fresh object
+    # the common way to avoid fit: set the attributes of a new object
     source = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
     model = GaussianMixture(2, covariance_type=covariance_type)
     for name in FITTED:

@@ -1,8 +1,8 @@
-"""The tests that scikit-learn ships, and its estimator checks, run against fusedgmm's classes.
+"""The tests shipped with scikit-learn, and its estimator checks, run with fusedgmm's classes.
 
-They run once, in a process of their own: `sklearn.mixture`'s names must be rebound before its tests
-are imported, and the environment switches on float32 and array-API dispatch.
-sklearn_excused.toml lists the tests that cannot pass, each with its reason.
+They run once, in a separate process: the names in `sklearn.mixture` must be replaced before its
+tests are imported, and the environment enables float32 and array-API dispatch. sklearn_excused.toml
+lists the tests that cannot pass, with reasons.
 """
 
 import json
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 SHIPPED = ("test_gaussian_mixture", "test_bayesian_mixture", "test_mixture")
 EXCUSED = tomllib.loads((HERE / "sklearn_excused.toml").read_text())["excused"]
 
-# Rebinds the names before the tests are imported, and writes down how each test ended.
+# Replaces the names before the tests are imported, and records how each test ended.
 PLUGIN = """
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def function(test):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """(test, outcome, what it said) of each test, "module::name[parameters]"."""
+    """(test, outcome, output) of each test; names are "module::name[parameters]"."""
     place = tmp_path_factory.mktemp("shipped")
     (place / "rebinding.py").write_text(PLUGIN)
     (place / "pytest.ini").write_text("[pytest]\n")

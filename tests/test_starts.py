@@ -1,4 +1,4 @@
-"""Where EM begins: the four kinds of start by their properties, with max_iter=0."""
+"""Properties of the four kinds of start, with max_iter=0."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_reg_covar_is_added_once(init, covariance_type):
 
 @pytest.mark.parametrize("init", ["kmeans", "random"])
 def test_rows_count_by_their_weights(init, covariance_type):
-    """Whatever the responsibilities, the weighted means add up to the data's."""
+    """For any responsibilities, the weighted means add up to the mean of the data."""
     X = mixture_data(700, 3, 3)[0]
     weight = np.random.default_rng(1).uniform(0, 5, len(X))
     model = start(X, 3, init, sample_weight=weight, covariance_type=covariance_type)
@@ -40,7 +40,7 @@ def test_rows_count_by_their_weights(init, covariance_type):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_clusters_of_kmeans_are_those_of_their_means(weighted):
-    """Lloyd's iterations are at their end: one more hardly moves the means."""
+    """Lloyd's iterations have converged: one more hardly moves the means."""
     rng = np.random.default_rng(0)
     X = rng.uniform(size=(500, 2))
     weight = rng.uniform(0.1, 5, len(X)) if weighted else np.ones(len(X))
@@ -52,7 +52,7 @@ def test_the_clusters_of_kmeans_are_those_of_their_means(weighted):
 
 
 def plain_seeds(X, k, rng):
-    """k-means++ without greed: Arthur & Vassilvitskii (2007)."""
+    """Plain (not greedy) k-means++: Arthur & Vassilvitskii (2007)."""
     rows = [rng.integers(len(X))]
     while len(rows) < k:
         score = ((X[:, None] - X[rows]) ** 2).sum(axis=2).min(axis=1)
@@ -79,7 +79,7 @@ def test_seeds_find_small_groups_far_away():
 
 @pytest.mark.parametrize("each", [100, 300], ids=["all rows", "a sample"])
 def test_seeds_are_drawn_by_weight(each):
-    """Of two groups equally far away the heavy one gets the second mean."""
+    """Of two groups at the same distance, the heavier one gets the second mean."""
     X = np.repeat([[0.0], [100.0], [-100.0]], each, axis=0)
     X += np.random.default_rng(0).normal(size=X.shape)
     weight = np.repeat([1000.0, 1000.0, 1.0], each)
@@ -89,7 +89,7 @@ def test_seeds_are_drawn_by_weight(each):
 
 
 def test_of_three_clusterings_of_a_sample_the_best_is_kept():
-    """So many rows have three tries, one row less has one."""
+    """With this many rows there are three tries, with one row less only one."""
     centres = np.random.default_rng(0).uniform(0, 60, size=(32, 2))
     X = np.repeat(centres, 512, axis=0)
     X += 0.3 * np.random.default_rng(1).normal(size=X.shape)
@@ -102,7 +102,7 @@ def test_of_three_clusterings_of_a_sample_the_best_is_kept():
 
 
 def test_rows_are_drawn_once():
-    """As many components as rows of positive weight: every one of these is a mean."""
+    """As many components as rows of positive weight: every such row becomes a mean."""
     X = np.random.default_rng(0).normal(size=(24, 2))
     weight = np.r_[np.ones(20), np.zeros(4)]
     means = start(X, 20, "random_from_data", sample_weight=weight).means_

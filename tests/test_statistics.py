@@ -1,4 +1,4 @@
-"""SufficientStatistics, MixtureParameters and show_config: what users may rely on."""
+"""SufficientStatistics, MixtureParameters and show_config: their documented behaviour."""
 
 import pickle
 import warnings
@@ -20,7 +20,7 @@ def parameters(k, covariance_type, seed=0, offset=0.0, d=3):
 
 
 def assert_same(a, b, rtol):
-    """Statistics or parameters, by their public arrays."""
+    """Assert that statistics or parameters have the same public arrays."""
     names = ("nk", "sx", "sxx") if hasattr(a, "nk") else ("weights", "means", "covariances")
     assert_close(a, b, rtol, names)
 
@@ -52,7 +52,7 @@ def test_raw_moments_are_numpys(covariance_type, weighted):
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e8])
 def test_parts_with_other_shifts_merge(covariance_type, offset):
-    # each part is taken at its own parameters, so the shifts differ; the sum does not care
+    # each part has its own parameters, so the shifts differ; the sum does not depend on that
     X = mixture_data(600, 3, 2)[0] + offset
     parts = [parameters(2, covariance_type, seed, offset) for seed in (0, 1)]
     a, b = accumulate(X[:250], parts[0]), accumulate(X[250:], parts[1])
@@ -62,7 +62,7 @@ def test_parts_with_other_shifts_merge(covariance_type, offset):
         p = merged.maximize()
         np.testing.assert_allclose(p.weights, weights, rtol=tolerance("sums"))
         np.testing.assert_allclose(p.means - offset, means - offset, atol=1e-15 * offset + 1e-11)
-        # the coordinates themselves carry offset * eps
+        # the coordinates themselves have errors of offset * eps
         np.testing.assert_allclose(p.covariances, covariances, atol=1e-15 * offset + 1e-10)
         assert merged.n_samples == len(X)
         np.testing.assert_allclose(merged.log_likelihood, a.log_likelihood + b.log_likelihood)

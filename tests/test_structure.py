@@ -1,7 +1,7 @@
-"""The order of the source files: a file uses only what stands below it, and nothing in a circle.
+"""The layers of the source files: a file uses only files of lower layers, and there are no cycles.
 
-The order is the two lists below. A new file fails these tests until it has its place there: below
-every file that includes or imports it, above every file that it includes or imports itself.
+The layers are the two lists below. These tests fail for a new file until it has a place there:
+below every file that includes or imports it, above every file that it includes or imports.
 """
 
 import ast
@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES, PACKAGE = ROOT / "src", ROOT / "python" / "fusedgmm"
 pytestmark = pytest.mark.skipif(not SOURCES.exists(), reason="there are no sources here")
 
-# From top to bottom. em.c and em.h are `em`; a folder is one name; `_core` stands for _core.pyx and
-# core.pxd. Names in one line may not use each other.
+# From top to bottom. em.c and em.h are `em`; a folder has one name; `_core` stands for _core.pyx
+# and core.pxd. Names on the same line must not use each other.
 C_LAYERS = """
     _core
     batch
@@ -49,7 +49,7 @@ PYTHON_LAYERS = """
     _typing
 """
 
-Graph = dict[str, dict[str, str]]  # who uses whom, and where that is written
+Graph = dict[str, dict[str, str]]  # user -> used -> where that is written
 
 
 def layers(text: str) -> dict[str, int]:
@@ -74,7 +74,8 @@ def c_graph() -> Graph:
 
 
 def import_statements(path: Path) -> list[ast.stmt]:
-    """Those of a Python or Cython file, also within functions; but not those for types only."""
+    """The imports of a Python or Cython file, also within functions, except those for types
+    only."""
     text = path.read_text()
     if path.suffix == ".pyx":  # which ast cannot parse
         found = re.findall(r"^\s*(from [\w.]+ import \w[\w, ]*\w|import [\w.]+)", text, re.M)
@@ -90,7 +91,7 @@ def import_statements(path: Path) -> list[ast.stmt]:
 
 
 def imported(statement: ast.stmt, package: tuple[str, ...]) -> list[list[str]]:
-    """The names that a statement in this package imports, each in its parts."""
+    """The names that a statement in this package imports, split into parts."""
     names = [alias.name.split(".") for alias in statement.names]
     if isinstance(statement, ast.ImportFrom):
         start = list(package[: len(package) + 1 - statement.level]) if statement.level else []
@@ -121,7 +122,7 @@ def without_loops(graph: Graph) -> Graph:
 
 
 def circle(graph: Graph) -> list[str]:
-    """Some names that use each other in a circle; empty if there are none."""
+    """Return some names that form a cycle; empty if there is none."""
     left = {name: set(uses) & set(graph) for name, uses in graph.items()}
     while ends := [name for name, uses in left.items() if not uses & set(left)]:
         for name in ends:
@@ -177,7 +178,7 @@ def test_a_circle_is_found():
 
 
 def code(path: Path) -> str:
-    """A C file without its comments."""
+    """The text of a C file without comments."""
     return re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.S)
 
 

@@ -1,4 +1,4 @@
-"""What a change of the data must do to a fit, and digits against an exact truth."""
+"""The effect of transformed data on a fit, and precision compared with exact values."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_moments_of_the_mixture_are_those_of_the_data(covariance_type):
 
 @pytest.mark.parametrize("offset", [1e6, 1e8])
 def test_closer_to_the_truth_than_scikit_learn(offset):
-    """Diagonal covariance at an offset, against the exact sum in many digits."""
+    """Diagonal covariances at an offset, compared with exact sums of many digits."""
     mpmath = pytest.importorskip("mpmath")
     mixture = pytest.importorskip("sklearn.mixture")
     x = offset + np.random.default_rng(0).normal(size=300)
@@ -83,6 +83,6 @@ def test_closer_to_the_truth_than_scikit_learn(offset):
     try:
         theirs = mixture.GaussianMixture(1, covariance_type="diag", reg_covar=0).fit(x[:, None])
         error = abs(theirs.covariances_[0, 0] - truth)
-    except ValueError:  # it finds a negative variance
+    except ValueError:  # it computes a negative variance
         error = np.inf
     assert error > 1e3 * abs(ours - truth)

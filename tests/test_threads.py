@@ -1,5 +1,5 @@
-"""Threads: every limit a user or a container can set is respected, by every call; and calls from
-many threads of Python at once."""
+"""Threads: every call respects every limit that a user or a container can set; and calls from many
+Python threads at once."""
 
 import os
 import sys
@@ -24,13 +24,13 @@ from fusedgmm import (
 )
 from helpers import run_python
 
-# not asked of what is tested here: where it said one, nothing would be
+# not determined by the code under test: if that said one CPU, nothing would be tested
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 many_cpus = pytest.mark.skipif(CPUS < 2, reason="one CPU shows no limit")
 
 
 def resolved_in_a_child(before="", **environment):
-    """What resolve() says in a fresh process, after the statements `before`."""
+    """Return the result of resolve() in a new process, after the statements `before`."""
     clean = {n: v for n, v in os.environ.items() if n != "OMP_NUM_THREADS"}
     code = f"{before}\nfrom fusedgmm import _threads\nprint(_threads.resolve())"
     return int(run_python(code, env=clean | environment))
@@ -38,7 +38,7 @@ def resolved_in_a_child(before="", **environment):
 
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
-    """An empty folder in the place of /sys/fs/cgroup."""
+    """An empty folder in place of /sys/fs/cgroup."""
     monkeypatch.setattr(_threads, "_CGROUP", tmp_path)
     return tmp_path
 
@@ -102,7 +102,7 @@ def test_cgroup_quota(cgroup, files, quota):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no cgroups here")
 def test_the_quota_of_a_real_cgroup():
-    """Where this process may make one (of version 1)."""
+    """If this process may create a cgroup (of version 1)."""
     group = Path(f"/sys/fs/cgroup/cpu/fusedgmm-{os.getpid()}")
     try:
         group.mkdir()
@@ -153,7 +153,7 @@ def test_an_int_is_clamped_to_the_cpus():
             },
             2,
         ),
-        # seen from inside, the container's own folder is the root
+        # inside the container, its own folder is the root
         (
             "3:cpu,cpuacct:/docker/one",
             {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
@@ -174,9 +174,9 @@ def test_cgroup_quota_of_a_folder(cgroup, monkeypatch, membership, files, quota)
     assert _threads.cpu_quota() == quota
 
 
-# ---- what calls really use ----
+# ---- threads that calls really use ----
 
-# enough rows for threads to pay, in a single pass too
+# enough rows for threads to be useful, even in a single pass
 X = np.random.default_rng(0).normal(size=(400_000, 3)) + np.repeat([[0], [5]], 200_000, axis=0)
 
 
@@ -202,11 +202,12 @@ def calls(n_threads=None):
 
 
 def threads_used(call):
-    """How many threads a call from a thread of its own uses: helpers that take part, and itself."""
+    """Return the number of threads of a call from a new thread: the helpers that take part, and
+    itself."""
     seen, errors = [], []
 
     def work():
-        # an OMP_NUM_THREADS of whoever runs the tests is no limit of the call's
+        # OMP_NUM_THREADS in the environment of the tests must not limit the call
         set_outside = "OMP_NUM_THREADS" in os.environ
         limit = CPUS if set_outside else None
         try:
@@ -227,7 +228,8 @@ def threads_used(call):
 
 
 def uses(call, most):
-    """Whether a call uses so many threads; after a helper was late it does without for a while."""
+    """Whether a call uses this many threads; after a late helper, calls do not use helpers for a
+    while."""
     return any(threads_used(call) == most or time.sleep(0.2) for _ in range(20))
 
 
@@ -247,7 +249,7 @@ def test_limits_hold_for_every_call(name, cgroup):
             call()
 
     assert uses(call, most)
-    assert threads_used(on_one_cpu) == 1  # the affinity is the thread's own
+    assert threads_used(on_one_cpu) == 1  # the affinity belongs to the thread
     assert uses(call, most)
     assert threads_used(limited) == 1
     assert uses(call, most)
@@ -261,7 +263,7 @@ def test_limits_hold_for_every_call(name, cgroup):
 @many_cpus
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
 def test_a_helper_goes_where_its_caller_may_run():
-    """It is started by a thread that is bound to one CPU, and helps another one, which is not."""
+    """A thread bound to one CPU starts the helper, which then helps a thread that is not bound."""
     code = """
         import os, threading
         import numpy as np
@@ -396,7 +398,7 @@ def test_python_goes_on_while_a_fit_runs():
     not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this build of Python has a global lock"
 )
 def test_the_lock_of_free_threaded_python_stays_off():
-    # in a fresh process: here another module, or this one, may have switched it on
+    # in a new process: here the GIL may have been enabled already
     clean = {n: v for n, v in os.environ.items() if n != "PYTHON_GIL"}
     code = "import sys, fusedgmm; assert not sys._is_gil_enabled()"
     run_python(code, "-W", "error", env=clean)

@@ -1,4 +1,5 @@
-"""The types that users see: calls that mypy accepts or refuses, and the compiled module's stub."""
+"""The types that users see: calls that mypy accepts or rejects, and the stub of the compiled
+module."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The estimator where scikit-learn is not installed."""
+"""The estimators without scikit-learn."""
 
 from textwrap import dedent
 

@@ -1,6 +1,6 @@
-"""What several test files share: data, fits, comparisons and the one table of tolerances.
+"""Shared by several test files: data, fits, comparisons, and the table of tolerances.
 
-Needs NumPy and pytest only. The modules beside this one are for the files of one subject each.
+Needs only NumPy and pytest. Each of the other modules here is for the test files of one subject.
 """
 
 import subprocess
@@ -18,34 +18,34 @@ COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 INITS = ("kmeans", "k-means++", "random", "random_from_data")
 FITTED = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
-# Relative tolerances: quantity -> (float64, float32). A quantity that is known more tightly than
-# the row it seems to belong to has a row of its own. Bounds that a test derives stand in that test.
+# Relative tolerances: quantity -> (float64, float32). A quantity with a tighter tolerance than the
+# row it seems to belong to has its own row. Bounds that a test derives are in that test.
 TOLERANCES = {
-    # against the reference, scikit-learn and moments that are known
-    "core, reference": (1e-9, 1e-4),  # one pass of the compiled core against reference.py
-    "core, raw moments": (1e-10, None),  # and against NumPy's sums of the rows and their products
+    # compared with the reference, scikit-learn and known moments
+    "core, reference": (1e-9, 1e-4),  # one pass of the compiled core, compared with reference.py
+    "core, raw moments": (1e-10, None),  # and with NumPy's sums of the rows and their products
     "core, component weights": (1e-11, None),
-    "fit, scikit-learn": (1e-9, 1e-4),  # attributes and answers, some iterations after one start
+    "fit, scikit-learn": (1e-9, 1e-4),  # some iterations after the same start
     "reference, scikit-learn's covariances": (1e-8, None),
     "reference, SciPy's density": (1e-10, None),
     "scores, scikit-learn": (1e-10, None),  # score, AIC and BIC
     "Bayesian fit, scikit-learn": (1e-10, None),
     "Bayesian bounds, scikit-learn": (1e-11, None),
     "bounds, scikit-learn": (1e-12, None),
-    "sample, scikit-learn": (1e-6, None),  # the same draws, by other factors of the covariances
-    "known moments": (1e-9, 1e-4),  # means and covariances of groups of rows that are known
-    # what must be equal, but for rounding
+    "sample, scikit-learn": (1e-6, None),  # the same draws, with other factors of the covariances
+    "known moments": (1e-9, 1e-4),  # means and covariances of known groups of rows
+    # quantities that must be equal except for rounding
     "reference, two formulas": (1e-8, None),  # covariances from sums about a shift, from the mean
-    "sums": (1e-12, 1e-6),  # of the same numbers in another order
-    "second moments": (1e-11, None),  # the same rows, differently weighted, merged or moved
+    "sums": (1e-12, 1e-6),  # sums of the same numbers in another order
+    "second moments": (1e-11, None),  # of the same rows, differently weighted, merged or moved
     "criteria": (1e-12, 1e-5),  # AIC and BIC of a batch and of its models
-    "bounds": (1e-11, None),  # the lower bounds of two fits that are one in exact arithmetic
-    "precisions": (1e-10, 1e-4),  # given precisions, inverted and factorised
+    "bounds": (1e-11, None),  # the lower bounds of two fits that are equal in exact arithmetic
+    "precisions": (1e-10, 1e-4),  # given precisions, inverted and factored
     "same fit": (1e-9, 1e-4),  # the same rows: repeated, scaled, with weights of another scale
-    "same fit, rows of weight 0": (1e-9, 1e-3),  # and with rows added that have no weight
-    "same fit, another start": (1e-7, 2e-3),  # one that differs by rounding, or is far away
-    # float32 against float64 data that are equal
-    "float64, closely": (None, 1e-5),  # of well separated groups
+    "same fit, rows of weight 0": (1e-9, 1e-3),  # and with additional rows of weight zero
+    "same fit, another start": (1e-7, 2e-3),  # a start that differs by rounding, or is far away
+    # float32 compared with equal float64 data
+    "float64, closely": (None, 1e-5),  # for well separated groups
     "float64, Bayesian": (None, 1e-3),
     "float64, Bayesian bound": (None, 1e-4),
     "float64, hard data": (None, 1e-3),
@@ -57,7 +57,7 @@ TOLERANCES = {
 
 
 def tolerance(quantity, dtype=np.float64):
-    """The relative tolerance of a quantity that was computed from data of a dtype."""
+    """The relative tolerance of a quantity computed from data of a dtype."""
     double, single = TOLERANCES[quantity]
     found = single if np.dtype(dtype) == np.float32 else double
     assert found is not None, f"no tolerance of {quantity!r} for {np.dtype(dtype)}"
@@ -68,7 +68,7 @@ def tolerance(quantity, dtype=np.float64):
 
 
 def mixture_data(n, d, k, dtype=np.float64, seed=0):
-    """Samples, and parameters near those that made them; covariances of full type."""
+    """Samples, and parameters near the true ones; covariances of type full."""
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(k, d)) * 3
     roots = rng.normal(size=(k, d, d)) * 0.3 + np.eye(d)
@@ -80,7 +80,7 @@ def mixture_data(n, d, k, dtype=np.float64, seed=0):
 
 
 def of_type(covariances, covariance_type):
-    """Full covariances as the given type holds them."""
+    """Convert full covariances to the given type."""
     diagonal = np.einsum("kii->ki", covariances)
     return {
         "full": covariances,
@@ -98,29 +98,30 @@ def precisions_of(covariances, covariance_type):
 
 
 def three_tight_groups():
-    """900 rows, 300 at each of three places that are fifty standard deviations apart."""
+    """900 rows in three groups of 300, fifty standard deviations apart."""
     noise = np.random.default_rng(0).normal(size=(900, 2)) * 0.1
     return noise + np.repeat([[0, 0], [5, 0], [0, 5]], 300, axis=0)
 
 
-# ---- fits and their comparison ----
+# ---- fits and comparisons ----
 
 
 def quiet_fit(model, X, **kwargs):
-    """The fitted model, without the warning that it did not converge."""
+    """Return the fitted model, without the warning that it did not converge."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*did not converge.*")
         return model.fit(X, **kwargs)
 
 
 def fit_either(kind, X, **options):
-    """A fit by one of the two classes, of three components and on one thread unless told."""
+    """Fit one of the two classes; by default three components and one thread."""
     options = {"n_components": 3, "random_state": 0, "max_iter": 500, "n_threads": 1, **options}
     return kind(**options).fit(X)
 
 
 def assert_close(a, b, rtol=0.0, names=FITTED):
-    """Two objects have the same arrays; `rtol` is relative to the largest entry of each."""
+    """Assert that two objects have the same arrays; `rtol` is relative to the largest entry of
+    each."""
     for name in names:
         x, y = getattr(a, name), getattr(b, name)
         np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * np.abs(y).max(), err_msg=name)
@@ -136,7 +137,7 @@ def public(model):
 
 
 def assert_same_state(ours, theirs, but=()):
-    """All fitted attributes are the same, to the bit, and neither owns memory of the other."""
+    """Assert that all fitted attributes are identical bit for bit and share no memory."""
     a, b = public(ours), public(theirs)
     assert a.keys() - set(but) == b.keys() - set(but)
     for name in a.keys() & b.keys():
@@ -147,13 +148,13 @@ def assert_same_state(ours, theirs, but=()):
 
 
 def assert_same_answers(a, b, rows):
-    """Two models answer alike for these rows."""
+    """Assert that two models give the same predictions for these rows."""
     rtol = tolerance("fit, scikit-learn", rows.dtype)
     np.testing.assert_array_equal(a.predict(rows), b.predict(rows))
     np.testing.assert_allclose(a.predict_proba(rows), b.predict_proba(rows), rtol=0, atol=rtol)
     np.testing.assert_allclose(a.score_samples(rows), b.score_samples(rows), rtol=rtol)
     with warnings.catch_warnings():
-        # float32 covariances of scikit-learn's are symmetric to the last bits only, on some CPUs
+        # scikit-learn's float32 covariances are not exactly symmetric on some CPUs
         warnings.filterwarnings("ignore", "covariance is not symmetric")
         np.testing.assert_array_equal(a.sample(5)[1], b.sample(5)[1])
 
@@ -162,7 +163,8 @@ def assert_same_answers(a, b, rows):
 
 
 def run_python(code, *options, env=None, timeout=None):
-    """What Python code prints, run in a process of its own; the test fails if the code does."""
+    """Run Python code in a separate process and return its output; the test fails if the code
+    does."""
     done = subprocess.run(
         [sys.executable, *options, "-c", dedent(code)],
         env=env,
@@ -174,7 +176,7 @@ def run_python(code, *options, env=None, timeout=None):
     return done.stdout
 
 
-# How far the resident memory of a process rises above what it was: rise(call), in megabytes.
+# rise(call) is how far the resident memory of the process rises during a call, in megabytes.
 RISE = """
 from pathlib import Path
 
@@ -191,7 +193,7 @@ def rise(call):
 
 
 def measure_memory(script):
-    """The numbers that a script prints, run in a process of its own with `rise` at hand."""
-    if not sys.platform.startswith("linux"):  # there a mark that cannot be reset is a failure
+    """Run a script in a separate process, with `rise` defined, and return the numbers it prints."""
+    if not sys.platform.startswith("linux"):  # on Linux, a mark that cannot be reset is a failure
         pytest.skip("only Linux lets a process reset the high-water mark of its memory")
     return [float(number) for number in run_python(RISE + script).split()]

@@ -1,4 +1,4 @@
-"""Problems for fit_batch, and how its results are compared with single fits."""
+"""Problems for fit_batch, and comparisons of its results with single fits."""
 
 import warnings
 from dataclasses import fields
@@ -16,7 +16,7 @@ OF_A_MODEL = (
 
 
 def rows(n, d, k=3, dtype=np.float64, seed=0):
-    """Rows of k groups that overlap a little."""
+    """Rows of k slightly overlapping groups."""
     rng = np.random.default_rng([seed, n, d])
     centres = rng.normal(size=(k, d)) * 3
     return (centres[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(dtype)
@@ -31,7 +31,7 @@ def ragged(sizes, d=2, dtype=np.float64):
 
 
 def single(X, k, seed, weight=None, **options):
-    """The fit of one problem alone, from the start that a batch gives it."""
+    """Fit one problem alone, from the same start as in a batch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = GaussianMixture(k, random_state=int(seed), **{"n_init": 1} | options)
@@ -52,7 +52,7 @@ def assert_same(a, b, names=PER_PROBLEM):
 
 
 def assert_is_a_loop(X, k, weights=None, given=lambda i: {}, options=None, **more):
-    """Every problem has the model that it would have alone, or is too small for one."""
+    """Assert that every problem has the same model as a separate fit, or is too small for one."""
     options = options or {}
     result = fit_batch(X, k, sample_weight=weights, random_state=3, **options, **more)
     for i, x in enumerate(X):
@@ -70,7 +70,8 @@ def assert_is_a_loop(X, k, weights=None, given=lambda i: {}, options=None, **mor
 
 
 def interleaved(X, labels, seed=0):
-    """Rows of the problems of a cube in turns, each problem's own in their order; their labels."""
+    """Interleave the rows of the problems of a cube, keeping the order within each problem; return
+    the rows and their labels."""
     P, n, d = X.shape
     problem = np.random.default_rng(seed).permutation(np.repeat(np.arange(P), n))
     out = np.empty((P * n, d), X.dtype)

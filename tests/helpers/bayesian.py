@@ -1,4 +1,4 @@
-"""Bayesian fits, their priors, and what is compared of them."""
+"""Bayesian fits, their priors, and comparisons of them."""
 
 import numpy as np
 import pytest
@@ -17,17 +17,17 @@ FITTED = (
 
 
 def bayes(**options):
-    """On one thread, if not asked otherwise: the rows are few, and other processes at work."""
+    """A model that uses one thread by default: there are few rows, and other processes run too."""
     return BayesianGaussianMixture(**{"n_threads": 1, **options})
 
 
 def ours_of(theirs):
-    """Their model as fusedgmm's, on one thread."""
+    """Convert scikit-learn's model to fusedgmm's, on one thread."""
     return BayesianGaussianMixture.from_sklearn(theirs).set_params(n_threads=1)
 
 
 def their_start(X, **options):
-    """Their model after an iteration, where both classes go on from."""
+    """scikit-learn's model after one iteration, from which both classes continue."""
     mixture = pytest.importorskip("sklearn.mixture")
     model = mixture.BayesianGaussianMixture(
         **dict(n_components=4, random_state=1, max_iter=1, tol=0, init_params="random_from_data")
@@ -37,7 +37,7 @@ def their_start(X, **options):
 
 
 def values(model):
-    """Everything that a fit sets, as plain float64 arrays."""
+    """Return everything that a fit sets, as plain float64 arrays."""
     named = {name: getattr(model, name) for name in FITTED}
     concentration = named.pop("weight_concentration_")
     for i, part in enumerate(
@@ -48,7 +48,8 @@ def values(model):
 
 
 def assert_close(a, b, rtol):
-    """All that two fits set is equal; `rtol` is relative to the largest entry of each array."""
+    """Assert that everything two fits set is equal; `rtol` is relative to the largest entry of each
+    array."""
     a, b = values(a), values(b)
     assert a.keys() == b.keys()
     for name, expected in b.items():
@@ -65,7 +66,7 @@ def assert_same_bits(a, b):
 
 
 def priors(covariance_type, d):
-    """A value of each prior, none of them the default."""
+    """Return a value for each prior, none of them the default."""
     root = np.random.default_rng(7).normal(size=(d, d))
     covariance = root @ root.T + np.eye(d)
     return dict(

@@ -1,4 +1,5 @@
-"""Models of fusedgmm beside scikit-learn's. A file that imports this is skipped without it."""
+"""Models of fusedgmm and scikit-learn, for comparison. Files that import this are skipped without
+scikit-learn."""
 
 import re
 
@@ -12,7 +13,7 @@ from sklearn.base import clone  # noqa: E402
 
 __all__ = ["THEIRS", "clone", "sklearn", "without_times"]
 
-# scikit-learn's own classes, also where a patch has replaced them
+# scikit-learn's own classes, even while a patch replaces them
 THEIRS = {
     GaussianMixture: sklearn.mixture.GaussianMixture,
     BayesianGaussianMixture: sklearn.mixture.BayesianGaussianMixture,
@@ -20,7 +21,7 @@ THEIRS = {
 
 
 def without_times(text):
-    """What a verbose fit prints, without what differs from run to run."""
-    if sklearn.__version__.startswith("1.4."):  # it has other words for the end
+    """Remove the parts of a verbose fit's output that differ from run to run."""
+    if sklearn.__version__.startswith("1.4."):  # its final message is different
         text = re.sub(r"Initialization (converged|did not).*\n", "", text)
     return re.sub(r"time lapse [\d.]+s", "time lapse", text)

@@ -8,7 +8,7 @@ from fusedgmm import GaussianMixture
 from helpers import FITTED, tolerance
 
 CLOUD = np.random.default_rng(0).normal(size=(200, 2))
-# name -> rows, components: each has a component of no width somewhere
+# name -> rows, number of components: in each of them a component has zero width
 COLLAPSING = {
     "equal rows": (np.vstack([CLOUD, np.full((50, 2), 30.0)]), 2),
     "few distinct rows": (np.repeat([[0.0, 1.0], [4.0, -3.0], [-2.0, 7.0]], 20, axis=0), 5),
@@ -20,7 +20,8 @@ COLLAPSING = {
 
 
 def fit(X, k, covariance_type, sample_weight=None, **options):
-    """Repaired and quiet, on one thread if not asked otherwise: the rows are few."""
+    """A fit with repair and without warnings, by default on one thread because there are few
+    rows."""
     options = {"reg_covar": 0, "random_state": 0, "n_threads": 1, **options}
     model = GaussianMixture(k, covariance_type=covariance_type, degenerate="repair", **options)
     with warnings.catch_warnings():
@@ -29,7 +30,7 @@ def fit(X, k, covariance_type, sample_weight=None, **options):
 
 
 def started(covariance_type, means, **options):
-    """A model to start from these means, equal weights and unit covariances."""
+    """A model that starts from these means, equal weights and unit covariances."""
     k, d = np.shape(means)
     precisions = {
         "full": np.stack([np.eye(d)] * k),
@@ -45,7 +46,7 @@ def started(covariance_type, means, **options):
 
 
 def variances(model):
-    """The least variance of every component in any direction."""
+    """Return the smallest variance of every component in any direction."""
     c = model.covariances_.astype(np.float64)
     if model.covariance_type in ("full", "tied"):
         return np.atleast_1d(np.linalg.eigvalsh(c)[..., 0])
@@ -53,7 +54,8 @@ def variances(model):
 
 
 def assert_sound(model, X):
-    """A mixture that describes these rows: finite, with positive variances, among the rows."""
+    """Assert that the mixture describes these rows: finite, positive variances, means within the
+    rows."""
     for name in FITTED:
         assert np.isfinite(getattr(model, name)).all(), name
     assert np.isfinite(model.lower_bounds_).all()
