@@ -172,7 +172,7 @@ def test_memmap(tmp_path, mode):
     assert_close(fitted(X), fitted(ROWS.astype(np.float64)))
 
 
-def test_one_row_or_column_may_carry_any_stride():
+def test_a_single_row_or_column_may_have_any_stride():
     model = fitted(ROWS.astype(np.float64))
     wide = np.zeros((7, 9))
     wide[3, ::3] = ROWS[5]

@@ -56,7 +56,7 @@ def test_every_layout_of_a_cube(layout):
         assert_same(expected, fit_batch(list(given), 2, random_state=0))
 
 
-def test_one_row_and_one_problem_carry_any_stride():
+def test_a_single_row_or_problem_may_have_any_stride():
     X = cube(5, 40)
     for part in (X[:1], X[:, :1], X[:, :, :1], X[2:3, :1], X[::4, ::39, ::1], X[:0], X[:, :0]):
         expected = fit_batch(list(part.copy()), 1, random_state=0)

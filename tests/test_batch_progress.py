@@ -41,7 +41,7 @@ def test_a_progress_callable_that_raises(at, four_cpus):
     assert not idle.ok.any() and np.isnan(idle.criteria).all() and np.isnan(idle.weights).all()
 
 
-def test_the_bar(capsys, monkeypatch):
+def test_the_progress_bar(capsys, monkeypatch):
     pytest.importorskip("tqdm")
     fit_batch(GOOD, 2, progress=True)
     assert "6/6" in capsys.readouterr().err

@@ -128,7 +128,7 @@ def test_weights_whose_sums_are_beyond_float64_are_named(covariance_type):
 
 
 @pytest.mark.parametrize("prior", ["weight_concentration_prior", "mean_precision_prior"])
-def test_the_weakest_of_priors_warns_of_nothing(prior, prior_type):
+def test_the_weakest_prior_gives_no_warning(prior, prior_type):
     model = bayes(
         n_components=3, weight_concentration_prior_type=prior_type, random_state=0, max_iter=500,
         **{prior: 1e-320},
@@ -208,7 +208,7 @@ def test_a_strong_concentration_keeps_all_components():
     assert weak.weights_.min() < 0.01
 
 
-def test_more_components_than_the_data_bear_stay_finite(covariance_type, prior_type):
+def test_too_many_components_stay_finite(covariance_type, prior_type):
     """Clusters of one row, of no rows and of equal rows, and a constant column: the prior keeps the
     fit finite."""
     rows = np.column_stack([np.repeat(X[:6, 0], 5), np.repeat(X[:6, 1], 5), np.full(30, 4.0)])

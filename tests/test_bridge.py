@@ -51,7 +51,7 @@ def test_parameters_and_model_are_one(model, covariance_type, dtype):
     assert_same(GaussianMixture.from_parameters(parameters).parameters, parameters, ARRAYS)
 
 
-def test_parameters_of_what_is_no_mixture():
+def test_parameters_of_an_unfitted_or_invalid_model():
     with pytest.raises(ValueError, match="not fitted yet"):
         _ = GaussianMixture().parameters
     model = GaussianMixture(2, random_state=0).fit(data())
@@ -127,7 +127,7 @@ def test_sums_of_statistics(model):
 
 
 @pytest.mark.parametrize("weight", [0.5, 2, np.float64(0.25), np.float32(3), np.int64(4)])
-def test_a_weight_makes_rows_count_so_many_times(model, dtype, weight):
+def test_a_weight_multiplies_the_weight_of_the_rows(model, dtype, weight):
     X, rtol = data(200, 4, dtype), 1e-11 if dtype == np.float64 else 1e-6
     statistics = accumulate(X, model)
     weighted = accumulate(X, model, np.full(len(X), float(weight)))
@@ -160,7 +160,7 @@ def test_weights_that_are_refused(model, weight):
 
 
 @pytest.mark.parametrize("other", ["2", None, True, [1.0], np.ones(2)])
-def test_other_factors_are_no_weights(model, other):
+def test_only_numbers_are_weights_of_statistics(model, other):
     statistics = accumulate(data(10), model)
     with pytest.raises(TypeError):
         _ = other * statistics

@@ -266,7 +266,7 @@ def test_values_beyond_float32_are_named(tmp_path):
     assert "First at row 1, column 0" in error and len(error.splitlines()) == 1
 
 
-def test_a_dollar_in_a_name_is_no_mathematics(tmp_path):
+def test_a_dollar_sign_in_a_name_is_plain_text(tmp_path):
     pytest.importorskip("matplotlib")
     path, figure = tmp_path / "x.csv", tmp_path / "f.svg"
     path.write_text("$x_{$,b\n1,2\n4,5\n9,8\n")

@@ -120,7 +120,7 @@ def test_a_model_without_names_takes_columns_by_position(tmp_path, table, run):
     assert not hasattr(GaussianMixture.load(path), "feature_names_in_")
 
 
-def test_wrong_requests_are_one_line(tmp_path, model, table, run):
+def test_errors_are_one_line(tmp_path, model, table, run):
     other = tmp_path / "other.csv"
     other.write_text("eruptions,depth\n1,2\n")
     twice = tmp_path / "twice.csv"

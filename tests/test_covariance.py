@@ -89,7 +89,7 @@ def test_factors_precisions_and_covariances(layout):
     )
 
 
-def test_axes_may_stand_before_those_of_a_mixture(layout):
+def test_leading_axes_are_allowed(layout):
     """The starting values of a batch: each problem gets the same bits as in a call of its own."""
     several = np.stack([covariances_for(layout, seed)[0] for seed in range(5)])
     factors = layout.factors_of_covariances(several)
@@ -124,7 +124,7 @@ def test_moments_pack_and_unpack(layout):
     np.testing.assert_array_equal(layout.packed(sums), moments)
 
 
-def test_scatter_is_that_about_the_means(layout):
+def test_scatter_is_about_the_means(layout):
     """The scatter from sums about a shift, compared with the differences of the rows from the
     mean."""
     rng = np.random.default_rng(2)

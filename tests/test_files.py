@@ -81,7 +81,7 @@ def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.npz", "pipe.npz"]
 
 
-def test_an_error_has_the_name_that_was_asked_for(tmp_path):
+def test_an_error_has_the_requested_file_name(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     for error, name in (
         (IsADirectoryError, "folder.npz"),

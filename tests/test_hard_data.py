@@ -150,7 +150,7 @@ def test_data_of_scale_1e_8_fit(kind, covariance_type, dtype):
 
 
 @pytest.mark.slow
-def test_a_reg_covar_beyond_the_data_is_said_once(covariance_type):
+def test_a_reg_covar_beyond_the_data_gives_one_warning(covariance_type):
     with pytest.warns(UserWarning, match="reg_covar=1e-06 is more than every variance") as caught:
         model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(
             GROUPS * 1e-8

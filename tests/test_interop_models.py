@@ -35,7 +35,7 @@ def test_a_model_of_ours_becomes_scikit_learns(kind, covariance_type, dtype):
     assert_same_state(kind.from_sklearn(theirs), ours)
 
 
-def test_both_ways_go_without_a_fit_and_with_names(kind):
+def test_unfitted_models_and_feature_names_are_converted(kind):
     assert not public(kind.from_sklearn(THEIRS[kind](n_components=4)))
     assert not public(kind(n_components=4).to_sklearn())
     assert kind.from_sklearn(THEIRS[kind](n_components=4)).n_components == 4
@@ -47,7 +47,7 @@ def test_both_ways_go_without_a_fit_and_with_names(kind):
     np.testing.assert_array_equal(theirs.predict(frame), ours.predict(frame))
 
 
-def test_a_model_that_went_over_can_be_fitted_on(kind):
+def test_a_converted_model_can_be_fitted_further(kind):
     for model in (
         kind.from_sklearn(quiet_fit(THEIRS[kind](n_components=2, max_iter=2, warm_start=True), X)),
         quiet_fit(
@@ -58,7 +58,7 @@ def test_a_model_that_went_over_can_be_fitted_on(kind):
         assert quiet_fit(model.set_params(max_iter=50), X).lower_bound_ >= before
 
 
-def test_what_a_subclass_fixes_goes_over(kind):
+def test_parameters_fixed_by_a_subclass_are_converted(kind):
     """The constructor of the subclass, and so get_params, does not have the parameter."""
 
     class Ours(kind):
@@ -77,7 +77,7 @@ def test_what_a_subclass_fixes_goes_over(kind):
         np.testing.assert_allclose(other.score_samples(X), model.score_samples(X))
 
 
-def test_only_models_of_the_same_name_go_over():
+def test_only_models_of_the_same_class_are_converted():
     other = THEIRS[BayesianGaussianMixture]()
     with pytest.raises(TypeError, match="expected a GaussianMixture, got a BayesianGauss"):
         GaussianMixture.from_sklearn(other)
@@ -88,7 +88,7 @@ def test_only_models_of_the_same_name_go_over():
     assert ours.to_sklearn().random_state is None
 
 
-def test_numbers_of_starts_go_over():
+def test_n_init_is_converted():
     """scikit-learn has no "auto": there it becomes one start."""
     for n_init, expected in ((1, 1), (7, 7), ("auto", 1)):
         model = quiet_fit(GaussianMixture(2, n_init=n_init, random_state=0), X)

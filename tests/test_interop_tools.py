@@ -51,7 +51,7 @@ def test_a_grid_search_routes_sample_weight(kind):
             assert results[f"split{fold}_test_score"][i] == score
 
 
-def test_has_an_html_picture(kind):
+def test_has_an_html_representation(kind):
     for model in (kind(n_components=7), quiet_fit(kind(n_components=2), X)):
         html = model._repr_html_()
         assert "sk-top-container" in html and kind.__name__ in html and repr(model) in html

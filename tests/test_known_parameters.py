@@ -81,7 +81,7 @@ def test_parameters_are_copied_and_may_be_lists():
         (dict(covariance_type="oval"), "oval"),
     ],
 )
-def test_parameters_that_are_no_mixtures_are_named(changed, message):
+def test_invalid_parameters_are_named(changed, message):
     known = dict(weights=WEIGHTS, means=MEANS, covariances=COVARIANCES) | changed
     with pytest.raises(ValueError, match=message):
         MixtureParameters.from_covariances(**known)
@@ -149,7 +149,7 @@ def test_precisions_whose_covariances_float64_cannot_hold(covariance_type):
 
 
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random_from_data"])
-def test_given_precisions_spare_the_start_its_own(init, covariance_type):
+def test_given_precisions_replace_those_of_a_singular_start(init, covariance_type):
     """As many components as rows: each starts at one row, and only the given precisions have a
     width."""
     _, precisions = given(covariance_type)
@@ -160,7 +160,7 @@ def test_given_precisions_spare_the_start_its_own(init, covariance_type):
         GaussianMixture(3, **options, random_state=0).fit(X[:3])
 
 
-def test_given_covariances_are_the_twin_of_precisions(covariance_type):
+def test_given_covariances_equal_given_precisions(covariance_type):
     covariances, precisions = given(covariance_type)
     a = quiet_fit(GaussianMixture(**given_start(covariance_type, covariances_init=covariances)), X)
     b = quiet_fit(GaussianMixture(**given_start(covariance_type, precisions_init=precisions)), X)
@@ -202,7 +202,7 @@ def test_a_component_of_one_row_is_said_to_be_singular(covariance_type):
 
 
 @pytest.mark.parametrize("prior_type", ["dirichlet_process", "dirichlet_distribution"])
-def test_bayesian_starts_of_all_types_are_one(prior_type):
+def test_bayesian_starts_are_the_same_for_all_types(prior_type):
     def scatter(covariance_type):
         model = BayesianGaussianMixture(
             n_components=4,

@@ -138,7 +138,7 @@ def test_stops_at_the_first_change_below_tol(reg_covar, covariance_type):
     assert (falls > 0) == (reg_covar == 1)
 
 
-def test_a_start_that_collapses_is_passed_over():
+def test_a_singular_start_is_skipped():
     # two equal rows far away: some starts give them their own component, with zero width
     groups = np.random.default_rng(0).normal(size=(60, 1)) + np.repeat([[0.0], [9.0]], 30, axis=0)
     X = np.r_[groups, np.full((2, 1), 40.0)]

@@ -331,7 +331,7 @@ def test_damaged_bayesian_models_are_refused(tmp_path, prior, changes, message):
         BayesianGaussianMixture.load(path)
 
 
-def test_no_flipped_byte_goes_unseen(tmp_path):
+def test_every_flipped_byte_is_detected_or_harmless(tmp_path):
     """The loaded model is equal to the saved one, or a ValueError names the file."""
     path = tmp_path / "model.npz"
     model = GaussianMixture(2, random_state=0).fit(data())

@@ -41,7 +41,7 @@ def test_float32_that_cannot_hold_a_covariance_says_so(kind, covariance_type, sc
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_a_fault_that_is_not_the_scales_keeps_its_name(kind):
+def test_other_faults_keep_their_message(kind):
     X = GROUPS * 1e160
     X[5, 1] = np.nan
     with pytest.raises(ValueError, match="NaN.*row 5, column 1"):

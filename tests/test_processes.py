@@ -128,7 +128,7 @@ def test_a_child_of_fork_fits_with_the_bits_and_threads_of_its_parent(script):
 
 
 @posix
-def test_a_child_that_goes_on_with_its_parents_call():
+def test_a_child_continues_the_call_of_its_parent():
     """The child has no helpers any more: it redoes the tasks that they had taken."""
     run(
         """
@@ -352,7 +352,7 @@ LITTLE_ROOM = """
 @linux
 @pytest.mark.parametrize("prepare", ["", "model.fit(X)"])
 @pytest.mark.parametrize("limit", [FEW_PROCESSES, LITTLE_ROOM], ids=["processes", "memory"])
-def test_threads_that_cannot_be_started_are_done_without(limit, prepare):
+def test_fits_work_where_threads_cannot_be_started(limit, prepare):
     """Stacks are small: even with little memory there may be enough for all threads."""
     script = dedent(LIMITED).replace("{prepare}", prepare)
     script = script.replace("{enough}", str(limit == LITTLE_ROOM))

@@ -9,7 +9,7 @@ GROUPS = three_tight_groups()
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_a_generator_draws_on(kind):
+def test_a_generator_continues_its_stream(kind):
     model = fit_either(kind, GROUPS, random_state=np.random.default_rng(3))
     first, second = model.sample(5)[0], model.sample(5)[0]
     assert not np.isin(second, first).any()

@@ -20,7 +20,7 @@ def test_old_faithful(covariance_type, n_components, log_likelihood):
     assert model.score(X) * len(X) == pytest.approx(log_likelihood, abs=1e-5)
 
 
-def test_heights_are_mended():
+def test_heights_are_corrected():
     from fusedgmm.datasets import load_heights
 
     heights, sex = load_heights()

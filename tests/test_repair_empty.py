@@ -12,7 +12,7 @@ from helpers.repairs import CLOUD, assert_sound, started
 FAR = [[0.0, 0.0], [500.0, 500.0], [-900.0, 3.0]]
 
 
-def test_a_dead_component_starts_again_where_the_data_are_worst_explained(covariance_type):
+def test_an_empty_component_is_reseeded_at_the_worst_explained_row(covariance_type):
     X = CLOUD.copy()
     X[123] = [6.0, -6.0]
     model = started(covariance_type, [[0.0, 0.0], [500.0, 500.0]])
@@ -23,7 +23,7 @@ def test_a_dead_component_starts_again_where_the_data_are_worst_explained(covari
     assert_sound(model, X)
 
 
-def test_without_repair_a_dead_component_stays_where_it_was(covariance_type):
+def test_without_repair_an_empty_component_keeps_its_mean(covariance_type):
     """It does not move, however far away the data are."""
     X = CLOUD + 1000
     model = started(covariance_type, [[1000.0, 1000.0], [1900.0, 1.0]], degenerate="raise")
@@ -34,7 +34,7 @@ def test_without_repair_a_dead_component_stays_where_it_was(covariance_type):
     assert np.isfinite(model.covariances_).all() and model.repairs_ == []
 
 
-def test_the_same_row_is_not_taken_twice(covariance_type):
+def test_no_row_is_used_twice_for_reseeding(covariance_type):
     model = started(covariance_type, FAR)
     with pytest.warns(UserWarning, match="re-seeded"):
         model.fit(CLOUD)
@@ -43,7 +43,7 @@ def test_the_same_row_is_not_taken_twice(covariance_type):
     assert_sound(model, CLOUD)
 
 
-def test_rows_of_weight_zero_are_no_new_place(covariance_type):
+def test_no_component_is_reseeded_at_a_row_of_weight_zero(covariance_type):
     X = CLOUD.copy()
     X[[7, 9]] = [[40.0, 40.0], [-50.0, 3.0]]
     weight = np.ones(len(X))
@@ -107,7 +107,7 @@ def test_more_components_than_rows_to_give_them(covariance_type):
     assert max(seeds.count(k) for k in set(seeds)) <= 3
 
 
-def test_two_that_die_at_once_do_not_share_a_place():
+def test_two_empty_components_are_reseeded_at_different_rows():
     """The second one would be reseeded at the same row: the other components explain it worst."""
     X = np.r_[np.tile([-1.0, 1.0], 10), 10.0][:, None]
     model = GaussianMixture(
@@ -119,7 +119,7 @@ def test_two_that_die_at_once_do_not_share_a_place():
     assert [(d.component, d.row) for d in model.repairs_] == [(1, 20), (2, 0)]
 
 
-def test_a_component_comes_back_three_times(covariance_type):
+def test_a_component_is_reseeded_at_most_three_times(covariance_type):
     """The new rows have so little weight that the component becomes empty at once, and finally
     stays empty."""
     far = 100.0 * np.random.default_rng(2).normal(size=(8, 2)) + 1000
@@ -132,7 +132,7 @@ def test_a_component_comes_back_three_times(covariance_type):
     assert all(d.row >= 200 for d in model.repairs_)
 
 
-def test_a_fit_does_not_end_at_a_new_place(covariance_type):
+def test_a_fit_does_not_converge_right_after_a_reseeding(covariance_type):
     """However little the bound has changed, it does not yet include the new place."""
     X = np.vstack([CLOUD, CLOUD + 20])
     options = dict(warm_start=True, tol=1e9, max_iter=20)
@@ -143,7 +143,7 @@ def test_a_fit_does_not_end_at_a_new_place(covariance_type):
     assert model.converged_ and model.n_iter_ == 2
 
 
-def test_a_new_place_has_an_equal_share_and_the_pooled_width():
+def test_a_reseeded_component_gets_an_equal_weight_and_the_pooled_covariance():
     """It is reseeded at the first of the rows that are explained worst."""
     X = CLOUD.copy()
     X[[60, 90]] = [30.0, 30.0]

@@ -10,7 +10,7 @@ from helpers import FITTED, mixture_data
 from helpers.repairs import CLOUD, COLLAPSING, fit, started
 
 
-def test_one_warning_says_it_at_the_callers_line():
+def test_one_warning_points_to_the_callers_line():
     X, k = COLLAPSING["equal rows"]
     model = GaussianMixture(k, reg_covar=0, random_state=0, degenerate="repair")
     for call in (model.fit, model.fit_predict):

@@ -42,7 +42,7 @@ def test_every_type_is_repaired_in_some_case():
         assert sum(map(bool, cases)) >= 3, covariance_type
 
 
-def test_a_sound_fit_keeps_its_bits(covariance_type, dtype):
+def test_repair_changes_no_bit_of_a_fit_that_needs_none(covariance_type, dtype):
     X = mixture_data(900, 3, 3, dtype)[0]
     options = dict(covariance_type=covariance_type, random_state=0, tol=1e-2, n_init=2)
     plain = GaussianMixture(3, **options).fit(X)
@@ -94,7 +94,7 @@ def test_the_floor_is_a_thousandth_of_each_features_deviation(covariance_type):
 
 
 @pytest.mark.parametrize("width", [3e-5, 3e-4, 3e-3])
-def test_less_than_a_thousandth_of_the_deviation_is_narrow(covariance_type, width):
+def test_a_component_narrower_than_a_thousandth_is_floored(covariance_type, width):
     """A component that is wider keeps its own width."""
     rows = np.random.default_rng(1).normal(size=(400, 2))
     X = np.repeat([[0.0, 0.0], [2.0, 2.0]], 200, axis=0) + width * rows
@@ -127,7 +127,7 @@ def test_a_constant_column_is_as_wide_as_the_others():
     np.testing.assert_allclose(model.means_[:, [1, 3]], [[4, 0]] * 2)
 
 
-def test_an_offset_is_no_scale(covariance_type):
+def test_the_floor_does_not_depend_on_an_offset(covariance_type):
     """Rows are multiples of 2^-20, so that adding 2^20 is exact."""
     X, k = COLLAPSING["equal rows"]
     X = np.round(X * 2**20) / 2**20
@@ -150,7 +150,7 @@ def test_weights_are_repeated_rows(covariance_type):
     assert flooring[0] == flooring[1]
 
 
-def test_a_collapsed_start_of_no_iterations_is_repaired(covariance_type):
+def test_a_singular_start_without_iterations_is_repaired(covariance_type):
     X, k = COLLAPSING["few distinct rows"]
     model = fit(X, 3, covariance_type, max_iter=0)
     assert model.n_iter_ == 0 and {d.iteration for d in model.repairs_} == {0}
@@ -158,7 +158,7 @@ def test_a_collapsed_start_of_no_iterations_is_repaired(covariance_type):
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_what_is_past_mending_is_an_error(init, covariance_type):
+def test_an_infinite_covariance_is_an_error(init, covariance_type):
     """An infinite covariance cannot be repaired; its factors were once left uninitialised."""
     X = CLOUD[:60] * 1e160
     options = dict(covariance_type=covariance_type, init_params=init, degenerate="repair")

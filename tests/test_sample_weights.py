@@ -138,7 +138,7 @@ def test_parts_with_weights_of_any_scale_merge(covariance_type, factor):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [5e-324, 1e-300, 1.0, 1e300, 1e308])
-def test_the_scale_of_weights_is_none_of_a_score(factor):
+def test_a_score_does_not_depend_on_the_scale_of_weights(factor):
     model = GaussianMixture(2, random_state=0).fit(GROUPS)
     w = np.full(len(GROUPS), factor)
     np.testing.assert_allclose(model.score(GROUPS, sample_weight=w), model.score(GROUPS))

@@ -67,7 +67,7 @@ def test_arrays_that_memory_does_not_hold(what):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, and limits of memory")
-def test_working_memory_that_cannot_be_had():
+def test_missing_working_memory_is_an_error():
     """NumPy can allocate the results, but the core cannot allocate its working memory."""
     code = """
         import resource
@@ -102,7 +102,7 @@ def test_row_numbers_beyond_64_bits():
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
-def test_one_row_of_memory_counts_as_many(covariance_type):
+def test_strides_of_zero_repeat_a_row(covariance_type):
     """Strides of zero for rows, columns and problems."""
     X = np.broadcast_to(np.array([3.0, 5.0]), (70_001, 2))
     params = MixtureParameters.from_covariances([1.0], [[2.0, 5.0]], np.eye(2)[None])

@@ -153,7 +153,7 @@ def test_every_file_has_its_place(structure):
     assert not gone, f"{', '.join(gone)}: in {which} of tests/test_structure.py, but not a file"
 
 
-def test_no_arrow_points_up(structure):
+def test_no_file_uses_a_higher_layer(structure):
     which, graph, height = structure
     wrong = [
         f"{where}, but {which} has {used} {'beside' if height[used] == height[name] else 'above'}"
@@ -165,13 +165,13 @@ def test_no_arrow_points_up(structure):
     assert not wrong, "\n".join(wrong)
 
 
-def test_no_circle(structure):
+def test_there_is_no_cycle(structure):
     _, graph, _ = structure
     names = circle(graph)
     assert not names, "\n".join(graph[a][b] for a, b in zip(names, names[1:], strict=False))
 
 
-def test_a_circle_is_found():
+def test_a_cycle_is_found():
     graph = {"a": {"b": ""}, "b": {"c": "", "d": ""}, "c": {"b": ""}, "d": {}}
     assert set(circle(graph)) == {"b", "c"}
     assert circle({"a": {"b": ""}, "b": {}}) == []
@@ -182,13 +182,13 @@ def code(path: Path) -> str:
     return re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.S)
 
 
-def test_only_one_file_knows_openmp():
+def test_only_one_file_uses_openmp():
     pattern = re.compile(r"#\s*pragma\s+omp|_Pragma\(\"omp|\bomp\.h\b|\bomp_\w+\s*\(")
     files = {path.name for path in SOURCES.rglob("*.[ch]") if pattern.search(code(path))}
     assert files == {"openmp.c"}
 
 
-def test_only_core_knows_python():
+def test_only_core_uses_python():
     pattern = re.compile(r"\bPython\.h\b|\bPy[A-Z]\w*\b|\bnumpy\b")
     files = [path.name for path in SOURCES.rglob("*.[ch]") if pattern.search(code(path))]
     assert files == []

@@ -127,7 +127,7 @@ def test_the_quota_of_a_real_cgroup():
 
 
 @pytest.mark.parametrize("n_threads", [0, -1, True, 1.5, "2"], ids=repr)
-def test_no_number_of_threads(n_threads):
+def test_invalid_numbers_of_threads(n_threads):
     with pytest.raises(ValueError, match=r"n_threads must be an int >= 1, got"):
         _threads.resolve(n_threads)
 
@@ -262,7 +262,7 @@ def test_limits_hold_for_every_call(name, cgroup):
 
 @many_cpus
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
-def test_a_helper_goes_where_its_caller_may_run():
+def test_a_helper_gets_the_affinity_of_its_caller():
     """A thread bound to one CPU starts the helper, which then helps a thread that is not bound."""
     code = """
         import os, threading
