@@ -52,7 +52,7 @@ if fg_isa_choose(os.fsencode(_wanted)) != 0:
     )
 fg_parallel_install()
 
-# Cython lists the module by its bare name, too, which may be that of a module of the user's.
+# Cython also registers the module under its bare name, which may be that of a user's module.
 if sys.modules.get("_core") is sys.modules.get(__name__):
     del sys.modules["_core"]
 
@@ -86,7 +86,7 @@ class NotFiniteError(ValueError):
     """The log-likelihood is not finite: rows have NaN or infinity, or are too far from every
     component."""
 
-    __module__ = __name__  # by which another process finds it
+    __module__ = __name__  # so that another process can unpickle it
 
 
 cdef class _Call:
@@ -209,8 +209,8 @@ cdef int _report(void *context, int64_t init, int64_t iteration, double bound,
 # ---- arrays ----
 
 cdef char _real_format(const Py_buffer *view) noexcept:
-    """The character of a buffer's format if it is one character in this machine's byte order,
-    however that is spelled; 0 for any other."""
+    """The format character of a buffer if it has one character in this machine's byte order,
+    however that is spelled; 0 otherwise."""
     cdef uint16_t one = 1
     cdef const char *format = view.format
     cdef char native = c"<" if (<uint8_t *>&one)[0] == 1 else c">"
@@ -220,7 +220,7 @@ cdef char _real_format(const Py_buffer *view) noexcept:
 
 
 cdef bint _is_double(const Py_buffer *view) noexcept:
-    """Also a long double that is one, as with Microsoft's compilers."""
+    """True for double, and for a long double of 8 bytes, as with Microsoft's compilers."""
     cdef char real = _real_format(view)
     return view.itemsize == 8 and (real == c"d" or real == c"g")
 
@@ -257,7 +257,8 @@ cdef double *_doubles_in(array, tuple shape) except? NULL:
 
 
 cdef _doubles(array, tuple shape, double **out_begin, name="an array"):
-    """The array as contiguous float64 of that shape, and where it begins; name: for the error."""
+    """Return the array as contiguous float64 of that shape, and its address. name: for the error
+    message."""
     out_begin[0] = _doubles_in(array, shape)
     if out_begin[0] != NULL:
         return array
@@ -309,7 +310,7 @@ cdef int _point_at(fg_data *data, x) except -1:
     cdef Py_ssize_t size = view.itemsize, row_stride = 0, feature_stride = 0
     cdef bint real = view.ndim == 2 and (_is_double(&view) or _is_float(&view))
     if real:
-        # a single row or column may carry any stride
+        # a single row or column may have any stride
         row_stride = view.strides[0] if view.shape[0] > 1 else 0
         feature_stride = view.strides[1] if view.shape[1] > 1 else 0
     if not real or <Py_ssize_t>view.buf % size or row_stride % size or feature_stride % size:

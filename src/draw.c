@@ -3,7 +3,8 @@
 
 #include "random.h"
 
-/* In lanes: in a chain each addition would wait for the one before. weights: NULL for scale. */
+/* Sums in lanes: in a single chain each addition would wait for the previous one. weights: NULL for
+ * scale. */
 static inline double sum(const double *weights, double scale, const double *x, int64_t n) {
     enum { LANES = 8 };
     double lanes[LANES] = {0}, total = 0;
@@ -21,7 +22,7 @@ static inline double sum(const double *weights, double scale, const double *x, i
 double fg_sum(const double *weights, const double *x, int64_t n) { return sum(weights, 1, x, n); }
 
 int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state) {
-    enum { STRIDE = 64 }; /* passed over by their sum */
+    enum { STRIDE = 64 }; /* scores that are skipped by their sum */
     double left = fg_random_uniform(state) * total;
     int64_t last = 0;
     for (int64_t begin = 0; begin < n; begin += STRIDE) {

@@ -7,8 +7,8 @@
 
 /* sum x_i, or with weights sum weights_i x_i. */
 double fg_sum(const double *weights, const double *x, int64_t n);
-/* Index i with probability scale score[i] / total. scale: a power of two, with which the scores and
- * their sum, total, are in range. */
+/* Returns index i with probability scale * score[i] / total. scale: a power of two that brings the
+ * scores and total, their scaled sum, into range. */
 int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state);
 
 #endif

@@ -92,7 +92,7 @@ void fg_call_begin(int n_threads, fg_call *out_call) {
 
 fg_lease *fg_call_end(fg_call *call) {
     fesetenv(&call->environment);
-    if (call->forks == fg_team_forks()) /* a child of fork has not counted it */
+    if (call->forks == fg_team_forks()) /* the child of a fork has not counted this call */
         atomic_fetch_sub(&callers, 1);
     return call->lease && !fg_lease_try_end(call->lease) ? call->lease : NULL;
 }

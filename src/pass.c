@@ -55,7 +55,7 @@ static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
 
 /* ---- what the tasks of a pass share ---- */
 
-/* Read by every thread that helps, also by one that is late; behind it lie the model's memory, the
+/* Read by every helper thread, even a late one. It is followed by the memory of the model, the
  * shift and the shares. */
 typedef struct {
     fg_shape shape;
@@ -171,9 +171,9 @@ fg_status fg_pass_open(fg_context *context, const fg_shape *shape, fg_real_type 
     return out->shares ? status : FG_NO_MEMORY;
 }
 
-/* Replaces the share of a component that turned out to have far less of the rows: what is
- * negligible beside the one need not be so beside the other. Returns whether there is such a
- * component. */
+/* Corrects the share of every component that has far fewer rows than assumed: responsibilities that
+ * are negligible relative to the old share may matter relative to the new one. Returns whether
+ * there is such a component. */
 static int correct_shares(const fg_shape *shape, const fg_statistics *s, double *shares) {
     const double still_right = 0x1p-12; /* of the share: leaves a rounding error of the sums */
     int corrected = 0;

@@ -12,8 +12,8 @@ typedef struct {
     const fg_kernels *kernels;
     fg_real_type arithmetic;
     int64_t n_tasks;
-    double sums_scale; /* 1: of a fit's sums only the ratios count, and these stay in range */
-    double *shares;    /* K: of the rows, about; for what is negligible */
+    double sums_scale; /* 1 in a fit: only ratios of sums matter, and they stay in range */
+    double *shares;    /* K: approximate shares of the rows; see fg_model */
     fg_run *run;
 } fg_pass;
 

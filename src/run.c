@@ -11,9 +11,10 @@
 
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 
-/* A place for one result. task is written before it is taken, so that the calling thread sees what
- * a helper that is off its CPU has taken. Where somebody else takes it first, BUSY and task say
- * what is not so, until the helper looks for another: they never say that nobody has it. */
+/* A slot for one result. task is written before the task is taken, so the calling thread can see
+ * which task a descheduled helper has taken. If another thread takes that task first, BUSY and task
+ * are wrong until the helper looks for another one; but they never claim that nobody has a task
+ * that the helper has. */
 enum { FREE, BUSY, COMMITTING, READY };
 typedef struct {
     atomic_int state;
@@ -37,13 +38,12 @@ struct fg_run {
     int n_seats;
     int64_t n_tasks, merged, forks;
     void *shared, *memory;
-    void *
-        again; /* a result of the calling thread's, for what it does again; allocated when needed */
-    atomic_uchar
-        *committed; /* not in order: each task, by whoever is first; NULL without helpers */
+    void *again; /* the result of a task that the calling thread redoes; allocated when needed */
+    /* Not in order: whether a task has been committed; NULL without helpers. */
+    atomic_uchar *committed;
     atomic_int_fast64_t taken;
     atomic_int over, seats_taken;
-    int was_late; /* a helper, in this run */
+    int was_late; /* a helper was late in this run */
     seat seats[];
 };
 
@@ -108,7 +108,7 @@ fg_run *fg_run_open(const fg_tasks *tasks, int n_threads, fg_lease *lease) {
 
 static int has_forked(const fg_run *run) { return run->forks != fg_team_forks(); }
 
-/* In a child of fork there are no helpers, and none will leave. */
+/* In the child of a fork there are no helpers, so none will leave. */
 static void forget_helpers(fg_run *run) {
     if (has_forked(run))
         atomic_store_explicit(&run->offer.users, 1, memory_order_relaxed);
@@ -146,7 +146,8 @@ void *fg_run_prepare(fg_run **run, size_t keep_bytes) {
 
 /* ---- taking tasks ---- */
 
-/* Whether there was one. Who sees that all are taken sees who has taken them. */
+/* Takes the next task; returns 0 if there is none. A thread that sees that all tasks are taken also
+ * sees who took them. */
 static int take(fg_run *run, place *p) {
     int_fast64_t task = atomic_load_explicit(&run->taken, memory_order_acquire);
     while (task < run->n_tasks) {
@@ -189,13 +190,13 @@ static place *wait_for_place(fg_run *run, seat *s) {
     return NULL;
 }
 
-/* Not in order: whether this thread is the first that has a result of a task. */
+/* Not in order: returns whether this thread is the first with a result of the task. */
 static int is_first(fg_run *run, int64_t task) {
     return !run->committed || !atomic_exchange(&run->committed[task], 1);
 }
 
-/* Nothing is committed once the run is over: either this sees that it is, or the calling thread
- * sees the place and waits. */
+/* Nothing is committed after the run is over: either this function sees that it is, or the calling
+ * thread sees COMMITTING and waits. */
 static void commit_own(fg_run *run, place *p) {
     atomic_store(&p->state, COMMITTING);
     if (!atomic_load(&run->over) && is_first(run, p->task))
@@ -238,7 +239,7 @@ static int is_alone(void) {
 
 static void stay_alone(fg_run *run) {
     const double now = fg_seconds();
-    if (run->was_late || is_alone()) /* of many helpers that are late at once, the first counts */
+    if (run->was_late || is_alone()) /* of several helpers late at once, only the first counts */
         return;
     run->was_late = 1;
     double length = atomic_load_explicit(&alone_for, memory_order_relaxed);
@@ -252,7 +253,7 @@ static void stay_alone(fg_run *run) {
 
 typedef struct {
     const place *theirs;
-    int state; /* no longer theirs when the task is done */
+    int state; /* state of theirs while the task still needs redoing */
     fg_monitor *user;
 } again;
 
@@ -261,8 +262,8 @@ static int is_needless(void *context) {
     return !is(a->theirs, a->state) || fg_parallel_poll(a->user);
 }
 
-/* Does a helper's task into result, unless the helper is ready first. Whether it was done. The
- * place is not asked which task it is: it may say another one by now. */
+/* Redoes a helper's task into result, unless the helper finishes first. Returns whether it was
+ * redone. The task is an argument, because the place may already name another one. */
 static int do_again(fg_run *run, const place *theirs, int state, int64_t task, fg_monitor *user,
                     void *result) {
     again a = {theirs, state, user};
@@ -328,7 +329,7 @@ static fg_status run_in_order(fg_run *run, fg_monitor *monitor) {
                 run->tasks.commit(run->shared, run->merged++, run->again);
                 stay_alone(run);
             }
-        } else if (next && has_forked(run)) /* nobody will do it */
+        } else if (next && has_forked(run)) /* no thread will do it */
             return FG_NO_MEMORY;
         else
             fg_spin(spins++);
@@ -336,8 +337,8 @@ static fg_status run_in_order(fg_run *run, fg_monitor *monitor) {
     return FG_OK;
 }
 
-/* The helper is writing where the results belong, which is soon done. Also where the user has
- * stopped the run: what a call has returned is no longer written to. */
+/* Waits while the helper writes to the destination, which does not take long. This also holds after
+ * an interrupt: nothing writes to the results of a call that has returned. */
 static void wait_for_commit(const fg_run *run, const place *p) {
     for (int spins = 0; atomic_load(&p->state) == COMMITTING && !has_forked(run); spins++)
         if (spins < 1000)
@@ -346,13 +347,13 @@ static void wait_for_commit(const fg_run *run, const place *p) {
             fg_yield();
 }
 
-/* The task in a helper's place, where it is not done yet. */
+/* Completes the task in a helper's place, if it is not done yet. */
 static void finish(fg_run *run, const place *p, fg_monitor *monitor, void *result) {
     for (;;) {
         wait_for_commit(run, p);
         const int state = atomic_load(&p->state);
         const int64_t task = p->task;
-        const int is_lost = state == COMMITTING; /* by fork: half written, perhaps */
+        const int is_lost = state == COMMITTING; /* by a fork; perhaps half written */
         if (state == FREE || fg_stopped(monitor) ||
             (!is_lost && atomic_load(&run->committed[task])))
             return;
@@ -378,7 +379,7 @@ static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
         finish(run, &run->seats[s].places[0], monitor, mine->memory);
 }
 
-/* A helper that has nothing left to do is gone in a moment; one that is late is not waited for. */
+/* Waits for helpers without work, which leave within moments; for a late one only if for_all. */
 static void wait_for_helpers(fg_run *run, int for_all) {
     for (int spins = 0; !is_left(run); spins++) {
         int late = 0;
@@ -394,7 +395,7 @@ static void wait_for_helpers(fg_run *run, int for_all) {
     }
 }
 
-/* Room to note who was first. Without memory nobody helps. */
+/* Allocates committed; returns 0 without memory, in which case no helper takes part. */
 static int open_to_helpers(fg_run *run) {
     if (!run->tasks.in_order)
         run->committed = calloc((size_t)run->n_tasks, sizeof *run->committed);

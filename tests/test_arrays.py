@@ -84,7 +84,7 @@ def test_every_layout(layout, dtype):
 
 
 def spellings(X):
-    """The same bytes under every dtype that NumPy calls equal."""
+    """The same bytes under every dtype that NumPy treats as equal."""
     dtype = X.dtype
     native = dtype.newbyteorder("<" if sys.byteorder == "little" else ">")
     half = f"u{dtype.itemsize // 2}"
@@ -290,7 +290,7 @@ def test_missing_values_of_frames_are_named_where_they_are():
     model = fitted(ROWS)
     for name, frame in frames_with_a_missing_value():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names of columns that the model does not know
+            warnings.simplefilter("ignore")  # column names that the model does not know
             for call in (GaussianMixture().fit, model.predict, model.score_samples):
                 with pytest.raises(ValueError, match="NaN or a missing value.*row 17, column 1"):
                     call(frame)

@@ -138,7 +138,7 @@ def test_files_are_written_whoever_reads_the_summary(table, tmp_path, stdout):
     message, status = {
         "/dev/full": ("fusedgmm: error: [Errno 28] No space left on device: 'standard output'", 2),
         "closed": ("", 0),
-    }.get(stdout, ("", 141))  # as the shell says of a tool that a broken pipe ended
+    }.get(stdout, ("", 141))  # the shell's exit status of a program that a broken pipe ended
     assert result.stderr.strip() == f"{message}\nstatus {status}".strip()
     assert len(labels.read_text().splitlines()) == 273
     assert GaussianMixture.load(model).means_.shape == (2, 2)
@@ -162,7 +162,7 @@ def test_predictions_end_quietly_with_their_reader(table, tmp_path):
 
 
 def test_a_summary_of_many_columns_is_small(tmp_path):
-    """Of matrices it would need 15,000**2 numbers for each component: gigabytes."""
+    """Matrices would need 15,000**2 numbers per component: gigabytes."""
     X = np.random.default_rng(0).normal(size=(30, 15_000))
     np.save(tmp_path / "wide.npy", X)
     script = f"""
@@ -206,7 +206,7 @@ def test_cells_of_the_tables_are_apart(tmp_path):
     for line in lines[start + 1 : start + 3]:
         assert len(re.split("  +", line.strip())) == 5, line
         assert re.fullmatch(r"\s*\d  +0\.\d{3}(  +\S+ ± \S+){3}", line)
-    assert len({len(line) for line in lines[start : start + 3]}) == 1  # columns end together
+    assert len({len(line) for line in lines[start : start + 3]}) == 1  # columns are aligned
     (start,) = [i for i, line in enumerate(lines) if line.startswith("iteration")]
     for i, line in enumerate(lines[start + 1 : lines.index("", start)]):
         assert len(line.split()) == (3 if i else 2), line
@@ -283,7 +283,7 @@ def test_outputs_of_odd_names_and_links_are_what_was_asked_for(table, tmp_path):
         ("m.npz", "l.csv", "f.pdf", b"%PDF"),
         ("m" * 251 + ".npz", "é 模.csv", "f.svg.png", b"\x89PNG"),
     ):
-        if model == "m.npz":  # links to names that say nothing of a format, or another's
+        if model == "m.npz":  # links to names with no extension, or another one
             for link, target in ((model, "blob"), (labels, "b.npz"), (figure, "p.svg")):
                 (out / link).symlink_to(target)
         args = ("-o", out / model, "--labels", out / labels, "--plot", out / figure)
@@ -340,7 +340,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_output(table, tmp_path, caps
         command = ["predict", str(model), str(table), "-o", str(path)]
     before = sorted(p.name for p in tmp_path.iterdir())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # in this process: where its modules are compiled, a limited one could not write bytecode
+    # in this process: a limited subprocess could not write the bytecode of its modules
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
     try:
         status = cli.main(command)

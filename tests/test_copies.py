@@ -1,4 +1,4 @@
-"""Other copies of the package than the installed one, and Python's stricter modes."""
+"""Copies of the package besides the installed one, and Python's stricter modes."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import pytest
 
 import fusedgmm
 
-# All that imports, names or loads anything: everything of the package that is imported late, whose
-# data lie in files, or that other processes find by name.
+# Everything that imports, names or loads something: modules imported on demand, data in files, and
+# classes that other processes find by name.
 EVERYTHING = """
 import io, os, pickle, runpy, sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -130,7 +130,7 @@ def test_a_vendored_copy_needs_no_other(tmp_path):
 
 
 def test_two_copies_in_one_process(tmp_path):
-    """Each has its own core, classes and pickles; they give the same bits, in threads and forks."""
+    """Each has its own core, classes and pickles; results are identical, in threads and forks."""
     (tmp_path / "vendor").mkdir()
     copied(tmp_path / "vendor")
     code = """
@@ -191,7 +191,8 @@ def test_two_copies_may_both_patch_scikit_learn(tmp_path):
 
 
 def test_the_core_takes_no_name_but_its_own(tmp_path):
-    """Cython lists a module by its bare name as well: a user's module `_core` would be ours."""
+    """Cython also registers a module under its bare name, which a user's module `_core` may
+    have."""
     (tmp_path / "_core.py").write_text("whose = 'the user'")
     code = """
         import fusedgmm, _core

@@ -230,7 +230,7 @@ HEADERS = {
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 @pytest.mark.parametrize("name", HEADERS)
 def test_no_header_of_an_array_does_more_than_be_refused(path, name, version):
-    """Python's parser runs out of memory or stack over some of them."""
+    """Python's parser runs out of memory or stack for some of them."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     text = HEADERS[name].encode() + b"\n"
@@ -335,7 +335,7 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
 
 # ---- names, links and disks ----
 
-LONGEST = 255  # bytes of a name
+LONGEST = 255  # maximum bytes of a file name
 NAMES = {
     "upper case": "MODEL.NPZ",
     "dots": "my.best.model.v1.2.npz",
@@ -347,7 +347,7 @@ NAMES = {
     "the longest": "m" * (LONGEST - 4) + ".npz",
     "the longest ending": "m." + "z" * (LONGEST - 6) + ".npz",
 }
-if sys.platform == "linux":  # elsewhere such a name may be refused
+if sys.platform == "linux":  # other systems may reject such a name
     NAMES["not of any encoding"] = os.fsdecode(b"\xff\xfe.npz")
 TARGETS = ["blob", "blob.dat", "data.NPZ", "a.b.c", "b" * LONGEST, "b." + "x" * (LONGEST - 2)]
 
@@ -360,7 +360,7 @@ def names(folder):
 def test_what_is_asked_for_is_written_whatever_its_name(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     for path in (NAMES[name], tmp_path / NAMES[name]):
-        for turn in range(2):  # a new file, and one that is replaced
+        for turn in range(2):  # a new file, then a replaced one
             save_arrays(path, KIND, 1, {"turn": turn}, ARRAYS)
             assert names(tmp_path) == [NAMES[name]] and load(path)[0] == {"turn": turn}
         os.unlink(path)
@@ -413,7 +413,7 @@ def test_a_name_that_no_file_can_have(tmp_path):
 
 @pytest.mark.parametrize("length", [0, 1, 1000, 100_000])
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(path, length):
-    """A limit on the size of files fails as a full disk does: at any write, or the last flush."""
+    """A limit on the size of files fails like a full disk: at any write, or at the final flush."""
     resource = pytest.importorskip("resource")
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -89,8 +89,9 @@ def test_a_bad_start_far_away_costs_no_digits(covariance_type, dtype):
     ("dtype", "n", "d", "wider"), [(np.float32, 20_000, 64, 2.3), (np.float64, 200_000, 20, 16)]
 )
 def test_a_component_whose_weight_falls_far_keeps_its_covariance(dtype, n, d, wider):
-    """Both components have equal shares in all rows, for these lie on a sphere: the truth is the
-    covariance of the rows, though the shares of the wider one are negligible beside its weight."""
+    """Both components have the same responsibilities for all rows, because these lie on a sphere.
+    The true covariance is that of the rows, although the responsibilities of the wider component
+    are negligible relative to its weight."""
     X = np.random.default_rng(0).normal(size=(n, d))
     X = (X / np.linalg.norm(X, axis=1)[:, None]).astype(dtype)
     model = GaussianMixture(

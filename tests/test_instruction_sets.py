@@ -47,7 +47,7 @@ def test_core_tests_pass_with(isa):
     ("name", "printed"), [("mmx", "mmx"), ("\udcff\udcfe", r"\udcff\udcfe"), ("avx2 ", "'avx2 '")]
 )
 def test_an_unknown_set_is_refused_with_the_usable_ones(name, printed):
-    """Also one of bytes that are no text."""
+    """Also a name whose bytes are not valid text."""
     done = subprocess.run(
         [sys.executable, "-c", "import fusedgmm._core"],
         env=os.environ | {"FUSEDGMM_ISA": name},

@@ -82,12 +82,12 @@ def test_a_plot_knows_the_names_of_columns():
     frame = pandas.DataFrame(mixture_data(100, 2, 2)[0], columns=["a", "$b_{"])
     model = GaussianMixture(2).fit(frame)
     ax = plot_mixture(model, frame)  # without a warning
-    ax.figure.canvas.draw()  # a dollar is no mathematics
+    ax.figure.canvas.draw()  # a dollar sign is plain text
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", r"\$b_{")
     assert plot_mixture(model, frame, features=("$b_{", 0)).get_xlabel() == r"\$b_{"
     assert plot_mixture(model, frame, columns=["c", "d"]).get_xlabel() == "c"
     with pytest.warns(UserWarning, match="valid feature names"):
-        assert plot_mixture(model, frame.to_numpy()).get_xlabel() == "a"  # those of the fit
+        assert plot_mixture(model, frame.to_numpy()).get_xlabel() == "a"  # the names of the fit
 
 
 def test_features_are_numbers_or_names():
@@ -145,10 +145,10 @@ def placed(K, d):
 
 
 def colors_of(ax):
-    """The color of each component, and those of marks, lines and words that belong to all."""
+    """The color of each component, and those of markers, lines and texts shared by all."""
     from matplotlib.colors import to_hex
 
-    if ax.collections[0].get_label().startswith("component"):  # areas below densities
+    if ax.collections[0].get_label().startswith("component"):  # areas under densities
         colors = [to_hex(area.get_facecolor()[0]) for area in ax.collections]
         marks = [to_hex(line.get_color()) for line in ax.lines]
     else:
@@ -170,7 +170,7 @@ def test_components_differ_and_are_seen_on_any_background(style, d):
         with pyplot.style.context(style):
             ax = plot_mixture(model, X)
             late = pyplot.figure().add_subplot()
-        for axes in (ax, plot_mixture(model, X, ax=late)):  # of this style, drawn under another
+        for axes in (ax, plot_mixture(model, X, ax=late)):  # of this style, drawn in another
             colors, marks = colors_of(axes)
             assert len(set(colors)) == len(colors) == K
             behind = np.mean(to_rgb(axes.get_facecolor()))
@@ -219,7 +219,7 @@ def test_components_of_no_weight_are_left_out(d):
     assert title.startswith(f"{6 - len(found)} of 6 components are not drawn\n(weight at")
     names = [text.get_text() for text in legend.get_texts()]
     assert names[: len(found)] == [f"component {k}" for k in found]
-    # a small component that has rows is one that was found
+    # a small component with rows of its own is drawn
     odd = np.r_[X, [[500.0] * d]]
     few = GaussianMixture(3, means_init=[X[0], X[-1], odd[-1]]).fit(odd)
     ax = plot_mixture(few, odd)
@@ -246,7 +246,7 @@ def test_principal_axes_of_few_rows_are_those_of_all():
     X = np.random.default_rng(0).normal(size=(5, 4)) * [1, 2, 3, 4]
     few, many = np.c_[X, np.zeros((5, 4))], X
     few, many = few - few.mean(axis=0), many - many.mean(axis=0)
-    values, axes = _principal_axes(few)  # by another way, having more features than rows
+    values, axes = _principal_axes(few)  # by another method, for more features than rows
     wanted, vectors = _principal_axes(many)
     np.testing.assert_allclose(values[:4], wanted)
     np.testing.assert_allclose(np.abs(axes[:4, :4]), np.abs(vectors), atol=1e-9)

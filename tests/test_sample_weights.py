@@ -100,8 +100,8 @@ def test_weights_times_squares_may_be_beyond_float64(init, covariance_type, scal
 @pytest.mark.parametrize("factor", [2.0**1021, 2.0**-1068])
 @pytest.mark.parametrize("init", INITS)
 def test_starts_draw_by_weights_whose_sum_is_beyond_float64(init, covariance_type, dtype, factor):
-    """A power of two changes no bit, though sixty-four such weights are more than float64 holds;
-    the smallest of the others are subnormal."""
+    """A power of two changes no bit, although the sum of sixty-four such weights exceeds float64,
+    or the smallest of the others are subnormal."""
     X, w = GROUPS[::3].astype(dtype), 0.25 * RNG.integers(1, 8, size=300)
     options = dict(covariance_type=covariance_type, init_params=init, random_state=0)
     plain, scaled = (

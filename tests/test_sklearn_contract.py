@@ -283,7 +283,7 @@ def test_a_model_from_known_parameters(covariance_type):
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3,)])
 def test_weights_that_are_set_have_one_axis(shape):
-    """scikit-learn predicts with (1, K), too; COMPATIBILITY.md says so."""
+    """scikit-learn also predicts with shape (1, K); see COMPATIBILITY.md."""
     model = GaussianMixture(2, random_state=0).fit(X)
     model.weights_ = np.full(shape, 0.5)
     for method in (model.predict, model.predict_proba, model.score_samples):
@@ -296,7 +296,7 @@ def test_weights_that_are_set_have_one_axis(shape):
 
 @pytest.mark.parametrize("form", ["pyarrow", "polars", "pandas", "a table of another library"])
 def test_feature_names_of_tables(form):
-    """Those of an Arrow table lie in column_names; its columns are the data themselves."""
+    """An Arrow table has its names in column_names; its columns are the data."""
     X = np.random.default_rng(0).normal(size=(40, 2))
     data = {"a": X[:, 0], "b": X[:, 1]}
     if form == "pyarrow":

@@ -96,7 +96,7 @@ def test_merging_adds_what_is_counted(covariance_type):
 
 @pytest.mark.parametrize("none", ["no rows", "rows of weight zero"])
 def test_nothing_merged_changes_nothing(covariance_type, none, dtype):
-    """Empty partitions are usual where data come in parts."""
+    """Empty partitions are common when data come in parts."""
     X, *_ = mixture_data(100, 3, 2, dtype)
     p = parameters(2, covariance_type)
     if none == "no rows":

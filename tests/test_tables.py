@@ -1,7 +1,4 @@
-"""Text files as pandas, R, NumPy and spreadsheets write them, read as the command line reads them.
-
-The table of cases is the specification: what is in a file, what it is read as, and what is said.
-"""
+"""Text files written by pandas, R, NumPy and spreadsheets, as the command line reads them."""
 
 import csv
 
@@ -30,7 +27,7 @@ def numbered(lines, start=0):
 
 COUNTED = numbered(["1.5,2.5", "3.25,4.5", "5,6.25"] * 4)
 
-# content, names (None: there are none), values, words of the note ("": nothing is said)
+# content, names (None: none), values, words in the note ("": no note)
 CASES = {
     # ---- separators and decimals
     "commas": ("a,b\n1.5,2.5\n3.25,4.5\n5,6.25\n", AB, X, ""),
@@ -119,7 +116,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_tables(case, tmp_path, capsys):
     content, names, values, note = CASES[case]
-    if values is None:  # text, which is to be refused
+    if values is None:  # text, which must be rejected
         with pytest.raises(UsageError, match=f"column '{names[0]}' holds text .*--columns 1990"):
             read(tmp_path / "x.csv", content)
         return
@@ -163,7 +160,7 @@ def test_columns_are_counted_in_the_file(tmp_path, capsys):
     content = ",a,b\n0,1.5,2.5\n1,3.25,4.5\n"
     for columns, names in [("0,2", ["column 0", "b"]), ("b,a", ["b", "a"]), ("1", ["a"])]:
         assert read(tmp_path / "x.csv", content, columns).names == names
-        assert capsys.readouterr().err == ""  # who names the columns need not be told
+        assert capsys.readouterr().err == ""  # no note if the user names the columns
 
 
 @pytest.mark.parametrize(
@@ -234,9 +231,9 @@ def test_what_pandas_writes_is_read(
     if index == "dates":
         frame.index = pandas.date_range("2020-01-01", periods=len(frame))
     if names == "none" and (index in ("letters", "dates") or (index and len(frame) < 10)):
-        index = False  # what nobody can know: the first column is text, or may be data
+        index = False  # undecidable: the first column is text, or may be data
     if names == "none" and not index and d == 1 and style[1] == ",":
-        style = (";", ".")  # nor whether 165,75 is one number
+        style = (";", ".")  # undecidable: whether 165,75 is one number
     text = frame.to_csv(
         index=bool(index),
         header=names != "none",

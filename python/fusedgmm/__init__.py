@@ -11,8 +11,8 @@ except ModuleNotFoundError as error:
         raise
     if not isdir(__path__[0]):
         raise ImportError(
-            f"{__path__[0]} is in an archive, from which Python cannot load the compiled core of "
-            "fusedgmm: unpack it, or install it with pip"
+            f"{__path__[0]} is inside an archive, from which Python cannot load the compiled core "
+            "of fusedgmm: unpack the archive, or install it with pip"
         ) from error
     raise ImportError(
         f"the compiled core of fusedgmm is missing in {__path__[0]}: this is the source folder, or "

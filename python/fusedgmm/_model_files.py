@@ -72,14 +72,15 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
 
 
 def kind_of_class(cls: type[BaseMixture]) -> str:
-    """Return what a file says that it holds: the class of fusedgmm that this one is or extends."""
+    """Return the kind of a file: the fusedgmm class that `cls` is or extends."""
     own = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}._"))
     return f"fusedgmm.{own.__name__}"
 
 
 def _check_options(model: BaseMixture) -> None:
-    """Raise an error for parameters of the constructor that only the next fit would look at. Of
-    starting values and priors, whose shapes are those of the data of that fit: the numbers."""
+    """Raise an error for invalid constructor parameters that only the next fit would check. For
+    starting values and priors, whose shapes depend on the data of that fit, check only the
+    numbers."""
     as_random(model.random_state)
     for name, value in model.get_params(deep=False).items():
         starting = name.endswith("_init") and name != "n_init"

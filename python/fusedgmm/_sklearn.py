@@ -27,6 +27,6 @@ def original(name: str, purpose: str) -> Any:
                 f"{purpose} needs scikit-learn: pip install fusedgmm[sklearn]"
             ) from error
         found = getattr(home, name)
-        # another copy of fusedgmm may have put its own there
+        # another copy of fusedgmm may have replaced it
         _originals[name] = vars(found).get("_stands_for", found)
     return _originals[name]

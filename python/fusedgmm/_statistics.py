@@ -148,7 +148,7 @@ class SufficientStatistics:
             )
         n_samples = self.n_samples + other.n_samples
         for one, rest in ((other, self), (self, other)):
-            if one.weight_sum == 0.0 and not one.nk.any():  # to the bit
+            if one.weight_sum == 0.0 and not one.nk.any():  # keep the other one bit for bit
                 return replace(rest, n_samples=n_samples)
         sums = _core.merge_statistics(
             self._sums(), other._sums(), covariance_type=self.covariance_type
@@ -279,7 +279,7 @@ class SufficientStatistics:
         Raises
         ------
         ValueError
-            A covariance is singular, or `reg_covar` is negative; or no row has any weight.
+            A covariance is singular, `reg_covar` is negative, or the total weight is zero.
 
         Notes
         -----
@@ -329,12 +329,13 @@ def accumulate(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        It may have no rows: the statistics are then zero, and merging them changes nothing.
-    parameters_or_model : MixtureParameters, or a fitted model
-        Of a model, its `parameters`; of a Bayesian mixture these are expected ones, and the
-        responsibilities are those of a plain mixture with them.
+        Finite data. Without rows the statistics are zero, and merging them changes nothing.
+    parameters_or_model : MixtureParameters or fitted model
+        The parameters of the mixture, or a model that has `parameters`. For a Bayesian mixture,
+        these are expected values; the responsibilities are those of a Gaussian mixture with the
+        expected values as its parameters.
     sample_weight : array-like of shape (n_samples,) or None, default=None
-        Finite and not negative; they may all be zero. None: every row counts once.
+        Non-negative, finite weights; they may all be zero. None: every row has weight 1.
     n_threads : int or None, default=None
         Maximum number of threads, see `GaussianMixture`.
 

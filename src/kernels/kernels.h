@@ -45,8 +45,8 @@ typedef struct {
     const void *whitened_means; /* tied: (mean - centre) U, K x d */
     const void *scale;          /* K: spherical, tied: -1 / (2 variance) */
     const void *log_scale;      /* K: log weight + log det U - d/2 log 2 pi */
-    /* K: about N_k over N. Responsibilities far below it change no sum of the component, and where
-     * leaves_out is set, sums of moments leave them out. */
+    /* K: approximately N_k / N. Responsibilities far below it cannot change the sums of the
+     * component; if leaves_out is set, sums of moments omit them. */
     const double *shares;
     int leaves_out;
 } fg_model;

@@ -77,7 +77,7 @@ static void multiply_upper(const double *mean, const real *from, const double *u
     }
 }
 
-/* A rounding of a mean below so many standard deviations cannot change a density. */
+/* A rounding error of a mean below this many standard deviations cannot change a density. */
 #define NEGLIGIBLE_ROUNDING (sizeof(real) == 8 ? 0x1p-50 : 0x1p-22)
 
 /* The input and output of the preparation. */

@@ -264,11 +264,12 @@ static void rank_update(const block *b, int64_t count, real *matrix) {
     }
 }
 
-/* Responsibilities below the component's share of the rows times this cannot change its sums. */
+/* Responsibilities below this factor times the component's share of the rows cannot change its
+ * sums. */
 #define NEGLIGIBLE (sizeof(real) == 8 ? 0x1p-64 : 0x1p-36)
 
-/* The square roots of the rows that matter to the component, and zero for the others, into the
- * block's buffer. */
+/* Copies the square roots to the block's buffer, with zero for rows that cannot change the
+ * component's sums. */
 static void drop_negligible(const block *b, const real *sqrt_g, real threshold, int64_t padded) {
     const vec least = vec_set(threshold), zero = vec_set(0);
     for (int64_t n = 0; n < padded; n += FG_LANES) {
@@ -316,7 +317,7 @@ INLINE void collect_rows(const int registers, const block *b, int64_t padded, re
         vec_store(first + i * FG_LANES, sum[i]);
 }
 
-/* Of rows with these square roots of responsibilities in the block's buffer. */
+/* Moments of the rows, from the square roots of responsibilities in the block's buffer. */
 static void outer_moments(const block *b, const real *shift, int64_t padded, real *matrix,
                           real *first) {
     const int64_t d = b->p.d, length = b->p.row_length;
@@ -338,8 +339,8 @@ static void outer_moments(const block *b, const real *shift, int64_t padded, rea
 
 /* ---- moments about a component's own shift ---- */
 
-/* One component's moments; k < 0: the scatter of the data, without first moments. g: its
- * responsibilities, or their square roots where is_sqrt. */
+/* The moments of one component; k < 0: the scatter of the data, without first moments. g:
+ * responsibilities, or their square roots if is_sqrt. */
 static void component_moments(const fg_model *model, const block *b, const real *shift,
                               const real *g, int is_sqrt, int64_t padded, int64_t k,
                               int64_t matrix) {

@@ -289,8 +289,8 @@ static void add_term(bounded *sum, double weight, bounded g, exact a, double mag
     sum->error += weight * (g.error * fabs((double)a) + roundings * (double)g.value * magnitude);
 }
 
-/* The responsibility that the core may leave out of the sums of component k: a share of its weight,
- * but of all rows together no more than a rounding of its N_k. */
+/* The responsibilities that the core may omit from the sums of component k: a fraction of its
+ * weight, but in total over all rows no more than a rounding of its N_k. */
 static double negligible_for(const mixture *m, const samples *s, const expectation *e, int64_t k) {
     exact nk = 0, weight_sum = 0;
     for (int64_t n = 0; n < s->data.n_rows; n++) {

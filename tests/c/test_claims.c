@@ -1,8 +1,8 @@
-/* Helpers that are held up between writing down which task they are about to take and taking it:
- * somebody else takes it then, and the place says what is no longer so.
+/* Helpers that are held up after announcing the task they are about to take and before taking it:
+ * another thread then takes the task, and the place names a task that the helper does not have.
  *
- * run.c is compiled in here, under other names, with a stop before a task is taken and one before
- * the calling thread gets its memory to do a task again. */
+ * run.c is compiled in here under other names, with a stop before a task is taken and one before
+ * the calling thread allocates memory to redo a task. */
 #include <stdatomic.h>
 
 #include "check.h"
@@ -30,7 +30,7 @@ void *fg_cache_lines(size_t bytes);
 enum { TASKS = 40 };
 static _Thread_local int is_caller;
 
-/* Two helpers: the first takes task 0, which the second has written down, too. */
+/* Two helpers: the first takes task 0, which the second has announced, too. */
 static struct {
     atomic_int second_is_held, second_may_go, second_works, first_works, all_may_go;
     atomic_int commits[TASKS], wrong;
@@ -60,7 +60,7 @@ static void before_taking(fg_run *run, const void *place, int64_t task) {
         wait_until(&world.first_works);
 }
 
-/* Where the calling thread is about to do task 0 again, the second helper takes another. */
+/* When the calling thread is about to redo task 0, the second helper takes another task. */
 static void *memory_at_last(size_t bytes) {
     if (world.is_child)
         return NULL;
@@ -125,7 +125,7 @@ static void test_a_task_that_somebody_else_took(int in_order) {
     const fg_context context = {.n_threads = 3, .lease = call.lease};
     fg_run *run = fg_run_open(&tasks, 3, call.lease);
     world.is_watched = in_order;
-    /* in any order the second is held until all is over */
+    /* not in order, the second is held until the run is over */
     CHECK(fg_run_tasks(run, &context, TASKS) == FG_OK, "status");
     check_once();
     CHECK(atomic_load(&alone_for) == SHORTEST, "one run of late helpers counts many times");
@@ -139,7 +139,7 @@ static void test_a_task_that_somebody_else_took(int in_order) {
 }
 
 #ifndef _WIN32
-/* Nobody will do the task that a helper had at the fork, and there is no memory to do it again. */
+/* No thread will do the task that a helper had at the fork, and there is no memory to redo it. */
 static void test_a_child_without_memory(void) {
     const fg_tasks tasks = {
         .work = work, .commit = put, .in_order = 1, .result_bytes = sizeof(int64_t)};

@@ -151,8 +151,8 @@ static void test_many_components(void) {
     check_size(FG_FULL, 5, 32, 60, 2);
 }
 
-/* The second component is as the first, but wider: of its rows, which lie where the first has its
- * own, none has much of it. */
+/* The second component equals the first, but is wider: its rows lie where the first has its own,
+ * and none has a large responsibility. */
 static mixture one_in_another(int64_t d, double nats) {
     mixture m = mixture_new((fg_shape){2, d, FG_FULL}, 0, seed++);
     const double wider = exp(nats / (double)d + 0.5);
@@ -165,8 +165,7 @@ static mixture one_in_another(int64_t d, double nats) {
     return m;
 }
 
-/* The second component lies beside the first, the last so far away that each takes its own shift.
- */
+/* The second component is next to the first, the last so far away that each uses its own shift. */
 static mixture one_beside_another(int64_t d, double deviations, double far) {
     mixture m = mixture_new((fg_shape){3, d, FG_TIED}, 0, seed++);
     for (int64_t i = 0; i < d; i++)
@@ -175,8 +174,8 @@ static mixture one_beside_another(int64_t d, double deviations, double far) {
     return m;
 }
 
-/* What is negligible beside a component's weight makes all of its sums, where its new weight is
- * that small. */
+/* Responsibilities that are negligible relative to a component's weight make up all of its sums if
+ * its new weight is that small. */
 static void test_new_weights_far_below_the_old(void) {
     static const int64_t features[] = {9, 17, 33, 40};
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
@@ -196,7 +195,7 @@ static void test_new_weights_far_below_the_old(void) {
         }
 }
 
-/* Far apart tied takes a shift for each component. */
+/* If components are far apart, tied uses one shift per component. */
 static void test_components_far_apart(void) {
     EACH_LAYOUT(c) {
         check_size(c, 40, 3, 3, 5000);

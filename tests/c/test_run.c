@@ -193,7 +193,7 @@ static void test_the_user_stops_it(void) {
     }
 }
 
-/* What a call has returned is the user's: no helper commits any more. */
+/* After a call has returned, its results belong to the caller: no helper commits any more. */
 static struct {
     atomic_int is_inside, out;
 } committing;
@@ -234,7 +234,7 @@ static void test_no_helper_commits_when_it_is_over(void) {
         const fg_context context = {.n_threads = 2, .monitor = &monitor, .lease = call.lease};
         fg_run *run = fg_run_open(&tasks, 2, call.lease);
         fg_status status = FG_OK;
-        for (int i = 0; i < 1000 && status == FG_OK; i++) { /* until a helper has come */
+        for (int i = 0; i < 1000 && status == FG_OK; i++) { /* until a helper takes part */
             fg_run_prepare(&run, 0);
             status = fg_run_tasks(run, &context, 1 << 16);
         }
@@ -258,7 +258,7 @@ static void test_no_helper_commits_when_it_is_over(void) {
 
 static pid_t child;
 
-/* Once a helper is held up; in the parent it may go on. */
+/* Forks once a helper is held up; in the parent the helper may continue. */
 static int fork_then(void *context) {
     (void)context;
     if (child < 0 && atomic_load(&world.held_up)) {
@@ -275,7 +275,8 @@ static void commit_held_up(void *context, int64_t task, void *result) {
     commit(context, task, result);
 }
 
-/* The child goes on with the call: what the helper has is done again, where it was writing, too. */
+/* The child continues the call: it redoes the task of the helper, even if the helper was committing
+ * it. */
 static void test_a_child_ends_the_run(int in_order, int while_it_commits) {
     const fg_tasks tasks = {.work = while_it_commits ? work_freely : work,
                             .commit = while_it_commits ? commit_held_up : commit,

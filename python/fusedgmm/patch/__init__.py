@@ -19,7 +19,7 @@ from .._sklearn import HOMES, original
 
 __all__ = ["patch_sklearn", "unpatch_sklearn"]
 
-_HOME = __name__.rpartition(".")[0]  # of this copy of the package, which may be another's part
+_HOME = __name__.rpartition(".")[0]  # of this copy of the package, which may be vendored
 _OURS = {"GaussianMixture": GaussianMixture, "BayesianGaussianMixture": BayesianGaussianMixture}
 _substitutes: dict[str, type] = {}
 _replaced: list[tuple[ModuleType, str, type]] = []  # module, attribute, original class
