@@ -123,8 +123,9 @@ def test_a_header_that_breaks_the_parser_is_one_line(tmp_path, text):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices of Unix")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("stdout", ["a pipe that nobody reads", "/dev/full", "closed"])
-def test_files_are_written_whoever_reads_the_summary(table, tmp_path, stdout):
+def test_files_are_written_whoever_reads_the_summary(table, tmp_path, stdout, unbuffered):
     model, labels = tmp_path / "m.npz", tmp_path / "l.csv"
     redirect = {"closed": ">&-", "/dev/full": ">/dev/full"}.get(stdout, "| true")
     fit = shlex.join(map(str, (sys.executable, "-m", "fusedgmm", "fit", table, "-k", 2)))
@@ -133,6 +134,7 @@ def test_files_are_written_whoever_reads_the_summary(table, tmp_path, stdout):
         shell=True,
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         timeout=120,
     )
     message, status = {
@@ -142,6 +144,16 @@ def test_files_are_written_whoever_reads_the_summary(table, tmp_path, stdout):
     assert result.stderr.strip() == f"{message}\nstatus {status}".strip()
     assert len(labels.read_text().splitlines()) == 273
     assert GaussianMixture.load(model).means_.shape == (2, 2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of Unix")
+def test_notes_that_nobody_reads_stop_nothing(table, tmp_path):
+    command = [sys.executable, "-m", "fusedgmm", "fit", table, "-k", 2, "--max-iter", 1]
+    labels = tmp_path / "l.csv"
+    fit = shlex.join(map(str, [*command, "--labels", labels]))
+    result = subprocess.run(f"{fit} 2>&1 | true", shell=True, capture_output=True, timeout=120)
+    assert not result.stdout and not result.stderr
+    assert len(labels.read_text().splitlines()) == 273
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of Unix")
@@ -155,6 +167,7 @@ def test_predictions_end_quietly_with_their_reader(table, tmp_path):
         shell=True,
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
         timeout=120,
     )
     assert result.stdout == "label\n0\n" or result.stdout == "label\n1\n"

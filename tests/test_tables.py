@@ -262,3 +262,28 @@ def test_named_columns_may_hold_any_number(tmp_path_factory, values, index, styl
     path = tmp_path_factory.mktemp("pandas") / "x.csv"
     frame.to_csv(path, index=index, sep=style[0], decimal=style[1])
     np.testing.assert_array_equal(read_data(path).X, frame.to_numpy())
+
+
+PIECES = ["0", "1", "2", "1.5", "a", "NA", "#", '"', ",", ";", "\t", "|", " ", ".", "-", "e5", "\n"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.lists(st.sampled_from([*PIECES, "\n", "\r\n", ",", "\x1f", "é", "sep=;\n"])).map(
+        lambda pieces: "".join(pieces).encode()
+    )
+    | st.binary(max_size=60),
+    header=st.sampled_from([None, True, False]),
+    index=st.sampled_from([None, True, False]),
+    decimal=st.sampled_from([None, ".", ","]),
+    delimiter=st.sampled_from([None, ",", " "]),
+)
+def test_any_text_is_a_table_or_a_line_of_words(tmp_path_factory, content, **how):
+    path = tmp_path_factory.mktemp("any") / "x.csv"
+    try:
+        table = read(path, content, **how)
+    except UsageError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert np.isfinite(table.X).all() and table.X.size
+        assert len(table.X) <= len(content.decode("latin-1").splitlines())
