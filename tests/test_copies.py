@@ -212,4 +212,4 @@ def test_a_copy_in_an_archive_says_that_it_cannot_work(tmp_path):
             print(error)
     """
     printed = run(code, folder=tmp_path)
-    assert "archive.zip" in printed and "unpack it" in printed
+    assert "archive.zip" in printed and "unpack the archive" in printed
