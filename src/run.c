@@ -1,6 +1,7 @@
 /* Distributes tasks over the calling thread and helper threads. See run.h. */
 #include "run.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -230,7 +231,7 @@ static void take_part(fg_offer *offer) {
 /* A late helper shows that other processes want the CPUs. For a while, tasks are then not offered
  * to helpers; each time for longer. */
 static _Atomic double alone_until, alone_for;
-static const double SHORTEST = 0.005, LONGEST = 0.16;
+static const double SHORTEST = 0.001, LONGEST = 0.16, FORGOTTEN = 0.01; /* seconds */
 
 static int is_alone(void) {
     const double until = atomic_load_explicit(&alone_until, memory_order_relaxed);
@@ -244,7 +245,7 @@ static void stay_alone(fg_run *run) {
     run->was_late = 1;
     double length = atomic_load_explicit(&alone_for, memory_order_relaxed);
     const double since = now - atomic_load_explicit(&alone_until, memory_order_relaxed);
-    length = since > 2 * length ? SHORTEST : length * 2 < LONGEST ? length * 2 : LONGEST;
+    length = since > fmax(2 * length, FORGOTTEN) ? SHORTEST : fmin(2 * length, LONGEST);
     atomic_store_explicit(&alone_for, length, memory_order_relaxed);
     atomic_store_explicit(&alone_until, now + length, memory_order_relaxed);
 }
