@@ -227,10 +227,10 @@ def threads_used(call):
     return seen[0]
 
 
-def uses(call, most):
-    """Whether a call uses this many threads; after a late helper, calls do not use helpers for a
-    while."""
-    return any(threads_used(call) == most or time.sleep(0.2) for _ in range(20))
+def uses_helpers(call):
+    """Whether a call uses helper threads: after a late one it goes without for a while. Which of
+    several helpers is idle may change from pass to pass."""
+    return any(threads_used(call) > 1 or time.sleep(0.2) for _ in range(20))
 
 
 @many_cpus
@@ -238,7 +238,7 @@ def uses(call, most):
 @pytest.mark.parametrize("name", list(calls()))
 def test_limits_hold_for_every_call(name, cgroup):
     everywhere = os.sched_getaffinity(0)
-    call, most = calls()[name], CPUS
+    call = calls()[name]
 
     def on_one_cpu():
         os.sched_setaffinity(0, {min(everywhere)})
@@ -248,15 +248,15 @@ def test_limits_hold_for_every_call(name, cgroup):
         with threadpool_limits(1):
             call()
 
-    assert uses(call, most)
+    assert uses_helpers(call)
     assert threads_used(on_one_cpu) == 1  # the affinity belongs to the thread
-    assert uses(call, most)
+    assert uses_helpers(call)
     assert threads_used(limited) == 1
-    assert uses(call, most)
+    assert uses_helpers(call)
     (cgroup / "cpu.max").write_text("100000 100000")
     assert threads_used(call) == 1
     (cgroup / "cpu.max").write_text("max 100000")
-    assert uses(call, most)
+    assert uses_helpers(call)
     assert threads_used(calls(1)[name]) == 1
 
 
