@@ -57,8 +57,12 @@ def wait_for(number):
     assert os.waitpid(number, 0)[1] == 0, "the child failed"
 
 def fit_as_before():
-    assert bits(model.fit(X)) == before
-    assert count_threads() >= 2, "it ran on one thread"
+    for _ in range(50):
+        assert bits(model.fit(X)) == before
+        if count_threads() >= 2:
+            return
+        time.sleep(0.1)  # after a late helper, calls do not use helpers for a while
+    raise AssertionError("it ran on one thread")
 
 before = bits(model.fit(X))
 """
