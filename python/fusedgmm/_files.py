@@ -113,7 +113,15 @@ def save_arrays(
     if not os.fspath(path).lower().endswith(".npz"):
         raise ValueError(f"{path}: the name must end in .npz")
     header = json.dumps({"kind": kind, "format": version, "meta": meta})
-    write_whole(path, lambda file: np.savez(file, header=header, **arrays))
+    write_whole(path, lambda file: _write_archive(file, {"header": header, **arrays}))
+
+
+def _write_archive(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
+    """Write what np.savez writes. NumPy 1.26 leaves the archive open where a write fails."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
