@@ -244,7 +244,7 @@ def test_scipy_sparse():
 def test_an_object_array_names_what_is_no_number(value):
     X = ROWS.astype(object)
     X[17, 1] = value
-    found = f"X holds {re.escape(repr(value))}, no real number, row 17, column 1: .*"
+    found = f"X contains {re.escape(repr(value))}, not a real number, row 17, column 1: .*"
     error = ValueError if isinstance(value, (str, bytes)) else TypeError
     with pytest.raises(error, match=found + type(value).__name__):
         GaussianMixture().fit(X)
@@ -306,14 +306,14 @@ class LazyFrame:
     ("given", "words"),
     [
         (LazyFrame(), r"is a LazyFrame.*; call its \.collect\(\) first"),
-        ((row for row in ROWS), r"is a generator.*; make a list of it first: list\(X\)"),
+        ((row for row in ROWS), r"is a generator.*; convert it to a list first: list\(X\)"),
         (map(list, ROWS), r"is a map.*list\(X\)"),
         (iter(ROWS.tolist()), r"is a list_iterator.*list\(X\)"),
         (set(ROWS[:, 0].tolist()), r"is a set.*list\(X\)"),
         (dict(a=ROWS[:, 0]).values(), r"is a dict_values.*list\(X\)"),
         (dict(a=ROWS[:, 0]), r"is a dict.*; pass its columns.*column_stack\(list\(X\.values"),
-        (len, "is a builtin_function_or_method, which NumPy reads as no array of real numbers$"),
-        (object(), "is a object, which NumPy reads as no array"),
+        (len, "is a builtin_function_or_method, which is not an array of real numbers$"),
+        (object(), "is a object, which is not an array"),
     ],
     ids=lambda given: type(given).__name__,
 )
@@ -337,7 +337,7 @@ def test_an_error_quotes_no_more_than_a_line_of_an_object():
     X = ROWS.astype(object)
     X[17, 1] = list(range(10_000))
     with pytest.raises(
-        TypeError, match=r"holds \[0, 1, .*\.\.\., no real number, row 17"
+        TypeError, match=r"contains \[0, 1, .*\.\.\., not a real number, row 17"
     ) as caught:
         GaussianMixture().fit(X)
     assert len(str(caught.value)) < 300

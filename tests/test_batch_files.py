@@ -109,7 +109,7 @@ def test_groups_that_are_dates_and_times_of_python_come_back(tmp_path, kind):
 def test_groups_that_would_come_back_changed_are_refused(tmp_path, groups):
     labels = np.empty(4, object)
     labels[:] = groups
-    with pytest.raises(TypeError, match="make them strings"):
+    with pytest.raises(TypeError, match="convert them to strings"):
         fit_batch(TWO, 1, groups=labels).save(tmp_path / "batch.npz")
     assert list(tmp_path.iterdir()) == []
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_saved(tmp_path):
     groups = np.empty(4, dtype=object)
     groups[:] = [(0, 1), (0, 1), (2, 3), (2, 4)]
     result = fit_batch(TWO, 1, groups=groups)
-    with pytest.raises(TypeError, match="make them strings"):
+    with pytest.raises(TypeError, match="convert them to strings"):
         result.save(tmp_path / "batch.npz")
     with pytest.raises(ValueError, match="must end in .npz"):
         fit_batch(GOOD, 1).save(tmp_path / "batch.csv")

@@ -236,5 +236,5 @@ def test_types_that_are_refused():
 
 
 def test_a_batch_takes_a_number_of_starts():
-    with pytest.raises(ValueError, match="fit_batch takes n_init as an int, .* got 'auto'"):
+    with pytest.raises(ValueError, match="fit_batch takes n_init as an int .*, got 'auto'"):
         fit_batch([np.zeros((9, 1))], 1, n_init="auto")

@@ -243,7 +243,7 @@ def test_notes_are_one_line_on_stderr(tmp_path):
         assert message in run("fit", path, "-k", 2, *args, status=2).stderr
     np.save(tmp_path / "x.npy", np.eye(3))
     error = run("fit", tmp_path / "x.npy", "-k", 1, "--no-header", status=2).stderr
-    assert "--header: " in error and "is no text" in error
+    assert "--header: " in error and "is not a text file" in error
 
 
 def broken_archives(tmp_path):

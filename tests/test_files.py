@@ -75,7 +75,7 @@ def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
     for path in (pipe, link):
         with pytest.raises(ValueError, match="not a whole file of .*: it is a device or a pipe"):
             load(path)
-        with pytest.raises(OSError, match=f"no regular file.*{path.name}"):
+        with pytest.raises(OSError, match=f"not a regular file.*{path.name}"):
             write_whole(path, lambda file: pytest.fail("written"))
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.npz", "pipe.npz"]

@@ -37,7 +37,7 @@ def test_plot_batch(mixed):
             assert bars[0].get_x() <= X[i].min()
             assert bars[-1].get_x() + bars[-1].get_width() >= X[i].max()
         assert titles[3] == "3\nNaN or infinity in the rows" and titles[4].startswith("4\nfewer")
-    with pytest.raises(ValueError, match="draws one feature, the fits have 2"):
+    with pytest.raises(ValueError, match="plots one feature, the fits have 2"):
         plot_batch(mixed[1], mixed[0])
     with pytest.raises(ValueError, match="5 problems, X has 4"):
         plot_batch(result, X[:4])
@@ -57,7 +57,7 @@ def test_plots_refuse_what_the_model_would():
     ):
         with pytest.raises(ValueError, match=message):
             plot_mixture(fitted, bad)
-    with pytest.raises(ValueError, match="X has 2 columns, the names are 1"):
+    with pytest.raises(ValueError, match="X has 2 columns, but there are 1 names"):
         plot_mixture(model, X, columns=["height"])
 
 

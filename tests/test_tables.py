@@ -150,7 +150,7 @@ def test_options_say_what_is_not_detected(tmp_path, capsys):
     for content, how, message in [
         ("a\n1\n", {"index": True}, "no other column"),
         ("a,b\n1,2\n", {"encoding": "klingon"}, "unknown encoding 'klingon'"),
-        ("größe\n1\n".encode("latin-1"), {"encoding": "utf-8"}, "not written in utf-8"),
+        ("größe\n1\n".encode("latin-1"), {"encoding": "utf-8"}, "not encoded in utf-8"),
     ]:
         with pytest.raises(UsageError, match=message):
             read(path, content, **how)
@@ -170,18 +170,18 @@ def test_columns_are_counted_in_the_file(tmp_path, capsys):
         ("Measured today\na,b\n1,2\n", "line 2 has 2 cells, the first has 1; is the first a title"),
         ("a,b\n1,2\n3\n", "line 3 has 1 cell, the first has 2"),
         ("a,b\n1,5,2,5\n3,5,4,5\n", "line 2 has 4 cells, the first has 2; decimal commas"),
-        ("a,b\ncm,kg\n170,60\n", "line 2 holds no numbers; if it holds names or units"),
+        ("a,b\ncm,kg\n170,60\n", "line 2 contains no numbers; if it contains names or units"),
         (
             "date,a\n2020-01-01,1.5\n2020-01-02,2.5\n",
             "--columns a, or leave the first out: --index",
         ),
         ("a,b\n1.5,x\n2.5,y\n", r"column 'b' holds text \('x' in line 2\); .* --columns a$"),
         ("a;b\n1,5;2,5\n1.5;2,5\n", "'1.5' in line 3.*--decimal"),
-        ("a,b\n1,2\n,\n3,4\n", "1 of 3 rows hold missing .* data row 2"),
-        ('a\n1\n""\n3\n', "1 of 3 rows hold missing .* data row 2"),
-        ("a,b\n1,#N/A\n3,4\n", "1 of 2 rows hold missing"),
-        ("a,b\n#N/A,1\n3,4\n", "1 of 2 rows hold missing"),
-        ("a,b\n1,<NA>\n.,4\n?,5\nNULL,6\n", "4 of 4 rows hold missing"),
+        ("a,b\n1,2\n,\n3,4\n", "1 of 3 rows have missing .* data row 2"),
+        ('a\n1\n""\n3\n', "1 of 3 rows have missing .* data row 2"),
+        ("a,b\n1,#N/A\n3,4\n", "1 of 2 rows have missing"),
+        ("a,b\n#N/A,1\n3,4\n", "1 of 2 rows have missing"),
+        ("a,b\n1,<NA>\n.,4\n?,5\nNULL,6\n", "4 of 4 rows have missing"),
         ("a,b\n1,2\n".encode("utf-16-le"), "zero bytes.*--encoding"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What all mixtures have in common: scikit-learn's methods over one pass of the core."""
+"""The common base of all mixtures: scikit-learn's methods, implemented by passes of the core."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from ._validation import (
     check_shape,
 )
 
-# weights, means, covariances and the precisions' factors
+# weights, means, covariances and the factors of the precisions
 Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 
 
-PASSES = 20  # of a fit, about: whether threads pay depends on whether there are more than one
+PASSES = 20  # typical number of passes of a fit, which decides how many threads are worth using
 
 
 class Progress:
-    """scikit-learn's verbose output: level 1 names the steps, level 2 times them."""
+    """scikit-learn's verbose output: level 1 prints the steps, level 2 also their times."""
 
     def __init__(self, verbose: int, interval: int, tol: float) -> None:
         self._verbose, self._interval, self._tol = verbose, interval, tol
@@ -92,12 +92,13 @@ def _fitted(model: object) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a fit found: the kept start's parameters and its lower bounds, one per iteration."""
+    """The result of a fit: the parameters of the best start and its lower bounds, one per
+    iteration."""
 
     parameters: Parameters
     lower_bounds: list[float]
     converged: bool
-    others: dict[str, object] = field(default_factory=dict)  # attributes of one kind of mixture
+    others: dict[str, object] = field(default_factory=dict)  # attributes of one class of mixture
 
 
 def _plain(array: NDArray[Any]) -> Any:
@@ -105,22 +106,23 @@ def _plain(array: NDArray[Any]) -> Any:
 
 
 class SavedAttribute(NamedTuple):
-    """A fitted attribute in a file: its shape (None: any length), and what its values may be."""
+    """A fitted attribute in a file: its shape (None: any length), and the allowed values."""
 
     shape: tuple[int | None, ...]
     kind: Literal["f", "i", "b"] = "f"  # real numbers, ints, or bools
     required: bool = True
-    above: float = -math.inf  # less than all values
-    decode: Callable[[NDArray[Any]], Any] = _plain  # makes the attribute from the array
+    above: float = -math.inf  # a strict lower limit of all values
+    decode: Callable[[NDArray[Any]], Any] = _plain  # converts the array to the attribute
 
 
 def _in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
-    """Return an array, or a tuple of arrays, in the data's own dtype; other things as they are."""
+    """Convert an array, or a tuple of arrays, to the data's dtype; return other objects
+    unchanged."""
     if isinstance(value, tuple):
         return tuple(_in_dtype(part, dtype, name) for part in value)
     if not isinstance(value, np.ndarray):
         return value
-    array = np.array(value, dtype=dtype)  # a copy: a user's array must not become the model's
+    array = np.array(value, dtype=dtype)  # a copy: the model must not keep a user's array
     if not np.isfinite(array).all():
         raise ValueError(
             f"{np.dtype(dtype)} cannot hold the {name} of this mixture; scale the data"
@@ -130,7 +132,7 @@ def _in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
 
 
 class BaseMixture(Estimator):
-    """A mixture of Gaussians; a subclass says how it is fitted."""
+    """A Gaussian mixture; subclasses implement the fit."""
 
     n_components: int
     covariance_type: CovarianceType
@@ -160,26 +162,27 @@ class BaseMixture(Estimator):
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
-        """Fit converted rows, and set nothing: a fit that fails leaves the last one as it was."""
+        """Fit converted rows without setting attributes, so that a failed fit leaves the last one
+        unchanged."""
         raise NotImplementedError
 
     def _density(self) -> tuple[Reals, Reals, Reals, float]:
-        """Return what rows are scored with: weights that sum to one, means, factors of precisions,
-        converted by the core where they need it; and the logarithm of what the weights were divided
-        by."""
+        """Return what scoring rows needs: weights that sum to one, means, factors of precisions,
+        converted by the core if necessary; and the logarithm of the constant by which the weights
+        were divided."""
         return self.weights_, self.means_, self.precisions_cholesky_, 0.0
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit the mixture; the best of `n_init` starts is kept.
+        """Fit the mixture and keep the best of `n_init` starts.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite real numbers, at least two rows and `n_components`; not copied when float32 or
-            float64, in any layout.
+            Finite real numbers, at least two rows and at least `n_components`. float32 and float64
+            data are not copied, whatever their memory layout.
         y : ignored
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Finite and not negative, not all zero. None: every row counts once.
+            Non-negative, finite weights, not all zero. None: every row has weight 1.
 
         Returns
         -------
@@ -188,15 +191,15 @@ class BaseMixture(Estimator):
         Raises
         ------
         TypeError, ValueError
-            Data, weights or a parameter is not what it should be; a covariance is singular. The
-            model is then as it was before.
+            The data, the weights or a parameter are invalid, or a covariance is singular. The
+            model is unchanged then.
 
         Warns
         -----
         ConvergenceWarning
-            No convergence within `max_iter`.
+            The fit did not converge within `max_iter`.
         UserWarning
-            A component has lost all its rows.
+            A component lost all its rows or was repaired, or `reg_covar` dominates the covariances.
         """
         self._fit(X, sample_weight)
         return self
@@ -204,14 +207,14 @@ class BaseMixture(Estimator):
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> Labels:
-        """Fit the mixture, and return the labels of the rows as `predict` gives them.
+        """Fit the mixture and return the labels that `predict` gives for the rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            As in `fit`, which also says what is raised.
+            As in `fit`; errors and warnings are also the same.
 
         Returns
         -------
@@ -233,7 +236,7 @@ class BaseMixture(Estimator):
         return self._run(self._checked(X), "labels")
 
     def predict_proba(self, X: ArrayLike) -> Reals:
-        """Return the responsibilities: how probably each row comes from each component.
+        """Return the responsibilities: the probability of each component for each row.
 
         Parameters
         ----------
@@ -242,8 +245,9 @@ class BaseMixture(Estimator):
         Returns
         -------
         responsibilities : array of shape (n_samples, n_components)
-            In the dtype of `X`; every row sums to one, or is all zero where it lies so far from
-            every component (1e18 deviations in float32, 1e150 in float64) that its density is zero.
+            In the dtype of `X`. Every row sums to one, or is zero if it is so far from every
+            component (1e18 standard deviations in float32, 1e150 in float64) that its density is
+            zero.
         """
         return self._run(self._checked(X), "responsibilities")
 
@@ -257,7 +261,7 @@ class BaseMixture(Estimator):
         Returns
         -------
         log_likelihood : array of shape (n_samples,)
-            In the dtype of `X`; -inf beyond the reach of every component, see `predict_proba`.
+            In the dtype of `X`; -inf for rows too far from every component, see `predict_proba`.
         """
         return self._run(self._checked(X), "log_likelihood")
 
@@ -266,7 +270,7 @@ class BaseMixture(Estimator):
     ) -> float:
         """Return the (weighted) mean log-likelihood of the rows, in nats.
 
-        Without weights, to the bit, that of `score_samples(X).mean()`.
+        Without weights it is identical, bit for bit, to `score_samples(X).mean()`.
 
         Parameters
         ----------
@@ -281,16 +285,19 @@ class BaseMixture(Estimator):
         X = self._checked(X)
         weight = as_sample_weight(sample_weight, len(X))
         if weight is None:
-            # also in float32, where float64 would differ in the last digit: users compare the two
+            # in float32, too: users compare the two, and float64 would differ in the last digit
             values = self._run(X, "log_likelihood")
             with np.errstate(over="ignore"):
                 mean = float(values.mean())
-            # the sum may be beyond float32 where the mean is not
+            # the sum may exceed float32 although the mean does not
             return mean if mean > -math.inf else float(values.mean(dtype=np.float64))
         return self._mean_log_likelihood(X, weight)
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
-        """Draw rows from the fitted mixture, by `random_state`.
+        """Draw random rows from the fitted mixture, using `random_state`.
+
+        With an int as `random_state`, repeated calls return the same rows; with a RandomState or
+        Generator they differ.
 
         Parameters
         ----------
@@ -300,7 +307,7 @@ class BaseMixture(Estimator):
         -------
         X : array of shape (n_samples, n_features), float64
         y : array of shape (n_samples,), int64
-            The component each row was drawn from, in rising order.
+            The component from which each row was drawn, in increasing order.
 
         Raises
         ------
@@ -308,7 +315,7 @@ class BaseMixture(Estimator):
             `n_samples` is not an int of at least 1.
         """
         check_fitted(self)
-        if isinstance(n_samples, Integral) and n_samples < 1:  # in scikit-learn's words
+        if isinstance(n_samples, Integral) and n_samples < 1:  # scikit-learn's message
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
                 "sample."
@@ -316,7 +323,7 @@ class BaseMixture(Estimator):
         n_samples = as_integer(n_samples, "n_samples", 1)
         random = as_random(self.random_state)
         weights = np.asarray(self.weights_, dtype=np.float64)
-        if np.asarray(self.weights_).dtype != np.float64:  # float32 rounding may sum above one
+        if np.asarray(self.weights_).dtype != np.float64:  # float32 sums may exceed one
             weights = weights / weights.sum()
         means = np.asarray(self.means_, dtype=np.float64)
         layout = layout_of(self.covariance_type)
@@ -333,15 +340,15 @@ class BaseMixture(Estimator):
 
     @property
     def parameters(self) -> MixtureParameters:
-        """The fitted weights, means and covariances, as float64; of a Bayesian mixture those
-        expected under the posterior.
+        """The fitted weights, means and covariances, as float64. For a Bayesian mixture these are
+        expected values under the posterior.
 
         Raises
         ------
         NotFittedError
             The model has not been fitted.
         ValueError
-            Attributes that were set to what is no mixture.
+            Attributes have been set to values that do not define a mixture.
 
         Examples
         --------
@@ -364,29 +371,30 @@ class BaseMixture(Estimator):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted model to one .npz file, whole or not at all.
+        """Write the fitted model to a .npz file, atomically.
 
         Parameters
         ----------
         path : str or pathlib.Path
-            A name that ends in .npz.
+            File name ending in .npz. An existing file is replaced.
 
         Raises
         ------
         NotFittedError
             The model has not been fitted.
         TypeError
-            A parameter of the constructor is neither a number, a string, None nor an array.
+            A constructor parameter is neither a number, a string, None nor an array.
         ValueError
-            Another ending of the name; attributes that were set to what is no mixture.
+            The name does not end in .npz, or attributes have been set to values that do not define
+            a mixture.
         OSError
             The file cannot be written.
 
         Notes
         -----
-        The file holds the parameters of the constructor and the fitted attributes, in their own
-        dtype: the loaded model gives the same bits. Of a `random_state` that is a RandomState or
-        Generator it holds None. `load` runs no code from the file; a pickle would.
+        The file contains the constructor parameters and the fitted attributes in their own dtype,
+        so the results of the loaded model are identical bit for bit. A RandomState or Generator is
+        saved as None. Unlike a pickle, the file cannot run code when it is loaded.
 
         Examples
         --------
@@ -400,13 +408,13 @@ class BaseMixture(Estimator):
         >>> loaded, loaded.means_.tolist()
         (GaussianMixture(random_state=0), [[2.0]])
         """
-        from ._model_files import save_model  # with zipfile and json 6 ms to import
+        from ._model_files import save_model  # imported here: zipfile and json take 6 ms
 
         save_model(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Never runs code from the file.
+        """Read a model written by `save`. Never runs code from the file.
 
         Parameters
         ----------
@@ -414,13 +422,13 @@ class BaseMixture(Estimator):
 
         Returns
         -------
-        model : of this class, fitted
+        model : fitted model of this class
 
         Raises
         ------
         ValueError
-            Another kind of file or of model, a newer format, or one that is damaged: the message
-            names the file and the fault.
+            The file is of another kind, of another class of model, of a newer format, or damaged;
+            the message names the file and the fault.
         OSError
             The file cannot be read.
         """
@@ -429,7 +437,7 @@ class BaseMixture(Estimator):
         return load_model(cls, path)
 
     def _saved_attributes(self, n_components: int, n_features: int) -> dict[str, SavedAttribute]:
-        """Return what a file has of a fitted model of this size, by name."""
+        """Return the attributes that a file has of a fitted model of this size, by name."""
         square = layout_of(self.covariance_type).shape(n_components, n_features)
         return {
             "weights_": SavedAttribute((n_components,)),
@@ -447,38 +455,38 @@ class BaseMixture(Estimator):
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
-        """Return a copy of scikit-learn's model of the same name, fitted where that is.
+        """Convert a model of scikit-learn's class of the same name, fitted or not.
 
         Parameters
         ----------
         model : sklearn.mixture.GaussianMixture or sklearn.mixture.BayesianGaussianMixture
-            Of this class's name, or a subclass of that.
+            An instance of the class with the same name as this one, or of a subclass.
 
         Returns
         -------
-        model : of this class
+        model : copy of this class
 
         Raises
         ------
         TypeError
-            `model` is another kind of model.
+            `model` is an instance of another class.
         """
         if not any(base.__name__ == cls.__name__ for base in type(model).__mro__):
             raise TypeError(f"expected a {cls.__name__}, got a {type(model).__name__}")
         known = cls().get_params(deep=False)
-        # not by its get_params: a subclass may fix some
+        # not get_params: a subclass may fix some parameters
         own = cls(**{name: getattr(model, name) for name in known if hasattr(model, name)})
         vars(own).update(_fitted(model))
         return own
 
     def to_sklearn(self) -> Any:
-        """Return a copy as scikit-learn's model of the same name, fitted where this is.
+        """Convert this model, fitted or not, to scikit-learn's class of the same name.
 
         Returns
         -------
-        model : of scikit-learn's class
-            `random_state` is None where it is a Generator here, and `n_init` is 1 where it is
-            "auto" here: scikit-learn does not take these.
+        model : copy of scikit-learn's class
+            A Generator as `random_state` becomes None, and `n_init="auto"` becomes 1, because
+            scikit-learn does not accept these values.
 
         Raises
         ------
@@ -488,9 +496,9 @@ class BaseMixture(Estimator):
         name = next(base.__name__ for base in type(self).__mro__ if base.__name__ in HOMES)
         model = original(name, "to_sklearn")()
         known = model.get_params(deep=False)
-        # not by get_params: a subclass may fix some
+        # not get_params: a subclass may fix some parameters
         params = {name: getattr(self, name) for name in known if hasattr(self, name)}
-        if isinstance(params["random_state"], np.random.Generator):  # which it does not take
+        if isinstance(params["random_state"], np.random.Generator):  # not accepted there
             params["random_state"] = None
         if params["n_init"] == "auto":
             params["n_init"] = 1
@@ -499,15 +507,15 @@ class BaseMixture(Estimator):
         return model
 
     def _checked(self, X: ArrayLike) -> Reals:
-        """Return `X` as the fitted model takes it."""
+        """Check and convert `X` for the fitted model."""
         check_fitted(self)
-        rows = as_data(X)  # first: the checks of names say less about rows that are no rows
+        rows = as_data(X)  # first: for invalid data, the errors about names are less specific
         check_feature_names(self, X)
         check_n_features(rows, np.shape(self.means_)[1], type(self).__name__)
         return rows
 
     def _public(self, name: str, shape: tuple[int, ...] | None = None) -> Floats:
-        """Return a public attribute as the core takes it: users may have set it."""
+        """Return a public attribute for the core; users may have set it."""
         array: Floats = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
         if shape is not None:
             check_shape(array, shape, name)
@@ -518,7 +526,7 @@ class BaseMixture(Estimator):
     @overload
     def _run(self, X: Reals, output: Literal["responsibilities", "log_likelihood"]) -> Reals: ...
     def _run(self, X: Reals, output: Output) -> Labels | Reals:
-        """Make one pass over converted rows with the public attributes."""
+        """Run one pass over converted rows with the public attributes."""
         weights, means, factors, scale = self._density()
         try:
             answer = _core.score(
@@ -542,13 +550,13 @@ class BaseMixture(Estimator):
     def _mean_log_likelihood(self, X: Reals, weight: Floats | None = None) -> float:
         values = self._run(X, "log_likelihood")
         if weight is not None:
-            values, weight = values[weight > 0], weight[weight > 0]  # no part of it, even if -inf
-            # by a power of two, which rounds nothing: so that their sum stays in range
+            values, weight = values[weight > 0], weight[weight > 0]  # excluded, even if -inf
+            # scaling by a power of two is exact, and keeps the sum in range
             weight = np.ldexp(weight, -np.frexp(weight.max())[1])
         return float(np.average(values.astype(np.float64, copy=False), weights=weight))
 
     def _options(self) -> None:
-        """Check every option that needs no data; ValueError names the one at fault."""
+        """Check every option that does not depend on data; ValueError names the invalid one."""
         as_option(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         as_option(self.init_params, "init_params", INIT_PARAMS)
         for name, minimum in (
@@ -593,7 +601,7 @@ class BaseMixture(Estimator):
         if self.verbose:
             progress = Progress(int(self.verbose), int(self.verbose_interval), float(self.tol))
         try:
-            # data or weights near the ends of the range: what is lost shows in the result
+            # data or weights near the ends of the range: the result shows a loss of precision
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 found = self._estimate(X, weight, n_threads, progress)
         except _core.NotFiniteError:
@@ -606,8 +614,8 @@ class BaseMixture(Estimator):
         if progress is not None and found.lower_bounds:
             progress.end()
         if self.max_iter == 0:
-            check_finite(X)  # no pass may have read it
-        with np.errstate(over="ignore", invalid="ignore"):  # what is lost is refused
+            check_finite(X)  # perhaps no pass has read it
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in _in_dtype
             fitted = self._converted(found.parameters, X.dtype)
             fitted |= {
                 name: _in_dtype(value, X.dtype, name) for name, value in found.others.items()
@@ -622,12 +630,12 @@ class BaseMixture(Estimator):
         if names is not None:
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # a fit on nameless rows forgets the old names
+            del self.feature_names_in_  # a fit without names removes the old ones
         return X
 
     def _resumes(self, n_features: int) -> bool:
-        """Return whether a fit goes on from the last one; where that is of another shape, warn and
-        start anew."""
+        """Return whether a fit continues from the last one. If that has another shape, warn and
+        return False."""
         if not (self.warm_start and hasattr(self, "converged_")):
             return False
         shape = layout_of(self.covariance_type).shape(self.n_components, n_features)
@@ -637,26 +645,27 @@ class BaseMixture(Estimator):
             return True
         warnings.warn(
             "warm_start: n_components, covariance_type or the number of features has changed since "
-            "the last fit; this one starts anew",
+            "the last fit; this fit starts from scratch",
             stacklevel=5,
         )
         return False
 
     def _warn(self, parameters: Parameters, converged: bool) -> None:
-        """Warn of a reg_covar beyond the data, an empty component or no convergence."""
+        """Warn of a reg_covar that exceeds the data's variances, an empty component, or no
+        convergence."""
         largest = self._largest_variance(parameters)
         if 1e-12 * self.reg_covar < largest < self.reg_covar:
             warnings.warn(
                 f"reg_covar={float(self.reg_covar):g} is more than every variance of the data (at "
-                f"most {largest:.3g}): the covariances show it, not the data; scale these or lower "
-                "it",
+                f"most {largest:.3g}) and dominates the covariances; scale the data or lower "
+                "reg_covar",
                 stacklevel=4,
             )
         empty = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
         if len(empty):
             names = ", ".join(map(str, empty))
             warnings.warn(
-                f"component(s) {names} of the mixture have weight 0: no row belongs to them. "
+                f"component(s) {names} of the mixture have weight 0: they lost all their rows. "
                 "Use fewer components or another start.",
                 stacklevel=4,
             )
@@ -669,14 +678,14 @@ class BaseMixture(Estimator):
             )
 
     def _largest_variance(self, parameters: Parameters) -> float:
-        """Return the largest variance of a feature under the mixture, less `reg_covar`."""
+        """Return the largest variance of a feature under the mixture, minus `reg_covar`."""
         weights, means, covariances, _ = parameters
         variances = layout_of(self.covariance_type).variances(covariances, *means.shape)
         between = weights @ (means - weights @ means) ** 2
         return float((weights @ variances + between).max()) - self.reg_covar
 
     def _converted(self, parameters: Parameters, dtype: DTypeLike) -> dict[str, object]:
-        """Return the parameter attributes by name, in the data's own dtype."""
+        """Return the parameter attributes by name, in the data's dtype."""
         weights, means, covariances, factors = parameters
         arrays = {
             "weights_": weights,
@@ -688,6 +697,6 @@ class BaseMixture(Estimator):
         return {name: _in_dtype(array, dtype, name) for name, array in arrays.items()}
 
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
-        """Set the parameter attributes in the data's own dtype."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what is lost is refused
+        """Set the parameter attributes in the data's dtype."""
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in _in_dtype
             vars(self).update(self._converted(parameters, dtype))

@@ -46,50 +46,51 @@ def fit_batch(
     progress: bool | Callable[[int, int], object] = False,
     degenerate: Literal["raise", "repair"] = "raise",
 ) -> BatchResult:
-    """Fit many independent Gaussian mixtures, shared out among the threads.
+    """Fit many independent Gaussian mixtures, distributed over the threads.
 
     Problem ``i`` is bit-for-bit identical to ``GaussianMixture(n_components, ..., n_init=1,
     random_state=result.seeds[i]).fit(X_i)``, independent of the other problems, their order and the
-    number of threads. One start for each problem is the quick way; `n_init` asks for more.
+    number of threads. By default there is one start per problem, which is fast; `n_init` sets more.
 
     Parameters
     ----------
     X : list of array-likes, or array-like
-        The rows of P problems, in one of four forms: a list of arrays (n_i, n_features), where a
-        1-D array is one feature; an array (P, n, n_features); an array (N, n_features) or (N,) with
-        `offsets`; the same with `groups`. float32 and float64 are not copied, except to bring
-        together the rows of a group, or to join the two in one list.
+        The rows of P problems, in one of four forms: a list of arrays (n_i, n_features), in which
+        a 1-D array has one feature; an array (P, n, n_features); an array (N, n_features) or (N,)
+        with `offsets`; the same with `groups`. float32 and float64 data are not copied, except to
+        gather the rows of a group, or if a list contains both dtypes.
     n_components : int or list of int
-        Number of Gaussians K. Of several, each problem keeps the one with the least `criterion`.
+        Number of components K. With several, each problem keeps the one with the smallest
+        `criterion`.
     offsets : array-like of int of shape (P + 1,), default=None
         Problem i has the rows ``X[offsets[i]:offsets[i + 1]]``.
     groups : array-like of shape (N,), default=None
-        A label for each row; the rows of a label, in any order, are one problem. The problems are
-        in the order of the sorted labels, `BatchResult.groups`.
+        A label for each row; rows with the same label, in any order, form one problem. The problems
+        are sorted by label, see `BatchResult.groups`.
     sample_weight : like X without its last axis, default=None
-        As in `GaussianMixture.fit`, judged problem by problem.
+        As in `GaussianMixture.fit`, but checked problem by problem.
     covariance_type, tol, reg_covar, max_iter, init_params
         As in `GaussianMixture`, for every problem.
     n_init : int, default=1
-        Number of starts for each problem and each of its numbers of components.
+        Number of starts for each problem and each number of components.
     weights_init, means_init, precisions_init, covariances_init : array-like, default=None
-        As in `GaussianMixture`, the same for all problems; or with one more axis in front, for each
-        its own. Only with a single `n_components`.
+        As in `GaussianMixture`: the same for all problems, or with an additional leading axis one
+        per problem. Only with a single `n_components`.
     random_state : int, RandomState, Generator, None, or array-like of int of shape (P,)
-        Gives each problem a seed of its own; or the seeds themselves.
+        Source of one seed per problem; or the seeds themselves.
     criterion : {"bic", "aic"}, default="bic"
-        By which one of several `n_components` is chosen.
+        Criterion to choose among several `n_components`.
     n_threads : int or None, default=None
         As in `GaussianMixture`.
     on_error : {"mark", "raise"}, default="mark"
-        "mark": `BatchResult.status` says what happened to each problem. "raise": ValueError for the
-        first problem that has no mixture, when all have been run.
+        "mark": report the outcome of each problem in `BatchResult.status`. "raise": after all
+        problems have run, raise ValueError for the first one without a mixture.
     progress : bool or callable, default=False
-        True: a bar on the standard error (tqdm's, where it is installed). A callable is called with
-        (problems done, P) some times a second.
+        True: show a progress bar on standard error (tqdm's, if it is installed). A callable is
+        called several times per second with (number of finished problems, P).
     degenerate : {"raise", "repair"}, default="raise"
-        As in `GaussianMixture`; without its error or warning, for `BatchResult.status` says which
-        problems have collapsed or were repaired.
+        As in `GaussianMixture`, but without its errors and warnings: `BatchResult.status` marks
+        problems with singular covariances, empty components or repairs.
 
     Returns
     -------
@@ -98,11 +99,11 @@ def fit_batch(
     Raises
     ------
     TypeError, ValueError
-        An option, or the form of `X`; nothing has been fitted then.
+        An option or the form of `X` is invalid; nothing has been fitted.
     ValueError
-        With ``on_error="raise"``, a problem that has no mixture. This error, a KeyboardInterrupt
-        and whatever `progress` raises carry the `BatchResult` so far as their `partial`: problems
-        that were not finished are `BatchStatus.NOT_RUN`.
+        With ``on_error="raise"``, a problem has no mixture. This error, a KeyboardInterrupt and
+        exceptions raised by `progress` have an attribute `partial`: the `BatchResult` so far, in
+        which unfinished problems are `BatchStatus.NOT_RUN`.
 
     Examples
     --------
@@ -120,7 +121,7 @@ def fit_batch(
     as_option(criterion, "criterion", ("bic", "aic"))
     as_option(on_error, "on_error", ("mark", "raise"))
     if isinstance(n_init, str):
-        raise ValueError(f"fit_batch takes n_init as an int, 1 where none is given; got {n_init!r}")
+        raise ValueError(f"fit_batch takes n_init as an int (default 1), got {n_init!r}")
     n_init = as_integer(n_init, "n_init", 1)
     template = GaussianMixture(
         max(tried),
@@ -191,12 +192,11 @@ def fit_batch(
     try:
         raise error
     finally:
-        del error  # it holds this frame, and the frame would hold it, and X
+        del error  # avoids a reference cycle that would keep X alive
 
 
 def _own_axes(inits: tuple[ArrayLike | None, ...], covariance_type: str) -> tuple[bool, bool, bool]:
-    """Return which of weights, means, and precisions or covariances have one axis more than one
-    mixture's."""
+    """Return which of weights, means, and precisions or covariances have an additional axis."""
     square = len(layout_of(covariance_type).shape(1, 1))
     weights, means, precisions, covariances = (
         init is not None and np.ndim(init) == axes + 1
@@ -223,7 +223,7 @@ def _as_seeds(random_state: RandomState | ArrayLike, count: int) -> NDArray[np.u
 def _reports(
     progress: bool | Callable[[int, int], object], count: int
 ) -> Iterator[Callable[[int], object] | None]:
-    """Yield what the core calls with the number of problems that are done."""
+    """Yield a function that the core calls with the number of finished problems."""
     if not progress:
         yield None
         return

@@ -1,4 +1,4 @@
-"""What `fit_batch` gives: the mixtures of many problems, and what became of each problem."""
+"""The result of `fit_batch`: the mixtures of many problems, and the outcome of each problem."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STATUSES = _core.BATCH_STATUSES
 
 
 class BatchStatus(IntEnum):
-    """How a problem of a batch ended.
+    """The outcome of a problem of a batch.
 
     The first five may come with a mixture; of the others only REPAIRED has one.
 
@@ -64,14 +64,15 @@ class BatchStatus(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What the status says, in words."""
+        """The meaning of the status, in words."""
         return _STATUSES[self.name][1]
 
 
 def empty_arrays(
     covariance_type: str, P: int, K: int, d: int, n_candidates: int
 ) -> dict[str, tuple[tuple[int, ...], np.generic]]:
-    """Return what every problem has in a result: shape, and the value (and dtype) of no result."""
+    """Return the arrays of a result, which have one entry per problem: their shapes, and the value
+    (and dtype) of a missing result."""
     square = (P, *layout_of(covariance_type).shape(K, d))
     nan, none = np.float64(np.nan), np.int64(0)
     return {
@@ -95,9 +96,9 @@ def empty_arrays(
 class BatchResult:
     """The mixtures of P problems, from `fit_batch`. K is the largest number of components.
 
-    ``result[i]`` is a fitted `GaussianMixture`; a slice, a mask or an array of numbers gives the
-    `BatchResult` of those problems. Where a problem has fewer than K components, or no mixture, the
-    arrays hold NaN. Of the lower bounds of all iterations, a model's `lower_bounds_` has the last.
+    ``result[i]`` is a fitted `GaussianMixture`; a slice, a mask or an array of indices selects a
+    `BatchResult` of those problems. If a problem has fewer than K components, or no mixture, the
+    arrays are filled up with NaN. `lower_bounds_` of a model contains only the last lower bound.
 
     Attributes
     ----------
@@ -106,28 +107,28 @@ class BatchResult:
     covariances, precisions_cholesky : array, float64
         (P, K, n_features, n_features) for "full", (P, n_features, n_features) for "tied",
         (P, K, n_features) for "diag", (P, K) for "spherical".
-    lower_bound : array of shape (P,)
-        The mean log-likelihood per row (nats) that the last iteration found.
+    lower_bound : array of shape (P,), float64
+        Mean log-likelihood per row (nats) in the last iteration.
     n_iter : array of shape (P,), int64
     converged : array of shape (P,), bool
     status : array of shape (P,), int8
-        A `BatchStatus` each.
+        Values of `BatchStatus`.
     n_components : array of shape (P,), int64
-        The number that was chosen; 0 where there is no mixture.
-    bic, aic : array of shape (P,)
-        Criteria of the mixture kept, at its final parameters; with sample weights, N is their sum.
-    criteria : array of shape (P, len(n_components_tried))
-        The criterion of every number of components that was tried; NaN where that has no mixture.
+        The chosen number of components; 0 without a mixture.
+    bic, aic : array of shape (P,), float64
+        Criteria of the chosen mixture at its final parameters; with sample weights, N is their sum.
+    criteria : array of shape (P, len(n_components_tried)), float64
+        The criterion for every number of components tried; NaN if there is no mixture.
     seeds : array of shape (P,), uint32
         The `random_state` of each problem.
     groups : array of shape (P,) or None
-        The label of each group, sorted; None where there were no `groups`.
+        The sorted labels of the groups; None if `fit_batch` was called without `groups`.
     n_components_tried : tuple of int
-        The numbers of components that were tried for each problem.
+        The numbers of components tried for each problem.
     criterion : {"bic", "aic"}
-        What chose among them.
+        The criterion that chose among them.
     dtype : numpy.dtype
-        Of the rows: float32 or float64.
+        The dtype of the rows: float32 or float64.
     template : GaussianMixture
         An unfitted model with the options of the fits.
 
@@ -168,7 +169,7 @@ class BatchResult:
 
     @property
     def ok(self) -> NDArray[np.bool_]:
-        """Which problems have a mixture, (P,) bool: ``result[result.ok]`` are those."""
+        """Which problems have a mixture, (P,) bool: use ``result[result.ok]`` to select them."""
         return self.n_components > 0
 
     def __len__(self) -> int:
@@ -228,36 +229,37 @@ class BatchResult:
         return (self[i] for i in range(len(self)))
 
     def _arrays(self) -> dict[str, Any]:
-        """Return everything that has an entry per problem: arrays."""
+        """Return all arrays, which have one entry per problem."""
         everything = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in everything if isinstance(value, np.ndarray)}
 
     def predict(
         self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Answers:
-        """Return the most probable component of each row, by its own problem's mixture.
+        """Return the most probable component of each row, from the mixture of its problem.
 
         Parameters
         ----------
         X, offsets, groups
-            Rows of the P problems, in a form of `fit_batch`. Groups are found by their label.
+            Rows of the P problems, in one of the forms of `fit_batch`. Groups are matched by label.
 
         Returns
         -------
         labels : int64, in the form of `X`
-            A list of arrays (n_i,), or an array (P, n), or (N,); -1 where there is no mixture.
+            A list of arrays (n_i,), or an array (P, n) or (N,); -1 without a mixture.
 
         Raises
         ------
         ValueError
-            Other problems than those of the fit; NaN or infinity in the rows of a mixture.
+            The problems do not match those of the fit, or the rows of a problem with a mixture
+            contain NaN or infinity.
         """
         return self._score(X, offsets, groups, "labels")
 
     def predict_proba(
         self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Answers:
-        """Return the responsibilities of each row's own mixture.
+        """Return the responsibilities of each row, from the mixture of its problem.
 
         Parameters
         ----------
@@ -267,14 +269,15 @@ class BatchResult:
         Returns
         -------
         responsibilities : in the form of `X`
-            As the labels of `predict`, with a last axis K; NaN where there is no component.
+            Like the labels of `predict`, with an additional last axis of length K, in the dtype of
+            the rows; NaN for components that do not exist.
         """
         return self._score(X, offsets, groups, "responsibilities")
 
     def score_samples(
         self, X: object, *, offsets: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Answers:
-        """Return the log-likelihood of each row by its own problem's mixture, in nats.
+        """Return the log-likelihood of each row in nats, from the mixture of its problem.
 
         Parameters
         ----------
@@ -284,7 +287,7 @@ class BatchResult:
         Returns
         -------
         log_likelihood : in the form of `X`
-            As the labels of `predict`; NaN where there is no mixture.
+            Like the labels of `predict`, in the dtype of the rows; NaN without a mixture.
         """
         return self._score(X, offsets, groups, "log_likelihood")
 
@@ -297,7 +300,7 @@ class BatchResult:
     ) -> Answers:
         if groups is not None and self.groups is None:
             raise ValueError("the problems of the fit had no groups; pass X in the form of the fit")
-        self._check()  # the core trusts these arrays, and they can be written to
+        self._check()  # the core does not check these arrays, and users can write to them
         problems = arrange(X, offsets, groups, groups_wanted=self.groups)
         if len(problems.core) != len(self):
             raise ValueError(f"X has {len(problems.core)} problems, the fit had {len(self)}")
@@ -325,7 +328,7 @@ class BatchResult:
         return problems.restore(answer)
 
     def _rounded(self, array: Floats) -> Floats:
-        """Return parameters as each problem's own model has them, for the core."""
+        """Return parameters for the core, rounded as in the model of each problem."""
         rounded = array.astype(self.dtype, copy=False)
         return np.ascontiguousarray(rounded, dtype=np.float64)
 
@@ -338,17 +341,17 @@ class BatchResult:
     def to_frame(
         self, library: Literal["pandas", "polars"] | None = None
     ) -> pandas.DataFrame | polars.DataFrame:
-        """Return a data frame with a row per problem and component.
+        """Return a data frame with one row per problem and component.
 
         Parameters
         ----------
         library : {"pandas", "polars"} or None, default=None
-            None: pandas where it is installed, polars otherwise.
+            None: pandas if it is installed, otherwise polars.
 
         Returns
         -------
         DataFrame
-            Columns problem (the group's label, where there were groups), component, weight,
+            Columns problem (with groups, the label of the group), component, weight,
             mean_0 ..., then covariance_0_0, covariance_1_0 ... (lower triangle; "full" and "tied"),
             variance_0 ... ("diag") or variance ("spherical"), then status, converged, n_iter,
             lower_bound, bic, aic. A problem without a mixture has one row, of NaN.
@@ -356,7 +359,7 @@ class BatchResult:
         Raises
         ------
         ImportError
-            Neither library is installed, or not the one asked for.
+            The library is not installed; if it is None, neither of them.
         """
         columns = self._columns()
         for name in ("pandas", "polars") if library is None else (library,):
@@ -413,21 +416,23 @@ class BatchResult:
             print(f"  iterations: median {np.median(iterations):g}, most {iterations.max()}")
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one .npz file, whole or not at all.
+        """Write the result to a .npz file, atomically.
 
         Parameters
         ----------
         path : str or pathlib.Path
+            File name ending in .npz. An existing file is replaced.
 
         Raises
         ------
         TypeError
-            Groups that are neither numbers, strings nor dates: such a file could run code.
+            The groups are not numbers, strings or dates; other objects would need pickle, which
+            can run code.
         """
-        from ._files import save_arrays  # with zipfile and json 6 ms, which a fit should not pay
+        from ._files import save_arrays  # imported here: zipfile and json take 6 ms
 
         arrays = self._arrays()
-        if self.groups is not None and self.groups.dtype.hasobject:  # NumPy's StringDType has
+        if self.groups is not None and self.groups.dtype.hasobject:  # or a StringDType
             arrays["groups"] = _without_objects(self.groups.tolist())
         options = self.template.get_params()
         options.pop("random_state")
@@ -441,7 +446,7 @@ class BatchResult:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Never runs code from the file.
+        """Read a result written by `save`. Never runs code from the file.
 
         Parameters
         ----------
@@ -454,7 +459,7 @@ class BatchResult:
         Raises
         ------
         ValueError
-            Another kind of file, a newer format, or one that is damaged.
+            The file is of another kind, of a newer format, or damaged.
         """
         from ._files import load_object
 
@@ -467,7 +472,7 @@ class BatchResult:
         if set(options) != known:
             raise ValueError(f"its options are not those of a batch: {set(options) ^ known}")
         for name in ("weights_init", "means_init", "precisions_init", "covariances_init"):
-            if options[name] is not None:  # a batch keeps none
+            if options[name] is not None:  # a batch never stores starting values
                 raise ValueError(f"{name} is {options[name]!r}")
         template = GaussianMixture(**options)
         template._options()
@@ -482,7 +487,7 @@ class BatchResult:
         return result
 
     def _check(self) -> None:
-        """Raise ValueError unless everything fits together."""
+        """Raise ValueError unless all attributes are consistent."""
         as_option(self.criterion, "criterion", ("bic", "aic"))
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"rows of {self.dtype}")
@@ -507,9 +512,9 @@ class BatchResult:
 
 
 def _without_objects(values: list[object]) -> NDArray[np.generic]:
-    """Return Python objects as an array of a dtype that reads them back equal; TypeError where
-    there is none."""
-    # NumPy takes these for objects unless it is told a unit; a datetime is a date as well
+    """Convert Python objects to an array of a dtype from which equal objects can be read back;
+    raises TypeError if there is none."""
+    # without a unit NumPy stores these as objects; a datetime is also a date
     units = ((datetime, "M8[us]"), (date, "M8[D]"), (timedelta, "m8[us]"))
     fitting = (unit for kind, unit in units if all(isinstance(v, kind) for v in values))
     dtype = next(fitting, None) if values else None
@@ -521,12 +526,12 @@ def _without_objects(values: list[object]) -> NDArray[np.generic]:
                 return plain
         except (OverflowError, TypeError, ValueError, Warning):
             pass
-    raise TypeError("groups of such Python types cannot be saved; make them strings")
+    raise TypeError("groups of these Python types cannot be saved; convert them to strings")
 
 
 def _as_places(index: ArrayLike) -> NDArray[np.generic]:
-    """Return a mask or problem numbers as an array, of one axis."""
+    """Return a mask or problem numbers as an array with one axis."""
     places = np.asarray(index)
     if places.ndim != 1:
-        raise IndexError(f"problems are chosen by one axis, got an index of shape {places.shape}")
+        raise IndexError(f"an index of problems must have one axis, got shape {places.shape}")
     return places if places.size else places.astype(np.intp)

@@ -1,4 +1,4 @@
-"""BayesianGaussianMixture: scikit-learn's class over the compiled core."""
+"""BayesianGaussianMixture: scikit-learn's interface to the compiled core."""
 
 from __future__ import annotations
 
@@ -19,62 +19,65 @@ from ._variational import ConcentrationType, Posterior, Prior, Sums
 
 
 class BayesianGaussianMixture(BaseMixture):
-    """Gaussian mixture fitted by variational inference, one pass over memory per iteration.
+    """Gaussian mixture fitted by variational inference, with one pass over the data per iteration.
 
-    Takes the place of `sklearn.mixture.BayesianGaussianMixture`; `sample_weight` and `n_threads`
-    are added. Components that the data do not need get weights near zero.
+    A drop-in replacement for `sklearn.mixture.BayesianGaussianMixture`, which adds `sample_weight`
+    and `n_threads`. Components that the data do not need get weights near zero.
 
     Parameters
     ----------
     n_components : int, default=1
-        Most components K.
+        Maximum number of components K.
     covariance_type, tol, reg_covar, max_iter, n_init, init_params
-        As in `GaussianMixture`; `tol` is for the lower bound of all rows together, in nats.
+        As in `GaussianMixture`, but `tol` refers to the lower bound summed over all rows (nats),
+        and `n_init` is an int, 1 by default.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}
-        The prior of the weights: a truncated stick-breaking process (the default), which favours
-        few components, or a symmetric Dirichlet.
+        Prior of the weights: a truncated stick-breaking process (the default), which favours few
+        components, or a symmetric Dirichlet distribution.
     weight_concentration_prior : float or None, default=None
-        The prior's concentration; small values leave fewer components. None: 1 / K.
+        Concentration of this prior; small values give fewer components. None: 1 / K.
     mean_precision_prior : float or None, default=None
-        How many rows the prior mean counts for. None: 1.
+        The number of rows that the prior mean is worth. None: 1.
     mean_prior : array-like of shape (n_features,), default=None
-        None: the mean of the rows.
+        Prior mean. None: the mean of the rows.
     degrees_of_freedom_prior : float or None, default=None
-        Of the precisions' Wishart distribution, above n_features - 1. None: n_features.
+        Degrees of freedom of the Wishart prior of the precisions, greater than n_features - 1.
+        None: n_features.
     covariance_prior : float or array-like, default=None
-        (n_features, n_features) for "full" and "tied", (n_features,) for "diag", a float for
-        "spherical". None: the covariance, the variances or the mean variance of the rows.
+        Prior covariance, (n_features, n_features) for "full" and "tied", (n_features,) for "diag",
+        a float for "spherical". None: the covariance, the variances or the mean variance of the
+        rows.
     random_state, warm_start, verbose, verbose_interval, n_threads
         As in `GaussianMixture`.
 
     Attributes
     ----------
     weights_, means_, covariances_, precisions_, precisions_cholesky_ : array
-        Expected under the posterior; shapes as in `GaussianMixture`.
+        Expected values under the posterior; shapes and dtypes as in `GaussianMixture`.
     weight_concentration_ : tuple of two arrays (K,), or array (K,)
-        Of the process, the two parameters of each stick's beta distribution; of the Dirichlet, its
-        concentrations.
+        For the Dirichlet process, the two parameters of each stick's beta distribution; for the
+        Dirichlet distribution, its concentrations.
     mean_precision_, degrees_of_freedom_ : array of shape (K,)
-        The latter is a float for "tied".
+        Posterior values; `degrees_of_freedom_` is a float for "tied".
     weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_,
     covariance_prior_
         The priors that were used.
     converged_, n_iter_, n_features_in_, feature_names_in_
         As in `GaussianMixture`.
     lower_bound_, lower_bounds_ : float, list of float
-        The variational lower bound of all rows' log-likelihood, up to a constant; the last, and
-        after every iteration.
+        The variational lower bound of the log-likelihood summed over all rows (nats), up to a
+        constant: the last one, and the one after each iteration.
 
     See Also
     --------
-    GaussianMixture : Fits by maximum likelihood.
+    GaussianMixture : Maximum-likelihood fit.
 
     Notes
     -----
-    Variational inference with conjugate priors [1]_, section 10.2; the process as in [2]_. A pass
-    needs no more than for maximum likelihood: with the expected logarithms in place of the
-    logarithms, responsibilities are those of an ordinary mixture, and their entropy follows from
-    the sums.
+    The algorithm is variational inference with conjugate priors [1]_, section 10.2; for the
+    Dirichlet process see [2]_. A pass costs the same as for maximum likelihood: with expected
+    logarithms instead of logarithms, the responsibilities are those of a Gaussian mixture, and
+    their entropy follows from the sums.
 
     References
     ----------
@@ -174,7 +177,7 @@ class BayesianGaussianMixture(BaseMixture):
         }
 
     def _prior(self, X: Reals, weight: Floats | None, n_threads: int) -> Prior:
-        """Return the prior that the user gave, with the rows' own moments where he gave none."""
+        """Return the user's prior; parts that are not given come from the moments of the rows."""
         d, kind = X.shape[1], self.covariance_type
         freedom = float(d)
         if self.degrees_of_freedom_prior is not None:
@@ -210,16 +213,16 @@ class BayesianGaussianMixture(BaseMixture):
         )
 
     def _density(self) -> tuple[Reals, Reals, Reals, float]:
-        with np.errstate(over="ignore"):  # of a component without rows, whose prior is that weak
+        with np.errstate(over="ignore"):  # for an empty component with a very weak prior
             return self._posterior().density()
 
     def _start(
         self, X: Reals, weight: Floats | None, prior: Prior, seed: int, n_threads: int
     ) -> Posterior:
-        """Return the posterior of the sums that the start's parameters stand for."""
+        """Return the posterior of the sums that correspond to the start's parameters."""
         total = len(X) if weight is None else weight.sum()
         reg_covar = float(self.reg_covar)
-        # A cluster of one point is no fault here, where the prior keeps covariances apart from 0.
+        # A cluster of one point is allowed here, because the prior keeps covariances positive.
         floor = reg_covar
         if floor == 0.0:
             sums = _moments(X, weight, moments_layout("spherical"), n_threads)
@@ -244,14 +247,14 @@ class BayesianGaussianMixture(BaseMixture):
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
     ) -> Estimate:
         if weight is not None:
-            check_weight_sum(weight)  # beside the prior, weights are numbers of rows
+            check_weight_sum(weight)  # with a prior, weights are absolute numbers of rows
         prior = self._prior(X, weight, n_threads)
         seed = as_seed(self.random_state)
         resume = self._resumes(X.shape[1])
 
         def start(init: int) -> tuple[Posterior, float]:
             if resume:
-                # scikit-learn's tied models have it as an array of one
+                # an array of size 1 in scikit-learn's tied models
                 return self._posterior(), np.asarray(self.lower_bound_).item()
             start_seed = _core.start_seed(seed, init=init)
             return self._start(X, weight, prior, start_seed, n_threads), -math.inf
@@ -319,7 +322,7 @@ def _as_prior_covariance(
 ) -> Floats:
     """Return a prior covariance as float64: a matrix, variances, or one variance.
 
-    Only a `given` one is checked for being positive; the rows' own may have a constant column.
+    Only a `given` one must be positive: the covariance of the rows may have a constant column.
     """
     layout, name = layout_of(covariance_type), f"{covariance_type} covariance_prior"
     shape = layout.prior_shape(n_features)
@@ -338,9 +341,9 @@ def _centred(statistics: SufficientStatistics) -> Sums:
 
 
 def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> Sums:
-    """Return the rows' sums as one component."""
+    """Return the sums of the rows for a single component."""
     d = X.shape[1]
-    # A density so wide that no row is beyond its reach: only the sums are wanted.
+    # A density so wide that no row is too far from it: only the sums are used.
     narrow = float(np.finfo(X.dtype).max ** -0.5 / d)
     unit = layout.identity(d)[None] * narrow
     shift = np.array(X[:1], dtype=np.float64)
@@ -361,8 +364,8 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
 
 
 def _sample_covariance(sums: Sums, covariance_type: CovarianceType) -> Floats:
-    """Return the rows' covariance in the shape of a prior: over N - 1, or over N / 2 where weights
-    sum to less than 2."""
+    """Return the covariance of the rows in the shape of a prior: divided by N - 1, or by N / 2 if
+    the weights sum to less than 2."""
     total = float(sums.nk[0])
     covariance: Floats = sums.scatter[0] / max(total - 1, total / 2)
     shape = layout_of(covariance_type).prior_shape(sums.means.shape[1])

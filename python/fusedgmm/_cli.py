@@ -40,7 +40,7 @@ TEXT, ARRAYS = (".csv", ".tsv", ".txt"), (".npy", ".npz")
 
 
 class UsageError(Exception):
-    """Something the user can mend: one line on stderr, exit status 2."""
+    """An error that the user can fix: one line on stderr, exit status 2."""
 
 
 # ---------------------------------------------------------------- reading
@@ -51,11 +51,11 @@ class Table(NamedTuple):
 
     X: Reals
     names: list[str]
-    named: bool  # the names are the file's own, not numbers of ours
+    named: bool  # the names are from the file, not numbers assigned here
 
 
 def _select(names: list[str], wanted: str | None) -> list[int]:
-    """Positions of the wanted columns: names first, then numbers counted from 0."""
+    """Return the positions of the wanted columns, given as names or as numbers counted from 0."""
     if wanted is None:
         return list(range(len(names)))
     chosen = []
@@ -77,7 +77,7 @@ def _select(names: list[str], wanted: str | None) -> list[int]:
 
 
 def _find(names: list[str], fitted: Sequence[str]) -> list[int]:
-    """Positions of the columns that a model was fitted to."""
+    """Return the positions of the columns to which a model was fitted."""
     for name in fitted:
         if names.count(name) != 1:
             found = f"{names.count(name)} columns" if name in names else "no column"
@@ -89,13 +89,13 @@ def _find(names: list[str], fitted: Sequence[str]) -> list[int]:
 
 
 def _text_error(table: TextTable, row: int, column: int, wanted: str | None) -> UsageError:
-    """What to say of a cell that holds no number."""
+    """Return the error for a cell that is not a number."""
     number, names, first = table.number, table.names, table.rows[0]
     cell, line = table.rows[row][column].strip(), table.lines[row]
     if row == 0 and not any(number(c) is not None for c in first):
         return UsageError(
-            f"line {line} holds no numbers; if it holds names or units, remove it, or begin it "
-            "with #"
+            f"line {line} contains no numbers; if it contains names or units, remove it, or begin "
+            "it with #"
         )
     hint = ""
     numeric = [c for c in range(table.index, len(names)) if number(first[c]) is not None]
@@ -147,12 +147,12 @@ def _read_array(path: Path, wanted: str | None) -> Table:
                 _refuse_our_own(path)
             if "X" not in keys and len(keys) != 1:
                 raise UsageError(
-                    f"{path}: holds arrays {', '.join(keys) or '(none)'}; "
+                    f"{path}: contains arrays {', '.join(keys) or '(none)'}; "
                     "name the one to fit 'X', or store only one"
                 )
             X = archive["X" if "X" in keys else keys[0]]
-            if not isinstance(X, np.ndarray):  # NumPy gives bytes of what is no array
-                raise UsageError(f"{path}: {keys[0]} in it is no array")
+            if not isinstance(X, np.ndarray):  # NumPy returns bytes if it is not an array
+                raise UsageError(f"{path}: {keys[0]} in it is not an array")
     else:
         X = loaded
     if X.dtype.kind not in "fiub":
@@ -184,10 +184,10 @@ def read_data(
     fitted: Sequence[str] | None = None,
     how: Format | None = None,
 ) -> Table:
-    """Read a file of text, .npy or .npz; UsageError says what is wrong with it.
+    """Read a text, .npy or .npz file; raises UsageError with a description of the fault.
 
-    columns: which to take, as the user asks. fitted: otherwise, where the columns have names, those
-    that a model was fitted to. how: what is known of the text.
+    columns: the columns that the user asks for. fitted: if `columns` is None and the columns have
+    names, those to which a model was fitted. how: known properties of the text.
     """
     path = Path(path)
     if not path.is_file():
@@ -201,7 +201,7 @@ def read_data(
         raise UsageError(f"{path}: unknown kind of file {path.suffix!r}; known: {known}")
     if kind in ARRAYS and how != Format():
         given = [f"--{name}" for name, value in vars(how).items() if value is not None]
-        raise UsageError(f"{given[0]}: {path} is no text")
+        raise UsageError(f"{given[0]}: {path} is not a text file")
     try:
         table = (
             _read_text(path, columns, fitted, how) if kind in TEXT else _read_array(path, columns)
@@ -216,7 +216,7 @@ def read_data(
         rows = np.flatnonzero(bad.any(axis=1))
         column = names[int(np.flatnonzero(bad[rows[0]])[0])]
         raise UsageError(
-            f"{path}: {len(rows)} of {len(X)} rows hold missing or infinite values, the first is "
+            f"{path}: {len(rows)} of {len(X)} rows have missing or infinite values, the first is "
             f"data row {rows[0] + 1}, column {column!r}; remove or fill them first"
         )
     return table
@@ -226,7 +226,7 @@ def read_data(
 
 
 def _check_output(path: str, suffixes: tuple[str, ...]) -> str:
-    """Return the file that is to be written, behind all links."""
+    """Return the file to be written, after following all links."""
     if not path.lower().endswith(suffixes):
         raise UsageError(f"{path}: the name must end in {' or '.join(suffixes)}")
     if os.path.isdir(path):
@@ -244,7 +244,7 @@ def _check_output(path: str, suffixes: tuple[str, ...]) -> str:
 def _as_text(file: BinaryIO) -> Iterator[TextIO]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     yield text
-    text.detach()  # which flushes it, and leaves the file open
+    text.detach()  # flushes it, and leaves the file open
 
 
 def _write_labels(file: BinaryIO, labels: Labels, probability: Reals) -> None:
@@ -255,7 +255,7 @@ def _write_labels(file: BinaryIO, labels: Labels, probability: Reals) -> None:
 
 
 def _write_csv(file: TextIO, header: list[str], values: Labels | Reals) -> None:
-    """Write values, a line for each row; reading them gives the same bits."""
+    """Write values, one line per row; reading them back gives the same bits."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     table = values if values.ndim == 2 else values[:, None]
@@ -279,7 +279,7 @@ def _deviations(model: GaussianMixture) -> Floats:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print cells in columns as wide as their content, with spaces between them."""
+    """Print cells in columns as wide as their content, separated by spaces."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for cells in (head, *rows):
         line = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
@@ -327,7 +327,7 @@ def _print_machine(seconds: float) -> None:
 
 def _print_summary(model: GaussianMixture, X: Reals) -> None:
     state = "converged" if model.converged_ else "NOT converged (raise --max-iter or --tol)"
-    mean, n = model.score(X), len(X)  # once: it reads all rows
+    mean, n = model.score(X), len(X)  # only once: it reads all rows
     parameters = model._n_parameters()
     print(
         f"\n{state} after {model.n_iter_} iterations   "
@@ -338,7 +338,7 @@ def _print_summary(model: GaussianMixture, X: Reals) -> None:
 
 
 def _note(text: str, kind: str = "note") -> None:
-    """Print a line on stderr, if anyone reads it."""
+    """Print a line on stderr, if it is open."""
     if sys.stderr is not None:  # print would write to stdout
         with suppress(OSError):
             print(f"{kind}: {text}", file=sys.stderr)
@@ -346,7 +346,7 @@ def _note(text: str, kind: str = "note") -> None:
 
 @contextmanager
 def _printing() -> Iterator[None]:
-    """Standard output to its end, with its name in an error."""
+    """Flush standard output at the end, and name it in errors."""
     try:
         yield
         if sys.stdout is not None:
@@ -358,7 +358,7 @@ def _printing() -> Iterator[None]:
 
 
 def _give_up_stdout() -> None:
-    """Let Python end without another attempt to write what is left."""
+    """Let Python exit without trying again to flush standard output."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -366,7 +366,7 @@ def _give_up_stdout() -> None:
 
 
 def _fit(model: GaussianMixture, X: Reals) -> float:
-    """Fit; warnings become one-line notes on stderr."""
+    """Fit the model; warnings become one-line notes on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         start = perf_counter()
@@ -378,7 +378,8 @@ def _fit(model: GaussianMixture, X: Reals) -> float:
 
 
 def best_matching(labels: Labels, truth: NDArray[np.str_]) -> tuple[float, tuple[str, ...]]:
-    """(accuracy, name of each label) under the one-to-one naming that agrees with most rows."""
+    """Return (accuracy, name of each label) for the one-to-one naming that agrees with most
+    rows."""
     kinds = np.unique(truth)
     best = max(
         permutations(kinds), key=lambda names: int((np.asarray(names)[labels] == truth).sum())
@@ -396,7 +397,7 @@ def example() -> None:
     X, sex = load_heights()
     print(
         f"Heights of {len(X)} people (Davis 1990). Two Gaussians are fitted to the heights alone;\n"
-        "the sex of each person is hidden from the fit, and used only to judge it.\n"
+        "the sex of each person is hidden from the fit, and used only to evaluate it.\n"
     )
     model = GaussianMixture(2, tol=1e-6, max_iter=2000, random_state=0)
     seconds = _fit(model, X)
@@ -434,7 +435,7 @@ def fit_command(args: argparse.Namespace) -> None:
             raise UsageError("--plot needs matplotlib: pip install fusedgmm[plot]") from None
     X, names, named = read_data(args.data, args.columns, how=_format(args))
     if args.dtype:
-        with np.errstate(over="ignore"):  # the fit says where the first is that became infinite
+        with np.errstate(over="ignore"):  # the fit reports where a value became infinite
             X = X.astype(args.dtype)
     if args.components > len(X):
         raise UsageError(f"-k {args.components}: there are only {len(X)} rows")
@@ -471,10 +472,10 @@ def fit_command(args: argparse.Namespace) -> None:
 def _save(
     model: GaussianMixture, X: Reals, names: list[str], named: bool, args: argparse.Namespace
 ) -> list[tuple[str, str]]:
-    """Write the files that were asked for; return what each is, and its name."""
+    """Write the requested files; return a description and the name of each."""
     saved = []
     if args.output:
-        copied = copy(model)  # the rows that are scored later are an array, which has no names
+        copied = copy(model)  # the rows are scored later as an array, which has no names
         if named:
             copied.feature_names_in_ = np.array(names, dtype=object)
         copied.save(args.output)
@@ -490,10 +491,10 @@ def _save(
         from .plots import plot_mixture
 
         figure = Figure(figsize=(7, 5), layout="constrained")
-        # a dollar in a name is no mathematics
+        # a dollar sign is plain text
         columns = [name.replace("$", r"\$") for name in names]
         plot_mixture(model, X, ax=figure.add_subplot(), columns=columns)
-        kind = args.plot.lower()[-3:]  # of the name that was asked for, which may be a link's
+        kind = args.plot.lower()[-3:]  # of the requested name, which may be a link
         write_whole(args.plot, lambda file: figure.savefig(file, format=kind, dpi=150))
         saved.append(("figure", args.plot))
     return saved
@@ -520,7 +521,7 @@ def _load_model(path: str) -> GaussianMixture | BayesianGaussianMixture:
 
 
 def _columns_of_model(model: BaseMixture, path: str, columns: str | None, how: Format) -> Reals:
-    """Return the rows of a file in the columns of the model: by name, where both have names."""
+    """Return the rows of a file in the columns of the model, matched by name if both have names."""
     names_in = getattr(model, "feature_names_in_", None)
     fitted = None if names_in is None else [str(name) for name in names_in]
     n_features = int(np.shape(model.means_)[1])
@@ -548,7 +549,7 @@ def predict_command(args: argparse.Namespace) -> None:
     model = _load_model(args.model)
     X = _columns_of_model(model, args.data, args.columns, _format(args))
     if hasattr(model, "feature_names_in_"):
-        del model.feature_names_in_  # they have been compared, and an array has none
+        del model.feature_names_in_  # already compared; an array has no names
     values: Labels | Reals
     if args.responsibilities:
         values = model.predict_proba(X)
@@ -584,7 +585,7 @@ def _starts(text: str) -> int | str:
     return text if text == "auto" else _at_least(1, int)(text)
 
 
-_starts.__name__ = "int"  # in argparse's messages
+_starts.__name__ = "int"  # for argparse's messages
 
 
 DELIMITERS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
@@ -604,23 +605,23 @@ def _format(args: argparse.Namespace) -> Format:
 
 
 def _text_options() -> argparse.ArgumentParser:
-    """How a text file is written, for several commands."""
+    """The options about text files, shared by several commands."""
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group(
-        "text files", "What is not given is detected; what is assumed is said on stderr."
+        "text files", "Defaults are detected; assumptions are reported on stderr."
     )
     yes_or_no = argparse.BooleanOptionalAction
-    group.add_argument("--header", action=yes_or_no, help="the first line holds names")
-    group.add_argument("--index", action=yes_or_no, help="leave the first column out")
+    group.add_argument("--header", action=yes_or_no, help="the first line contains names")
+    group.add_argument("--index", action=yes_or_no, help="omit the first column")
     group.add_argument(
         "--delimiter",
         type=_delimiter,
         metavar="CHAR",
-        help=f"between cells: a character, or {', '.join(DELIMITERS)}",
+        help=f"separator of cells: a character, or {', '.join(DELIMITERS)}",
     )
     group.add_argument("--decimal", choices=[".", ","], metavar="CHAR", help="point or comma")
     group.add_argument(
-        "--comment", metavar="TEXT", help="lines that begin with it are left out; default #"
+        "--comment", metavar="TEXT", help="lines that begin with it are ignored; default #"
     )
     group.add_argument("--encoding", help="default utf-8")
     return parser
@@ -643,36 +644,36 @@ def _parser() -> argparse.ArgumentParser:
         "--n-init",
         type=_starts,
         default="auto",
-        help="starts, the best is kept; auto (the default): several where they are quick",
+        help="number of starts, the best is kept; auto (the default): several if they are quick",
     )
     fit.add_argument("--seed", type=_at_least(0, int), default=0, help="default 0")
     fit.add_argument("--dtype", choices=["float32", "float64"])
     fit.add_argument("--max-iter", type=count, default=100)
     fit.add_argument("--tol", type=_at_least(0, float), default=1e-3)
     fit.add_argument(
-        "-o", "--output", metavar="MODEL.npz", help="the model, for predict and for load"
+        "-o", "--output", metavar="MODEL.npz", help="save the model, for predict and for load"
     )
-    fit.add_argument("--labels", metavar="OUT.csv", help="most probable component of every row")
-    fit.add_argument("--plot", metavar="FIGURE.png", help="also .pdf, .svg")
+    fit.add_argument("--labels", metavar="OUT.csv", help="save the label of every row")
+    fit.add_argument("--plot", metavar="FIGURE.png", help="save a plot; also .pdf, .svg")
     predict = commands.add_parser("predict", help="apply a saved model to a file", parents=[text])
     predict.add_argument("model", metavar="MODEL.npz", help="from fit -o, or from model.save")
-    predict.add_argument("data", help="as of fit; columns are found by their names")
+    predict.add_argument("data", help="as for fit; columns are matched by name")
     predict.add_argument("--columns", help="names or numbers (from 0), separated by commas")
     predict.add_argument(
-        "-o", "--output", metavar="OUT", help=".csv or .npy; without it CSV on standard output"
+        "-o", "--output", metavar="OUT", help=".csv or .npy; default: CSV on standard output"
     )
     answer = predict.add_mutually_exclusive_group()
     answer.add_argument(
-        "--responsibilities", action="store_true", help="of each component, in place of labels"
+        "--responsibilities", action="store_true", help="of each component, instead of labels"
     )
     answer.add_argument(
-        "--log-likelihood", action="store_true", help="of each row, in nats, in place of labels"
+        "--log-likelihood", action="store_true", help="of each row, in nats, instead of labels"
     )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    for stream in (sys.stdout, sys.stderr):  # "±" on a terminal that cannot show it
+    for stream in (sys.stdout, sys.stderr):  # for "±" on a terminal that cannot show it
         if isinstance(stream, io.TextIOWrapper):
             with suppress(ValueError):
                 stream.reconfigure(errors="replace")
@@ -685,7 +686,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             with _printing():
                 example()
-    except BrokenPipeError:  # as other tools of a pipeline end, whose reader has gone
+    except BrokenPipeError:  # the reader has gone: exit like other tools in a pipeline
         _give_up_stdout()
         return 141
     except (UsageError, OSError) as error:

@@ -16,21 +16,23 @@ _lock = Lock()
 
 
 class ConvergenceWarning(UserWarning):
-    """A fit stopped before it converged. scikit-learn's own stands in for it once it is loaded."""
+    """A fit stopped before it converged. Replaced by scikit-learn's own class once that is
+    loaded."""
 
 
 class NotFittedError(ValueError, AttributeError):
-    """A fitted model is needed. scikit-learn's own stands in for it once it is loaded."""
+    """The model is not fitted. Replaced by scikit-learn's own class once that is loaded."""
 
 
 def sklearn_counterpart(kind: type) -> type:
-    """Return scikit-learn's class of that name where it is loaded, for those who catch it."""
+    """Return scikit-learn's class of the same name if it is loaded, so that users can catch that
+    one."""
     theirs = sys.modules.get("sklearn.exceptions")
     return kind if theirs is None else getattr(theirs, kind.__name__)
 
 
 class _OfSklearn:
-    """An attribute that comes with scikit-learn's base class, and does not exist without it."""
+    """An attribute that scikit-learn's base class provides; without it, it does not exist."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -54,12 +56,12 @@ class _Alone:
         Parameters
         ----------
         deep : bool, default=True
-            Without meaning: no parameter is an estimator.
+            Ignored: no parameter is an estimator.
 
         Returns
         -------
         params : dict
-            Their values by name.
+            The values by name.
         """
         return {name: getattr(self, name) for name in sorted(self._parameters())}
 
@@ -78,7 +80,7 @@ class _Alone:
         Raises
         ------
         ValueError
-            An unknown name; nothing has been set then.
+            A name is unknown; nothing has been set.
         """
         known = self._parameters()
         for name in params:
@@ -99,8 +101,8 @@ class _Alone:
         )
         return f"{type(self).__name__}({', '.join(changed)})"
 
-    # What scikit-learn's tools ask for, perhaps of a model made before they were loaded. Named one
-    # by one: a class with __getattr__ pays for it at every attribute.
+    # Attributes that scikit-learn's tools read, perhaps of a model created before they were loaded.
+    # They are listed one by one, because __getattr__ would slow down every attribute of the class.
     __sklearn_clone__ = _OfSklearn()
     __sklearn_tags__ = _OfSklearn()
     _repr_html_ = _OfSklearn()
@@ -111,10 +113,11 @@ class _Alone:
 
 
 class Estimator(_Alone):
-    """An estimator that becomes one of scikit-learn's, by inheritance, where that is loaded.
+    """An estimator that inherits from scikit-learn's base classes once scikit-learn is loaded.
 
-    Importing it takes a second and brings SciPy along; whoever passes a mixture to it has paid for
-    that already, and is given tags, metadata routing, HTML and isinstance as by its own classes.
+    Importing scikit-learn takes a second and also imports SciPy. A program that passes a mixture to
+    scikit-learn has loaded it already; the mixture then has tags, metadata routing, an HTML
+    representation and isinstance like scikit-learn's own classes.
     """
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
@@ -135,14 +138,15 @@ class Estimator(_Alone):
 
 
 def _join_sklearn() -> bool:
-    """Let `Estimator` inherit from scikit-learn's classes if these are loaded; whether it does."""
+    """Let `Estimator` inherit from scikit-learn's classes if they are loaded; return whether it
+    does."""
     base = sys.modules.get("sklearn.base")
-    if base is None or not hasattr(base, "DensityMixin"):  # not loaded, or not to the end
+    if base is None or not hasattr(base, "DensityMixin"):  # not loaded, or not completely
         return False
     with _lock:
         if Estimator.__bases__ == (_Alone,):
             Estimator.__bases__ = (base.DensityMixin, base.BaseEstimator)
-            for cls in _subclasses(Estimator):  # its set_fit_request and the like
+            for cls in _subclasses(Estimator):  # adds set_fit_request and similar methods
                 super(Estimator, cls).__init_subclass__()  # type: ignore[misc]
     return True
 
@@ -161,14 +165,14 @@ def check_fitted(estimator: Estimator) -> None:
         )
 
 
-# ---- names of columns ----
+# ---- feature names ----
 
 
 def feature_names(X: object) -> np.ndarray[Any, np.dtype[np.object_]] | None:
-    """Return the names of a data frame's columns where all are strings; None where none is."""
+    """Return the column names of a data frame if all are strings, or None if none is."""
     if isinstance(X, np.ndarray):
         return None
-    # an Arrow table's columns are the data themselves
+    # the columns of an Arrow table are the data themselves
     columns = getattr(X, "column_names", None)
     columns = columns if isinstance(columns, list) else getattr(X, "columns", None)
     if columns is None:
@@ -189,10 +193,10 @@ def feature_names(X: object) -> np.ndarray[Any, np.dtype[np.object_]] | None:
 
 
 def check_feature_names(estimator: Estimator, X: ArrayLike) -> None:
-    """Raise or warn in scikit-learn's words where names differ from those of the fit."""
+    """Raise or warn, with scikit-learn's messages, if the names differ from those of the fit."""
     fitted = getattr(estimator, "feature_names_in_", None)
     if type(X) is np.ndarray and fitted is None:
-        return  # no names on either side
+        return  # neither has names
     names, kind = feature_names(X), type(estimator).__name__
     if names is None and fitted is None:
         return
@@ -226,9 +230,9 @@ def _warn(message: str) -> None:
 
 
 def as_random(random_state: object) -> Random:
-    """Return a RandomState or Generator from None, an int or either of the two."""
+    """Return a RandomState or Generator, given None, an int or one of the two."""
     if random_state is None or random_state is np.random:
-        return np.random.mtrand._rand  # NumPy's global state, as scikit-learn takes it
+        return np.random.mtrand._rand  # NumPy's global state, as in scikit-learn
     if isinstance(random_state, (np.random.RandomState, np.random.Generator)):
         return random_state
     if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
@@ -239,7 +243,7 @@ def as_random(random_state: object) -> Random:
 
 
 def as_seed(random_state: object) -> int:
-    """Return the uint64 seed of a fit: an int itself, or a draw from the others' stream."""
+    """Return the uint64 seed of a fit: an int itself, or a number drawn from the generator."""
     if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
         if not 0 <= random_state < 2**32:
             raise ValueError(f"random_state must be between 0 and 2**32 - 1, got {random_state}")

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read without running anything."""
+"""Files: written atomically, and read without running code."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-_MOST_LINKS = 40  # one after another, as in Linux
-_MOST_HEADER = 1024  # bytes before an array; Python's parser may run out of memory over longer ones
+_MOST_LINKS = 40  # maximum length of a chain of links, as in Linux
+# Maximum bytes of an array's header: Python's parser may run out of memory on longer ones.
+_MOST_HEADER = 1024
 
-# What reading an archive or an array raises where bytes are not what they should be.
+# Exceptions raised by reading a damaged archive or array.
 DAMAGE = (
     AttributeError,
     EOFError,
     LookupError,
     OverflowError,
-    RuntimeError,  # encrypted; NotImplementedError: another compression
+    RuntimeError,  # encrypted; NotImplementedError: unknown compression
     SyntaxError,
     TokenError,
     TypeError,
@@ -42,13 +43,13 @@ DAMAGE = (
 
 
 def resolve_output(path: str | Path) -> str:
-    """Return the file that writing to `path` replaces: what the last of its links points to.
+    """Return the file that writing to `path` replaces: the target of the last of its links.
 
     Raises
     ------
     OSError
-        Links that go round in circles; a folder, a device or a pipe, which to replace would be no
-        one's wish; with the name that was asked for.
+        The links form a cycle, or the target is a folder, a device or a pipe, which must not be
+        replaced. The error has the requested file name.
     """
     asked = target = os.fspath(path)
     try:
@@ -62,32 +63,33 @@ def resolve_output(path: str | Path) -> str:
             mode = os.stat(target).st_mode
             if not stat.S_ISREG(mode):
                 code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-                raise OSError(code, "cannot be replaced, it is no regular file")
+                raise OSError(code, "cannot be replaced, it is not a regular file")
     except OSError as error:
         raise OSError(error.errno, error.strerror, asked) from None
     return target
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Call write(file) with a new, open file, then give it the name `path`: all of it, or nothing
-    has changed.
+    """Call write(file) with a new, open file, then rename it to `path`: after an error, the old
+    file is unchanged.
 
-    A file that is replaced keeps its mode; a link stays, and what it points to is replaced.
+    A replaced file keeps its mode; if `path` is a link, its target is replaced.
     """
     target = resolve_output(path)
-    # short and without an ending: what has no name cannot be given another by NumPy or matplotlib
+    # short and without an extension; NumPy and matplotlib get an open file, to which they cannot
+    # add one
     temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}")
     try:
         mode: int | None = None
         with suppress(FileNotFoundError):
             mode = os.stat(target).st_mode
-        # for a new file the system applies the umask, which cannot be asked for without being set
+        # for a new file the system applies the umask, which cannot be read without setting it
         first = 0o666 if mode is None else 0o600
-        # "+": into a file for writing alone NumPy writes by C, and says nothing of a full disk
+        # "+": to a write-only file NumPy writes with C functions, which do not report a full disk
         with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, first)) as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the new name without the bytes
+            os.fsync(file.fileno())  # or a power cut could leave the new name without contents
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, target)
@@ -95,8 +97,8 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.filename in (None, temporary):
-            # with the name that the user knows
-            if error.errno is None:  # NumPy's, of an array that it wrote in part
+            # with the user's file name
+            if error.errno is None:  # from NumPy, after writing part of an array
                 raise OSError(f"{path}: {error}") from error
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
@@ -109,7 +111,7 @@ def save_arrays(
     meta: Mapping[str, object],
     arrays: Mapping[str, Any],
 ) -> None:
-    """Write arrays and what else there is to know (as JSON) to one .npz file."""
+    """Write arrays and metadata (as JSON) to a .npz file."""
     if not os.fspath(path).lower().endswith(".npz"):
         raise ValueError(f"{path}: the name must end in .npz")
     header = json.dumps({"kind": kind, "format": version, "meta": meta})
@@ -125,7 +127,7 @@ def _write_archive(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """Read one array, after its size was found to be that of the bytes that are there."""
+    """Read one array, after checking its size against the bytes in the file."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{info.filename} is compressed")
     with archive.open(info) as file:
@@ -135,18 +137,18 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]
         }[npy.read_magic(file)]
         try:
             shape, _, dtype = read_header(file, max_header_size=_MOST_HEADER)
-        except MemoryError as error:  # of the parser: so short a header takes none to speak of
-            raise ValueError(f"{info.filename} has no header of an array") from error
+        except MemoryError as error:  # from the parser: the header is short
+            raise ValueError(f"{info.filename} has no valid header") from error
         if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
-            raise ValueError(f"{info.filename} has another size than its shape says")
+            raise ValueError(f"{info.filename} has a size that does not match its shape")
         file.seek(0)
         array: NDArray[Any] = npy.read_array(file, allow_pickle=False, max_header_size=_MOST_HEADER)
-        file.read(1)  # at the end zipfile compares the checksum
+        file.read(1)  # at the end, zipfile verifies the checksum
     return array
 
 
 def _read(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the header and the arrays of a saved file; ValueError for any other."""
+    """Return the header and the arrays of a saved file; ValueError for any other file."""
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading it might never end
         raise ValueError(f"{path}: not a whole file of {what}: it is a device or a pipe")
@@ -163,9 +165,9 @@ def _read(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
             header = json.loads(str(arrays.pop("header")))
             header = {name: header[name] for name in ("kind", "format", "meta")}
             if not isinstance(header["meta"], dict):
-                raise ValueError("its header is not one of ours")
+                raise ValueError("its header is not from fusedgmm")
         except (OSError, *DAMAGE) as error:
-            # damage may send zipfile to a place before the beginning
+            # in a damaged file, zipfile may seek to a negative position
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
             raise ValueError(f"{path}: not a whole file of {what}: {error}") from error
@@ -173,7 +175,7 @@ def _read(path: str | Path, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def load_arrays(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `save_arrays` wrote: (meta, arrays); ValueError for any other file."""
+    """Read a file written by `save_arrays`: (meta, arrays); ValueError for any other file."""
     header, arrays = _read(path, kind)
     if header["kind"] != kind:
         raise ValueError(f"{path}: holds {header['kind']}, not {kind}")
@@ -188,7 +190,8 @@ def load_object(
     version: int,
     build: Callable[[dict[str, Any], dict[str, Any]], T],
 ) -> T:
-    """Return build(meta, arrays); ValueError naming the file where these make no whole object."""
+    """Return build(meta, arrays); raise a ValueError that names the file if they do not form a
+    valid object."""
     meta, arrays = load_arrays(path, kind, version)
     try:
         return build(meta, arrays)
@@ -198,5 +201,6 @@ def load_object(
 
 
 def kind_of(path: str | Path) -> str:
-    """Return what a saved file holds, such as "fusedgmm.BatchResult"; ValueError for any other."""
+    """Return the kind of a saved file, such as "fusedgmm.BatchResult"; ValueError for any other
+    file."""
     return str(_read(path, "fusedgmm")[0]["kind"])

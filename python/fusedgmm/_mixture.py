@@ -1,4 +1,4 @@
-"""GaussianMixture: scikit-learn's class over the compiled core."""
+"""GaussianMixture: scikit-learn's interface to the compiled core."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ._parameters import MixtureParameters, StartingValues, as_starting_values
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
 from ._validation import as_option
 
-# Starts of a quick fit: the more components, the more ways to misplace one.
+# Maximum number of starts of a quick fit: with more components, more of them can be misplaced.
 MAX_STARTS = 11
 QUICK_WORK = 4_000_000  # N K d, or N K d^2
 
 
 class Repair(NamedTuple):
-    """What ``degenerate="repair"`` did to a component."""
+    """One repair made by ``degenerate="repair"``."""
 
-    iteration: int  # 0: in the start
+    iteration: int  # 0: during the start
     component: int  # -1: the tied covariance
-    row: int  # the one that it was re-seeded at; -1: its covariance was floored
+    row: int  # row at which it was re-seeded; -1: its covariance was floored
 
     def __str__(self) -> str:
         name = "the tied covariance" if self.component < 0 else f"component {self.component}"
@@ -36,105 +36,110 @@ class Repair(NamedTuple):
 
 
 class GaussianMixture(BaseMixture):
-    """Gaussian mixture fitted by EM, one pass over memory per iteration.
+    """Gaussian mixture fitted by EM, with one pass over the data per iteration.
 
-    Takes the place of `sklearn.mixture.GaussianMixture`; `sample_weight` and `n_threads` are added.
+    A drop-in replacement for `sklearn.mixture.GaussianMixture`, which adds `sample_weight`,
+    `n_threads` and more.
 
     Parameters
     ----------
     n_components : int, default=1
-        Number of Gaussians K.
+        Number of components K.
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        "full": each component has its own covariance matrix; "tied": all share one; "diag": each
-        has its own variances, features are uncorrelated within it; "spherical": each has a single
-        variance.
+        "full": each component has its own covariance matrix; "tied": all components share one
+        matrix; "diag": each component has one variance per feature; "spherical": each component
+        has a single variance.
     tol : float, default=1e-3
         A fit has converged when an iteration changes the mean log-likelihood per row by less than
         this, in nats.
     reg_covar : float, default=1e-6
-        Added to every variance (the diagonal of every covariance), in squared units of the data.
+        Value added to every variance (the diagonal of every covariance), in squared units of the
+        data.
     max_iter : int, default=100
-        Most iterations of one start; 0 keeps the starting parameters.
+        Maximum number of iterations per start; 0 keeps the starting parameters.
     n_init : int or "auto", default="auto"
-        Number of starts; the one with the highest `lower_bound_` is kept. "auto": 2 K - 1, at most
-        11, where they are quick (N K d is at most 4 million, for "full" and "tied" N K d^2), unless
-        `means_init` leaves no choice or `max_iter` is 0; otherwise 1.
+        Number of starts; the fit with the highest `lower_bound_` is kept. "auto": 2 K - 1, at most
+        11, if they are quick (N K d is at most 4 million, for "full" and "tied" N K d^2), unless
+        `means_init` is given or `max_iter` is 0; otherwise 1.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        How to start: from the clusters of k-means; from centres spread by k-means++; from random
-        responsibilities; from rows drawn at random as means.
+        How to start: "kmeans", from clusters of k-means; "k-means++", from centres chosen by
+        k-means++; "random", from random responsibilities; "random_from_data", from randomly drawn
+        rows as means.
     weights_init : array-like of shape (n_components,), default=None
-        Starting weights, summing to one. None: from `init_params`.
+        Starting weights, with sum 1. None: from `init_params`.
     means_init : array-like of shape (n_components, n_features), default=None
         Starting means. None: from `init_params`.
-    precisions_init : array-like in the shape of `precisions_`, default=None
+    precisions_init : array-like of the shape of `precisions_`, default=None
         Starting precisions, the inverses of covariances. None: from `init_params`.
-    covariances_init : array-like in the shape of `covariances_`, default=None
-        Starting covariances, in place of `precisions_init`. None: from `init_params`.
+    covariances_init : array-like of the shape of `covariances_`, default=None
+        Starting covariances, an alternative to `precisions_init`. None: from `init_params`.
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
-        Seeds the starts and `sample`. An int gives the same fit, and the same sample, every time;
-        None draws from NumPy's global state.
+        Seed of the starts and of `sample`. With an int, every fit and every sample is the same;
+        None uses NumPy's global state.
     warm_start : bool, default=False
-        Go on from the parameters of the last fit, when there was one; `n_init` is then ignored.
+        If True, continue from the parameters of the last fit, if any; `n_init` is then ignored.
     verbose : int, default=0
-        1 prints the starts and iterations, 2 also times (s) and changes of the mean
+        1 prints starts and iterations; 2 also prints times (s) and changes of the mean
         log-likelihood (nats).
     verbose_interval : int, default=10
-        Iterations between two printed lines.
+        Number of iterations between two printed lines.
     degenerate : {"raise", "repair"}, default="raise"
         What to do when a covariance becomes singular or a component loses all its rows. "raise":
-        ValueError for a singular covariance, a warning for an empty component. "repair": a
-        component narrower, in some direction, than a thousandth of the data's standard deviation
-        there gets that much added; an empty one starts again at the row that the mixture explains
-        worst, up to three times. `repairs_` records it, and a warning says so.
+        raise ValueError for a singular covariance, warn about an empty component. "repair": if a
+        component is narrower, in some direction, than a thousandth of the data's standard
+        deviation, add that much to it; move an empty component to the row that the mixture
+        explains worst, up to three times. `repairs_` lists the repairs, and a warning reports them.
     n_threads : int or None, default=None
-        Most threads to use, never more than the CPUs this process may run on. None: as many as
-        OMP_NUM_THREADS, an active threadpoolctl limit, the CPU affinity and the container's CPU
-        quota allow, asked at every call. Calls that run at the same time share them.
+        Maximum number of threads, never more than the CPUs available to this process. None: the
+        minimum of the CPU affinity, the container's CPU quota, and OMP_NUM_THREADS or an active
+        threadpoolctl limit; determined at every call. Concurrent calls share the threads.
 
     Attributes
     ----------
     weights_ : array of shape (n_components,)
-        Weights, summing to one. This and the next four arrays are float32 when the data of the
-        fit were float32 or float16, float64 otherwise. Prediction uses `weights_`, `means_` and
-        `precisions_cholesky_`, `sample` the first two and `covariances_`; they may be set.
+        Weights, with sum 1. This and the next four arrays are float32 if the data of the fit were
+        float32 or float16, otherwise float64. Prediction uses `weights_`, `means_` and
+        `precisions_cholesky_`; `sample` uses `weights_`, `means_` and `covariances_`. These
+        attributes may be set.
     means_ : array of shape (n_components, n_features)
     covariances_ : array
         (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
-        (n_components, n_features) for "diag", (n_components,) for "spherical".
-    precisions_ : array in the shape of `covariances_`
+        (n_components, n_features) for "diag", (n_components,) for "spherical"; in squared units
+        of the data.
+    precisions_ : array of the shape of `covariances_`
         The inverses of the covariances.
-    precisions_cholesky_ : array in the shape of `covariances_`
-        Upper triangular U with precision = U U^T; for "diag" and "spherical", 1 / standard
-        deviation.
+    precisions_cholesky_ : array of the shape of `covariances_`
+        Upper triangular U with precision = U U^T; for "diag" and "spherical", one over the
+        standard deviation.
     converged_ : bool
-        Whether the kept start met `tol` within `max_iter`.
+        Whether the best start converged within `max_iter`.
     n_iter_ : int
-        Iterations of the kept start.
+        Number of iterations of the best start.
     lower_bound_ : float
-        The last of `lower_bounds_`; -inf when `max_iter` is 0.
+        The last of `lower_bounds_`; -inf if `max_iter` is 0.
     lower_bounds_ : list of float
-        Mean log-likelihood per row (nats) that each iteration found, before its M-step.
+        Mean log-likelihood per row (nats) in each iteration, before its M step.
     repairs_ : list of Repair
-        What was repaired: tuples (iteration, component, row); see `degenerate`.
+        The repairs, as tuples (iteration, component, row); see `degenerate`.
     n_features_in_ : int
-        Number of columns of the data of the fit.
+        Number of features of the data of the fit.
     feature_names_in_ : array of str of shape (n_features,)
-        Names of the columns; only where the data had names and scikit-learn is installed.
+        Names of the features; only if the data have names and scikit-learn is installed.
 
     See Also
     --------
     fusedgmm.accumulate : One pass, for data that come in parts.
-    fusedgmm.reference : The same algorithm in plain NumPy, with its formulas.
+    fusedgmm.reference : The same algorithm in plain NumPy, with formulas.
 
     Notes
     -----
     The algorithm is EM [1]_ with the updates of [2]_, equations 9.23 to 9.27; `reg_covar` is added
-    after each M-step. A row of `sample_weight` w counts as w equal rows, in the likelihood and in
-    its mean. Sums are kept in float64 and about a point near each mean, so that data far from zero
-    keep their digits, also in float32.
+    after each M step. A row of `sample_weight` w counts as w equal rows, in the likelihood and in
+    its mean. Sums are accumulated in float64 and about a point near each mean, so data far from
+    zero lose no precision, even in float32.
 
-    Rows are cut into blocks by their number alone and sums merge in the order of the rows, so a fit
-    has the same bits with any number of threads.
+    The division of the rows into blocks depends only on their number, and sums are merged in the
+    order of the rows, so results are identical bit for bit for any number of threads.
 
     References
     ----------
@@ -199,15 +204,15 @@ class GaussianMixture(BaseMixture):
 
     @classmethod
     def from_parameters(cls, parameters: MixtureParameters, **options: Any) -> Self:
-        """Return a fitted model with known parameters, without data.
+        """Create a fitted model from known parameters, without data.
 
         Parameters
         ----------
         parameters : MixtureParameters
-            From `SufficientStatistics.maximize`, from another model's `parameters`, or made by
+            From `SufficientStatistics.maximize`, from `parameters` of another model, or created by
             `MixtureParameters.from_covariances` or `MixtureParameters.from_precisions`.
         **options
-            Parameters of the constructor but `n_components` and `covariance_type`.
+            Constructor parameters other than `n_components` and `covariance_type`.
 
         Returns
         -------
@@ -216,9 +221,9 @@ class GaussianMixture(BaseMixture):
         Raises
         ------
         TypeError
-            `parameters` is something else.
+            `parameters` is not MixtureParameters.
         ValueError
-            An option is not what it should be.
+            An option has an invalid value.
 
         Examples
         --------
@@ -233,7 +238,7 @@ class GaussianMixture(BaseMixture):
         if not isinstance(parameters, MixtureParameters):
             raise TypeError(
                 f"expected MixtureParameters, got a {type(parameters).__name__}; "
-                "MixtureParameters.from_covariances and .from_precisions make them from arrays"
+                "MixtureParameters.from_covariances and .from_precisions create them from arrays"
             )
         p = parameters
         model = cls(p.n_components, covariance_type=p.covariance_type, **options)
@@ -256,7 +261,7 @@ class GaussianMixture(BaseMixture):
         return super()._saved_attributes(n_components, n_features) | {"repairs_": repairs}
 
     def aic(self, X: ArrayLike) -> float:
-        """Return Akaike's criterion, 2 p - 2 log L with p parameters; lower is better.
+        """Return Akaike's information criterion, 2 p - 2 log L with p parameters; lower is better.
 
         Parameters
         ----------
@@ -270,7 +275,9 @@ class GaussianMixture(BaseMixture):
         return -2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters()
 
     def bic(self, X: ArrayLike) -> float:
-        """Return the Bayesian criterion, p log N - 2 log L with p parameters; lower is better.
+        """Return the Bayesian information criterion, p log N - 2 log L with p parameters.
+
+        Lower is better.
 
         Parameters
         ----------
@@ -291,7 +298,7 @@ class GaussianMixture(BaseMixture):
         return covariances + int(n_features) * int(n_components) + int(n_components) - 1
 
     def _starting_values(self, n_features: int) -> StartingValues:
-        """Return the starting values that the user gave, checked; None where he gave none."""
+        """Return the user's starting values, checked; None for those not given."""
         return as_starting_values(
             self.weights_init,
             self.means_init,
@@ -302,7 +309,7 @@ class GaussianMixture(BaseMixture):
         )
 
     def _resumed(self, n_features: int) -> Parameters:
-        """Return the fitted parameters a warm start goes on from."""
+        """Return the fitted parameters from which a warm start continues."""
         K = self.n_components
         square = layout_of(self.covariance_type).shape(K, n_features)
         return (
@@ -324,7 +331,7 @@ class GaussianMixture(BaseMixture):
         super()._check_n_init()
 
     def _count_starts(self, n_rows: int, n_features: int) -> int:
-        """Return how many starts a fit of so many rows and features makes."""
+        """Return the number of starts of a fit of this size."""
         if self.n_init != "auto":
             return int(self.n_init)
         if self.max_iter == 0 or self.means_init is not None:

@@ -1,7 +1,7 @@
 """Tables in text files: cells, names and numbers, as pandas, R, NumPy and spreadsheets write them.
 
-What a file does not say is detected. Where that is a guess, a note says what was assumed and which
-option says otherwise:
+The format is detected. If that is a guess, a note says what was assumed and which option overrides
+it:
 
 =============================================  =================================================
 in the file                                    is read as
@@ -43,7 +43,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-# in lower case; what pandas takes for missing, and what statistics programs and spreadsheets write
+# in lower case; what pandas reads as missing, and what statistics programs and spreadsheets write
 # fmt: off
 MISSING = {
     "", "na", "nan", "-nan", "n/a", "<na>", "null", "none", "nil", ".", "?", "-", "--",
@@ -51,47 +51,47 @@ MISSING = {
     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 }
 # fmt: on
-DELIMITERS = "\t;|, "  # of two that do equally well, the first
-_SPACES = " \u00a0\u202f\u2009"  # in numbers: also those that do not break, and thin ones
+DELIMITERS = "\t;|, "  # in order of preference
+_SPACES = " \u00a0\u202f\u2009"  # within numbers; including non-breaking and thin spaces
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")
 _EXCEL_ERROR = re.compile(r"#(?:n/a|na\b|null!|div/0!|value!|ref!|num!|name\?)", re.IGNORECASE)
-_SAMPLE = 200  # lines from which the separator is chosen
-_NONE = "\x1f"  # a separator that is in no file
-_SAID = re.compile(rb'"?sep=([^"\r\n])"?[ \t]*(?:\r\n|\r|\n)')  # as Excel takes it
+_SAMPLE = 200  # number of lines used to detect the separator
+_NONE = "\x1f"  # a separator that occurs in no file
+_SAID = re.compile(rb'"?sep=([^"\r\n])"?[ \t]*(?:\r\n|\r|\n)')  # as Excel reads it
 
 
 class TableError(Exception):
-    """What is wrong with a table, in words; without the name of the file."""
+    """The fault of a table, in words; without the name of the file."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a table is written; None: to be detected."""
+    """The format of a table; None: to be detected."""
 
     encoding: str | None = None
     delimiter: str | None = None
     decimal: str | None = None
-    comment: str | None = None  # "": there are none
+    comment: str | None = None  # "": no comments
     header: bool | None = None
     index: bool | None = None
 
 
 @dataclass
 class TextTable:
-    """Cells of a file, and what they mean."""
+    """The cells of a file, and how to read them."""
 
     names: list[str]
-    named: bool  # the names are the file's own
-    index: int  # so many columns on the left are the index
+    named: bool  # the names are from the file
+    index: int  # number of index columns on the left
     rows: list[list[str]]
     lines: list[int]  # the line of each row in the file, from 1
     number: Callable[[str], float | None]  # NaN: missing; None: text
-    plain: bool  # float() reads what it can read as `number` does
-    notes: list[str]  # what was assumed
-    index_notes: list[str]  # and about the index
+    plain: bool  # whatever float() can read, it reads as `number` does
+    notes: list[str]  # assumptions
+    index_notes: list[str]  # assumptions about the index
 
     def column(self, c: int) -> list[float | None]:
-        """Return what the cells of a column hold, as `number` does."""
+        """Return the values of a column, as read by `number`."""
         cells = [row[c] for row in self.rows]
         if self.plain:
             with suppress(ValueError):
@@ -103,7 +103,7 @@ class TextTable:
 
 
 def _grouped(separators: str, decimal: str) -> re.Pattern[str]:
-    """A pattern of numbers whose digits stand in groups of three."""
+    """Return a pattern of numbers with digits in groups of three."""
     return re.compile(
         rf"[+-]?[1-9]\d{{0,2}}(?:([{re.escape(separators)}])\d{{3}})(?:\1\d{{3}})*"
         rf"(?:{re.escape(decimal)}\d*)?(?:[eE][+-]?\d+)?"
@@ -113,7 +113,7 @@ def _grouped(separators: str, decimal: str) -> re.Pattern[str]:
 _GROUPED = {".": _grouped(",'’" + _SPACES, "."), ",": _grouped(".'’" + _SPACES, ",")}
 _SEPARATORS = re.compile(f"[,.'’{_SPACES}]")
 
-# what a cell with a comma says
+# the meaning of a cell with a comma
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3}){2,}(?:\.\d*)?|(?:,\d{3})+\.\d*)")
 _DECIMAL = re.compile(
@@ -122,14 +122,14 @@ _DECIMAL = re.compile(
 
 
 def _number(cell: str, decimal: str) -> float | None:
-    """Return what a cell holds: NaN where it is missing, None where it is text."""
-    cell = cell.strip().replace("\u2212", "-")  # a minus sign of typography
+    """Return the value of a cell: NaN if it is missing, None if it is text."""
+    cell = cell.strip().replace("\u2212", "-")  # a typographic minus sign
     if cell.lower() in MISSING:
         return float("nan")
     if _GROUPED[decimal].fullmatch(cell):
         whole, point, rest = cell.partition(decimal)
         return float(_SEPARATORS.sub("", whole) + point.replace(",", ".") + rest)
-    if "_" in cell:  # 1_000 is a number to Python, a name to all others
+    if "_" in cell:  # 1_000 is a number in Python, but a name elsewhere
         return None
     if decimal == ",":
         if "." in cell:
@@ -200,26 +200,26 @@ def _as_utf8(content: bytes, encoding: str | None, notes: list[str]) -> bytes:
         raise TableError(f"--encoding: unknown encoding {encoding!r}") from None
     except UnicodeDecodeError as error:
         if encoding is not None:
-            raise TableError(f"it is not written in {encoding}: {error.reason}") from None
+            raise TableError(f"it is not encoded in {encoding}: {error.reason}") from None
         text = content.decode("latin-1")
-        notes.append("it is not UTF-8 and was read as Latin-1 (--encoding says otherwise)")
+        notes.append("it is not UTF-8 and was read as Latin-1 (--encoding overrides this)")
     if "\0" in text:
-        raise TableError("it holds zero bytes: if it is text, --encoding says how it is written")
+        raise TableError("it contains zero bytes: if it is text, give its --encoding")
     return text.removeprefix("\ufeff").encode()
 
 
 class _Lines:
-    """The lines of a text for csv.reader: no comments and no empty lines between records."""
+    """The lines of a text for csv.reader, without comments and empty lines between records."""
 
     def __init__(self, content: bytes, comment: str, skip: bool = False) -> None:
         self._lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
         self._comment = comment
-        self._line = 0  # the number of the last line, from 1
-        self.within = False  # a record: to be set to False at its end
-        self.begin = 0  # where that record begins
+        self._line = 0  # number of the last line, from 1
+        self.within = False  # inside a record; the reader sets it to False at the end
+        self.begin = 0  # line at which that record begins
         self.empty: list[int] = []
         self.comments: list[tuple[int, str]] = []
-        if skip:  # the first line says how the others are written
+        if skip:  # the first line describes the format of the others
             next(self._lines)
             self._line = 1
 
@@ -246,7 +246,7 @@ class _Lines:
 
 
 def _split(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    """Yield the cells of each record; a space as the delimiter stands for any number of them."""
+    """Yield the cells of each record; a space as the delimiter means any number of spaces."""
     if delimiter == " ":
         stripped = (line.strip() for line in lines)
         return csv.reader(stripped, delimiter=" ", skipinitialspace=True)
@@ -257,7 +257,7 @@ def _split(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _counts(rows: Sequence[list[str]]) -> bool:
-    """Whether the first column is 0, 1, 2, ... or 1, 2, 3, ..."""
+    """Return whether the first column is 0, 1, 2, ... or 1, 2, 3, ..."""
     if not rows or not rows[0]:
         return False
     start = 1 if rows[0][0].strip() == "1" else 0
@@ -265,12 +265,13 @@ def _counts(rows: Sequence[list[str]]) -> bool:
 
 
 def _widths_agree(rows: Sequence[list[str]]) -> bool:
-    """Whether all lines have as many cells, but for a first one as R and others write it."""
+    """Return whether all lines have the same number of cells, except for a header line as R and
+    others write it."""
     rest = {len(row) for row in rows[1:]} or {len(rows[0])}
     if len(rest) > 1:
         return False
     missing = rest.pop() - len(rows[0])
-    if missing == 1:  # the names of rows have no name
+    if missing == 1:  # the column of row names has no name
         labels = [row[0] for row in rows[1:]]
         numbers = any(_may_be_number(label) for label in labels)
         return not numbers or _counts(rows[1:]) or not any(row[-1].strip() for row in rows[1:])
@@ -285,7 +286,7 @@ def _detect_delimiter(sample: list[str], decimal: str | None) -> str:
             continue
         rows = [row for row in _split(sample, delimiter) if row]
         if delimiter == decimal and not any(decimal in cell for row in rows for cell in row):
-            continue  # it is within numbers only
+            continue  # it occurs only within numbers
         cells = [cell for row in rows[1:] or rows for cell in row]
         share = sum(map(_may_be_number, cells)) / max(1, len(cells))
         if delimiter == " " and best[2] > 0 and share < 1:
@@ -298,7 +299,8 @@ def _detect_delimiter(sample: list[str], decimal: str | None) -> str:
 
 
 def _one_column(rows: Sequence[list[str]]) -> bool:
-    """Whether a table of commas is one column with decimal commas, below a cell without."""
+    """Return whether a table with commas is one column with decimal commas, below a cell without
+    one."""
     return (
         len(rows) > 1
         and len(rows[0]) == 1
@@ -309,7 +311,7 @@ def _one_column(rows: Sequence[list[str]]) -> bool:
 
 
 def _two_or_one(rows: Sequence[list[str]]) -> bool:
-    """Whether two columns of integers might be one with decimal commas."""
+    """Return whether two columns of integers might be one with decimal commas."""
     return all(
         len(row) == 2 and _INTEGER.fullmatch(row[0].strip()) is not None and row[1].isdecimal()
         for row in rows
@@ -330,9 +332,9 @@ def _equal_steps(values: Sequence[float | None]) -> bool:
 def _numbers_are_names(
     first: list[str], columns: list[list[str]], number: Callable[[str], float | None]
 ) -> bool:
-    """Whether the numbers of the first line are names, as pandas writes them.
+    """Return whether the numbers in the first line are names, as pandas writes them.
 
-    Years, wavelengths, and the numbers from 0 of columns that had no names.
+    Examples are years, wavelengths, and the numbers from 0 of unnamed columns.
     """
     first = [cell.strip() for cell in first]
     n, d = len(columns[0]), len(first)
@@ -342,7 +344,7 @@ def _numbers_are_names(
     if not all(map(_INTEGER.fullmatch, first)):
         return False
     if n > 1 and _equal_steps([values[0], *map(number, columns[0])]):
-        return False  # the first line goes on with the next ones
+        return False  # the first line continues with the next ones
     counted = first == [str(i) for i in range(d)]
     numbers = [float(cell) for cell in first]
     ordered = len(set(numbers)) == d and numbers in (sorted(numbers), sorted(numbers)[::-1])
@@ -365,7 +367,7 @@ def _numbers_are_names(
 
 
 def _quoted(record: str, delimiter: str) -> list[bool]:
-    """Whether each cell of a line is quoted."""
+    """Return whether each cell of a line is quoted."""
     cells = next(csv.reader([record], delimiter=delimiter, quoting=csv.QUOTE_NONE), [])
     return [cell.strip().startswith('"') for cell in cells]
 
@@ -384,7 +386,7 @@ def _has_header(
     shift = len(rest[0]) - len(first) if rest else 0
     if not rest or shift not in (0, 1) or len({len(row) for row in rest}) > 1:
         return bool(rest) and any(kind is None for kind in kinds)
-    below: list[float | None] = []  # the first number or text below each
+    below: list[float | None] = []  # the first number or text below each name
     for c in range(shift, shift + len(first)):
         cell = next((row[c] for row in rest if not _missing(row[c])), "")
         below.append(number(cell))
@@ -392,7 +394,7 @@ def _has_header(
         return True  # text above numbers
     blank = next(i for i, cell in enumerate(first) if cell.strip())
     if any(b is None for b in below[:blank]):
-        return True  # nothing above text
+        return True  # empty cells above text
     if blank and _counts(rest):
         return True
     used = [
@@ -419,12 +421,12 @@ def _has_header(
     return False
 
 
-_UNNAMED = re.compile(r"Unnamed: \d+(?:\.\d+|_level_\d+)?")  # an index that pandas read and wrote
+_UNNAMED = re.compile(r"Unnamed: \d+(?:\.\d+|_level_\d+)?")  # an index, read and written by pandas
 _INDEX_NAMES = frozenset(["X", "...1", "index", "level_0", "rowname", "rownames", "row.names"])
 
 
 def _index(names: list[str] | None, width: int, rows: Sequence[list[str]], notes: list[str]) -> int:
-    """Return how many columns on the left are the index."""
+    """Return the number of index columns on the left."""
     if width < 2:
         return 0
     if names is not None:
@@ -448,10 +450,10 @@ def _index(names: list[str] | None, width: int, rows: Sequence[list[str]], notes
 
 
 def _names_in_comment(comment: str, mark: str, delimiter: str, width: int) -> list[str] | None:
-    """Return the names that stand in a comment, as np.savetxt writes them, if there are so many."""
+    """Return the names in a comment, as np.savetxt writes them, if their number is `width`."""
     text = comment.removeprefix(mark).strip()
     cells = [cell.strip() for cell in next(_split([text], delimiter), [])]
-    single = width == 1 and " " in text  # rather a sentence
+    single = width == 1 and " " in text  # probably a sentence
     if len(cells) != width or single or any(not c or _may_be_number(c) for c in cells):
         return None
     return cells
@@ -462,7 +464,7 @@ def _plural(count: int, what: str) -> str:
 
 
 def _check_widths(rows: Sequence[list[str]], lines: list[int], first: int, header: bool) -> None:
-    """Raise TableError where a row has another number of cells than the first line."""
+    """Raise TableError if a row has another number of cells than the first line."""
     for row, line in zip(rows, lines, strict=True):
         if len(row) != first:
             hint = ""
@@ -488,8 +490,8 @@ def _sample(content: bytes, mark: str) -> list[str]:
 
 
 def _records(lines: _Lines, delimiter: str) -> tuple[list[list[str]], list[int]]:
-    """Return the cells of each record, and the line where it begins; none that are empty at the
-    end, nor empty cells at the ends of all."""
+    """Return the cells of each record and the line where it begins, without empty records at the
+    end and empty cells at the ends of all lines."""
     rows: list[list[str]] = []
     numbers: list[int] = []
     for row in _split(lines, delimiter):
@@ -503,7 +505,7 @@ def _records(lines: _Lines, delimiter: str) -> tuple[list[list[str]], list[int]]
 
 
 def _without_last(rows: list[list[str]]) -> list[list[str]]:
-    """Take away the empty cells at the ends of all lines, for which there is no name."""
+    """Remove the empty cells at the ends of all lines, if they have no name."""
     width = len(rows[-1])
     while (
         width > 1
@@ -522,7 +524,7 @@ def read_table(path: Path, how: Format) -> TextTable:
     Raises
     ------
     TableError
-        There is no table in it.
+        The file does not contain a table.
     """
     notes: list[str] = []
     content = _as_utf8(path.read_bytes(), how.encoding, notes)

@@ -1,4 +1,4 @@
-"""Checks and conversions of what users pass in; every message says what was found and where."""
+"""Checks and conversions of user input; every message says what was found and where."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 _CHUNK_ELEMENTS = 1 << 18
 _LARGEST_LAZY = 1e9  # bytes
-# What to do about an array that holds no numbers, by the kind of its dtype.
+# What to do about a non-numeric array, by the kind of its dtype.
 _REMEDIES = {
-    "S": "where all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
-    "U": "where all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
+    "S": "if all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
+    "U": "if all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
     "M": "subtract a date and divide by a unit first, for example numpy.timedelta64(1, 'D')",
     "m": "divide it by a unit first, for example numpy.timedelta64(1, 'D')",
-    "V": "make its fields columns, with numpy.lib.recfunctions.structured_to_unstructured",
+    "V": "convert its fields to columns with numpy.lib.recfunctions.structured_to_unstructured",
 }
 _FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 
 
 def as_option(value: object, name: str, known: tuple[str, ...]) -> str:
-    """Return `value` when it is one of `known`; ValueError listing them otherwise."""
+    """Return `value` if it is one of `known`; otherwise raise a ValueError that lists them."""
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
     return value
 
 
 def as_integer(value: object, name: str, minimum: int) -> int:
-    """Return `value` as an int not below `minimum`; bool and non-integers are a ValueError."""
+    """Return `value` as an int >= `minimum`; raise ValueError for bools and non-integers."""
     if type(value) is int and minimum <= value < 2**63:  # quickly, what most are
         return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral) or value < minimum:
@@ -106,7 +106,7 @@ def check_shape(array: Reals, shape: tuple[int, ...], name: str) -> None:
 
 
 def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
-    """Return float64 from an array of Python objects; None and pandas' NA and NaT, as in a data
+    """Convert an array of Python objects to float64; None and pandas' NA and NaT, as in a data
     frame, become NaN."""
     if array.ndim == 0 and array[()] is not None and not isinstance(array[()], Real):
         raise _no_array(array[()], name)
@@ -115,7 +115,7 @@ def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
         try:
             if isinstance(value, (str, bytes)):  # float("7") would work, and hide a text column
                 raise ValueError(
-                    f"it is of type {type(value).__name__!r}; where all are numbers, convert them, "
+                    f"it is of type {type(value).__name__!r}; if all are numbers, convert them, "
                     f"for example with numpy.asarray({name}, dtype=float)"
                 )
             result[index] = np.nan if value is None else _as_float(value)
@@ -128,26 +128,26 @@ def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             found = repr(value)
             found = found if len(found) <= 100 else f"{found[:97]}..."
-            raise kind(f"{name} holds {found}, no real number{where}: {error}") from None
+            raise kind(f"{name} contains {found}, not a real number{where}: {error}") from None
     return result
 
 
 def _no_array(value: object, name: str) -> TypeError:
-    """Return the error for an object that NumPy does not read as an array, with what to call."""
+    """Return the error for an object that NumPy does not convert to an array, with what to call."""
     if callable(getattr(value, "collect", None)):  # a lazy frame
         remedy = "; call its .collect() first"
     elif isinstance(value, Mapping):
         remedy = f"; pass its columns, for example numpy.column_stack(list({name}.values()))"
     elif isinstance(value, Iterable):  # a generator, a set, a view of a dict
-        remedy = f"; make a list of it first: list({name})"
+        remedy = f"; convert it to a list first: list({name})"
     else:
         remedy = ""
     kind = type(value).__name__
-    return TypeError(f"{name} is a {kind}, which NumPy reads as no array of real numbers{remedy}")
+    return TypeError(f"{name} is a {kind}, which is not an array of real numbers{remedy}")
 
 
 def _warn_caller(message: str) -> None:
-    """Warn, and show the line outside this package from which it was called."""
+    """Warn at the line outside this package that made the call."""
     import sys
     import warnings
 
@@ -158,9 +158,9 @@ def _warn_caller(message: str) -> None:
 
 
 def _check_lazy(X: object, name: str) -> None:
-    """Refuse a Dask array or frame that is large, and warn of one whose size nobody knows.
+    """Reject a large Dask array or frame, and warn about one of unknown size.
 
-    Reading it gathers all of it in memory. Duck-typed: also xarray's, whose data are Dask's.
+    Reading it loads all of it into memory. Duck typing includes xarray objects with Dask data.
 
     Raises
     ------
@@ -169,14 +169,14 @@ def _check_lazy(X: object, name: str) -> None:
     """
     if not (hasattr(X, "__dask_graph__") and hasattr(X, "compute")):
         return
-    if getattr(X, "chunks", X) is None:  # xarray's, of an array in memory
+    if getattr(X, "chunks", X) is None:  # an xarray object with an array in memory
         return
     size = np.nan
-    with suppress(NotImplementedError):  # of Dask's frames
+    with suppress(NotImplementedError):  # raised by Dask's frames
         nbytes = getattr(X, "nbytes", None)
         size = _as_float(nbytes) if isinstance(nbytes, Real) else np.nan
     kind = f"{name} is a {type(X).__module__.partition('.')[0]} {type(X).__name__}"
-    if np.isnan(size):  # as where Dask's chunks are unknown
+    if np.isnan(size):  # for example, Dask's chunks are unknown
         _warn_caller(
             f"{kind} of unknown size: all of it is gathered in memory; {name}.compute() does so "
             "without this warning"
@@ -198,14 +198,14 @@ def as_floating(X: object, name: str = "X") -> Reals:
     Raises
     ------
     TypeError
-        Sparse input; an object that is no number (naming the first).
+        The input is sparse, or an object is not a number (the message names the first).
     ValueError
-        String, complex or other non-real dtype, a string among objects; masked values; a Dask
-        array of more than 1 GB.
+        The dtype is not real, a string is among the objects, values are masked, or a Dask array has
+        more than 1 GB.
     """
     if type(X) is np.ndarray and (X.dtype is _FLOAT64 or X.dtype is _FLOAT32) and X.flags.aligned:
-        return X  # the usual case, and the one where microseconds count
-    # duck-typed, so that SciPy need not be installed
+        return X  # the usual case, in which microseconds count
+    # duck typing, so that SciPy is not required
     if hasattr(X, "tocsr") or hasattr(X, "tocoo"):
         raise TypeError(
             f"Sparse data was passed for {name}, but dense data is required. "
@@ -222,32 +222,33 @@ def as_floating(X: object, name: str = "X") -> Reals:
         raise ValueError(f"Complex data not supported: {name} has dtype {array.dtype}")
     if kind not in "biuf":
         raise ValueError(
-            f"{name} has dtype {array.dtype}, which holds no plain numbers; "
+            f"{name} has dtype {array.dtype}, which is not numeric; "
             + _REMEDIES.get(kind, "convert it to numbers first").format(name)
         )
     target = _FLOAT32 if kind == "f" and itemsize <= 4 else _FLOAT64
-    # a long double beyond float64 becomes infinity here, and the finiteness check names it
+    # a long double beyond float64 becomes infinity here, which the check for finite values reports
     with np.errstate(over="ignore"):
         array = array.astype(target, copy=False)
     if array.dtype is not target:
-        # the same numbers, whose dtype spells its byte order or carries metadata, fields, a name
+        # the same numbers with a plain dtype: no explicit byte order, metadata, fields or name
         array = array.view(target)
     return array if array.flags.aligned else array.copy()
 
 
 def check_finite(array: Reals, name: str = "X") -> None:
-    """Raise ValueError naming the first NaN or infinity; memory stays at one chunk of rows."""
+    """Raise a ValueError that names the first NaN or infinity; needs memory for one chunk of
+    rows."""
     if array.size == 0:
         return
     rows = max(1, _CHUNK_ELEMENTS // max(1, array.size // array.shape[0]))
     for begin in range(0, array.shape[0], rows):
         chunk = array[begin : begin + rows]
-        # a sum needs no temporary, and no NaN or infinity leaves it finite
+        # a sum needs no temporary, and is not finite if an entry is not
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(chunk.sum()):
                 continue
         bad = np.argwhere(~np.isfinite(chunk))
-        if len(bad) == 0:  # the sum overflowed, the data did not
+        if len(bad) == 0:  # the sum overflowed, but the data are finite
             continue
         where = tuple(int(i) for i in bad[0])
         found = (
@@ -256,15 +257,15 @@ def check_finite(array: Reals, name: str = "X") -> None:
             else f"infinity or a value too large for {array.dtype!r}."
         )
         column = "".join(f", column {i}" for i in where[1:])
-        # from None: a fit that fails for this row has an error of its own, which says less
+        # from None: the error of the failed fit is less specific
         raise ValueError(
             f"Input {name} contains {found} First at row {begin + where[0]}{column}"
         ) from None
 
 
 def check_weight_sum(weight: Floats) -> None:
-    """Raise ValueError where weights whose sum counts, not their ratios alone, leave float64's
-    range."""
+    """Raise ValueError if the sum of the weights leaves float64's range, for fits in which the sum
+    matters and not only the ratios."""
     with np.errstate(over="ignore"):
         total = float(weight.sum())
     if not 1e-300 < total < 1e305:
@@ -275,8 +276,8 @@ def check_weight_sum(weight: Floats) -> None:
 
 
 def check_range(X: Reals) -> None:
-    """Raise ValueError where the squares of the data's differences leave their dtype's range; for a
-    fit that has failed, whose own message would blame the components."""
+    """Raise ValueError if the squares of the data's differences leave their dtype's range. For a
+    failed fit, whose own message would blame the components."""
     with np.errstate(over="ignore", invalid="ignore"):
         difference = float((X.max(axis=0).astype(np.float64) - X.min(axis=0)).max())
         square = np.float64(difference) ** 2
@@ -297,7 +298,7 @@ def check_range(X: Reals) -> None:
 
 
 def check_n_features(X: Reals, n_features: int, estimator: str) -> None:
-    """Raise ValueError unless the rows of `X` have the columns that `estimator` expects."""
+    """Raise ValueError unless `X` has the number of columns that `estimator` expects."""
     if X.shape[1] != n_features:
         raise ValueError(
             f"X has {X.shape[1]} features, but {estimator} is expecting {n_features} features "
@@ -318,20 +319,20 @@ def as_data(
     ----------
     X : array-like of shape (n_samples, n_features)
     min_samples : int
-        The fewest rows accepted.
+        The minimum number of rows.
     n_features : int or None
-        The number of columns a fitted model expects.
+        The number of columns that a fitted model expects.
     estimator : str
-        Who expects them, for the message.
+        The name of that model, for the message.
 
     Raises
     ------
     TypeError, ValueError
-        As `as_floating`; also not 2-D, too few rows, no or other columns.
+        As for `as_floating`; or `X` is not 2-D, or has too few rows or a wrong number of columns.
 
     Notes
     -----
-    NaN and infinity are found by the core as it reads the rows; `check_finite` then names them.
+    The core detects NaN and infinity when it reads the rows; `check_finite` then names them.
     """
     X = as_floating(X)
     if X.ndim != 2:
@@ -371,8 +372,8 @@ def as_sample_weight(
     Raises
     ------
     ValueError
-        Another shape, NaN or infinity, a negative weight (naming its row), or all zero unless that
-        `may_be_zero`.
+        The shape is wrong, a weight is NaN, infinite or negative (the message names its row), or
+        all weights are zero and not `may_be_zero`.
     """
     if sample_weight is None:
         return None
@@ -391,7 +392,7 @@ def as_sample_weight(
 
 
 def as_parameter(value: ArrayLike, shape: tuple[int, ...], name: str) -> tuple[Floats, float]:
-    """Return a finite float64 copy-if-needed of `value`, and the tolerance its own dtype earns."""
+    """Return `value` as float64, copied only if needed, and the tolerance for its own dtype."""
     array = as_floating(value, name)
     check_shape(array, shape, name)
     check_finite(array, name)
@@ -404,7 +405,7 @@ def as_weights(
 ) -> Floats:
     """Return mixture weights as float64, in [0, 1] and summing to one over the last axis.
 
-    The sum may be off by `tolerance`; None: by what the given dtype explains.
+    The sum may deviate from one by `tolerance`; None: by the rounding of the given dtype.
     """
     weights, rounding = as_parameter(weights, shape, "weights")
     tolerance = rounding if tolerance is None else tolerance
@@ -414,7 +415,8 @@ def as_weights(
     if len(outside):
         *problem, component = map(int, outside[0])
         where = f"component {component}" + "".join(f" of problem {i}" for i in problem)
-        # scikit-learn's sentence to the letter, which has the two the wrong way round; then where
+        # scikit-learn's sentence verbatim, which has the two values the wrong way round; then the
+        # place
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got max value "
             f"{weights.min():.5f}, min value {weights.max():.5f}; the first outside is "

@@ -1,4 +1,4 @@
-"""Pictures of a fitted mixture. Needs matplotlib: ``pip install fusedgmm[plot]``."""
+"""Plots of fitted mixtures. Requires matplotlib: ``pip install fusedgmm[plot]``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of pyplot's, its sides in inches."""
+    """Return an empty pyplot figure of this size in inches."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -39,38 +39,39 @@ def plot_mixture(
     columns: Sequence[str] | None = None,
     features: tuple[int | str, int | str] | None = None,
 ) -> Axes:
-    """Draw the rows of `X` and a fitted mixture.
+    """Plot the rows of `X` and a fitted mixture.
 
-    One feature: a histogram and densities. Two: a scatter plot, and ellipses at 1 and 2 standard
-    deviations. More: the same on the data's first two principal axes, or on two of the features.
-    Components whose weight is less than one row, and to which no row belongs, are left out; the
-    legend says how many. Colors are those of the matplotlib style in force.
+    With one feature: a histogram and densities. With two: a scatter plot, and ellipses at 1 and 2
+    standard deviations. With more: the same on the first two principal axes of the data, or for two
+    of the features. Components are omitted if their weight is less than one row and they are not
+    the most probable component of any row; the legend says how many. Colors come from the current
+    matplotlib style.
 
     Parameters
     ----------
     model : GaussianMixture or BayesianGaussianMixture
-        Fitted.
+        A fitted model.
     X : array-like of shape (n_samples, n_features)
     ax : matplotlib.axes.Axes or None, default=None
-        Where to draw. None: in a new figure of matplotlib.pyplot.
+        The axes to draw on. None: those of a new pyplot figure.
     columns : sequence of str or None, default=None
-        Names of the features. None: those of a data frame `X` or of the fit, if there are any,
-        or "feature 0" and so on.
+        Names of the features. None: those of a data frame `X` or of the fit, if there are any;
+        otherwise "feature 0" etc.
     features : pair of int or str, or None, default=None
-        The two features to draw, of several: their numbers or names. None: principal axes.
+        Two of several features to plot, given as numbers or names. None: principal axes.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Its figure is ``ax.figure``.
+        The axes; the figure is ``ax.figure``.
 
     Raises
     ------
     ImportError
         matplotlib is not installed.
     ValueError
-        The model is not fitted, or would not take the rows; another number of `columns`; features
-        that there are not.
+        The model is not fitted or does not accept the rows, the number of `columns` is wrong, or
+        the features do not exist.
 
     Examples
     --------
@@ -89,12 +90,12 @@ def plot_mixture(
     check_finite(rows)
     names = _names(model, X, columns)
     if len(names) != d:
-        raise ValueError(f"X has {d} columns, the names are {len(names)}")
+        raise ValueError(f"X has {d} columns, but there are {len(names)} names")
     chosen = None if features is None else _chosen(features, names)
     weights = np.asarray(model.weights_, dtype=np.float64)
     means = np.asarray(model.means_, dtype=np.float64)
     layout = layout_of(model.covariance_type)
-    labels = model.predict(X)  # with the names that it may have
+    labels = model.predict(X)  # with the feature names of X, if any
     drawn = _drawn(weights, labels)
     if ax is None:
         ax = _new_figure(7, 5).add_subplot()
@@ -138,32 +139,33 @@ def plot_batch(
     names: Sequence[str] | None = None,
     unit: str = "value",
 ) -> NDArray[np.object_]:
-    """Draw problems of one feature, each in a panel: histogram, components and their sum.
+    """Plot problems with one feature, one per panel: histogram, components and their sum.
 
     Parameters
     ----------
     result : BatchResult
-        A few problems: of many, choose some, as in ``plot_batch(result[:12], X[:12])``.
+        A few problems; select some of many as in ``plot_batch(result[:12], X[:12])``.
     X : sequence of array-likes of shape (n_i,) or (n_i, 1)
-        The rows of every problem, as `fit_batch` took them.
+        The rows of every problem, as passed to `fit_batch`.
     axes : array-like of matplotlib.axes.Axes or None, default=None
-        Where to draw, one for each problem. None: in a new figure of matplotlib.pyplot.
+        The axes to draw on, one per problem. None: those of a new pyplot figure.
     names : sequence of str or None, default=None
-        One per problem. None: the labels of the groups, or numbers.
+        One name per problem. None: the labels of the groups, or numbers.
     unit : str, default="value"
-        What the horizontal axes show.
+        The label of the horizontal axes.
 
     Returns
     -------
     axes : array of matplotlib.axes.Axes of shape (n_problems,)
-        A title says the number of components and, where several were tried, the criterion of each.
+        The titles show the number of components and, if several were tried, the criterion of each.
 
     Raises
     ------
     ImportError
         matplotlib is not installed.
     ValueError
-        Problems of several features, or another number of them than in `X`, `names` or `axes`.
+        The problems have several features, or their number differs from that of `X`, `names` or
+        `axes`.
 
     Examples
     --------
@@ -176,7 +178,7 @@ def plot_batch(
     (4, 'cm')
     """
     if result.means.shape[2] != 1:
-        raise ValueError(f"plot_batch draws one feature, the fits have {result.means.shape[2]}")
+        raise ValueError(f"plot_batch plots one feature, the fits have {result.means.shape[2]}")
     if names is None:
         labels = range(len(result)) if result.groups is None else result.groups
         names = [str(label) for label in labels]
@@ -200,7 +202,7 @@ def plot_batch(
             layout = layout_of(result.covariance_type)
             kept = result.covariances[i] if layout.shared else result.covariances[i, :K]
             variances = layout.variances(kept, K, 1)[:, 0]
-            order = np.argsort(result.means[i, :K, 0])  # the same colours from left to right
+            order = np.argsort(result.means[i, :K, 0])  # the same colors from left to right
             _densities(
                 ax,
                 values,
@@ -228,12 +230,13 @@ def _title(result: BatchResult, i: int, name: str) -> str:
 
 
 def _edges(x: Floats) -> list[float]:
-    """Return the edges of about 1.5 sqrt(n) bins; between the values, where those are on a grid."""
+    """Return the edges of about 1.5 sqrt(n) bins; if the values are on a grid, between the
+    values."""
     values = np.unique(x)
     first, last = float(values[0]), float(values[-1])
     step = float(np.diff(values).min()) if len(values) > 1 else 1.0
     count = math.ceil(1.5 * math.sqrt(len(x)))
-    steps = (last - first) / count / step  # infinite where two values are subnormally close
+    steps = (last - first) / count / step  # infinite if the difference of two values is subnormal
     if steps >= 7.5:
         return list(np.linspace(first, last, count + 1))
     width = max(1, round(steps)) * step
@@ -242,7 +245,7 @@ def _edges(x: Floats) -> list[float]:
 
 
 def _names(model: BaseMixture, X: ArrayLike, columns: Sequence[str] | None) -> list[str]:
-    """Return the names of the features: as given, or of the data frame, or of the fit."""
+    """Return the names of the features: those given, of the data frame, or of the fit."""
     if columns is not None:
         return list(columns)
     found = feature_names(X)
@@ -250,11 +253,11 @@ def _names(model: BaseMixture, X: ArrayLike, columns: Sequence[str] | None) -> l
         found = getattr(model, "feature_names_in_", None)
     if found is None:
         return [f"feature {i}" for i in range(np.shape(model.means_)[1])]
-    return [str(name).replace("$", r"\$") for name in found]  # a dollar in a name is no mathematics
+    return [str(name).replace("$", r"\$") for name in found]  # a dollar sign is plain text
 
 
 def _chosen(features: tuple[int | str, int | str], names: list[str]) -> list[int]:
-    """Return the places of two features, which are given by number or name."""
+    """Return the positions of two features, given by number or name."""
     pair = features if isinstance(features, (tuple, list)) else [features]
     plain = [name.replace(r"\$", "$") for name in names]
     places = []
@@ -273,7 +276,7 @@ def _chosen(features: tuple[int | str, int | str], names: list[str]) -> list[int
 
 
 def _drawn(weights: Floats, labels: Labels) -> Labels:
-    """Return the components to draw: with a row of their own, or the weight of one."""
+    """Return the components to draw: those with a row of their own, or the weight of one."""
     counts = np.bincount(labels, minlength=len(weights))
     return np.flatnonzero((counts > 0) | (weights >= min(0.01, 1 / len(labels))))
 
@@ -281,15 +284,15 @@ def _drawn(weights: Floats, labels: Labels) -> Labels:
 def _principal_axes(centered: Floats) -> tuple[Floats, Floats]:
     """Return the variances along the principal axes, largest first, and the axes in columns."""
     n, d = centered.shape
-    if 2 <= n < d:  # without a matrix of d * d
+    if 2 <= n < d:  # without a d x d matrix
         _, scales, axes = np.linalg.svd(centered, full_matrices=False)
         return scales**2 / n, axes.T
-    values, vectors = np.linalg.eigh(np.cov(centered.T, bias=True))  # also of one row
+    values, vectors = np.linalg.eigh(np.cov(centered.T, bias=True))  # works for one row, too
     return values[::-1], vectors[:, ::-1]
 
 
 def _projected(layout: Layout, covariances: ArrayLike, basis: Floats, n_components: int) -> Floats:
-    """Return the covariances in the plane of two columns of a basis, (K, 2, 2)."""
+    """Return the covariances in the plane of two basis vectors, (K, 2, 2)."""
     d = len(basis)
     if layout.has_matrices:
         return np.asarray(basis.T @ layout.matrices(covariances, n_components, d) @ basis)
@@ -301,7 +304,7 @@ def _projected(layout: Layout, covariances: ArrayLike, basis: Floats, n_componen
 
 
 def _background(ax: Axes) -> tuple[float, float, float]:
-    """Return the color behind what is drawn."""
+    """Return the background color."""
     from matplotlib.colors import to_rgba
 
     below = np.ones(3)
@@ -313,14 +316,14 @@ def _background(ax: Axes) -> tuple[float, float, float]:
 
 
 def _luminance(color: Any) -> float:
-    """Return how bright a color is, from 0 to 1."""
+    """Return the brightness of a color, from 0 to 1."""
     from matplotlib.colors import to_rgb
 
     return float(np.dot(to_rgb(color), (0.299, 0.587, 0.114)))
 
 
 def _ink(ax: Axes) -> Any:
-    """Return the color of lines and marks: that of the style's text, where it can be seen."""
+    """Return the color of lines and markers: that of the style's text, if it is visible."""
     from matplotlib import rcParams
 
     behind, text = _luminance(_background(ax)), rcParams["text.color"]
@@ -339,7 +342,7 @@ def _mixed(ax: Axes, share: float) -> tuple[float, float, float]:
 
 
 def _colors(ax: Axes, count: int) -> list[Any]:
-    """Return different colors: those of the style, and where they are too few, tones of them."""
+    """Return different colors: those of the style and, if they are too few, shades of them."""
     from matplotlib import colormaps, rcParams
     from matplotlib.colors import to_hex, to_rgb
 
@@ -352,16 +355,16 @@ def _colors(ax: Axes, count: int) -> list[Any]:
         far = abs(_luminance(color) - _luminance(ink)) > 0.25
         share = 0.6 * (i // len(style)) / max(1, rounds - 1)
         colors.append((1 - share) * color + share * np.array(ink if far else _background(ax)))
-    if len(set(map(to_hex, colors))) < count:  # of a style of a few grays
+    if len(set(map(to_hex, colors))) < count:  # of a style with a few grays
         return list(colormaps[rcParams["image.cmap"]](np.linspace(0.1, 0.8, count)))
     return colors
 
 
-MOST_NAMED = 20  # components in a legend
+MOST_NAMED = 20  # maximum number of components in a legend
 
 
 def _legend(ax: Axes, weights: Floats, drawn: Labels) -> None:
-    """Name the components, unless they are too many, and say how many are not drawn."""
+    """Add a legend of the components, unless there are too many, and say how many are not drawn."""
     handles, labels = ax.get_legend_handles_labels()
     if len(drawn) > MOST_NAMED:
         kept = [i for i, label in enumerate(labels) if not label.startswith("component ")]
@@ -379,7 +382,7 @@ def _legend(ax: Axes, weights: Floats, drawn: Labels) -> None:
         ax.legend(
             handles,
             labels,
-            **place if beside else {},  # a layout makes room for it
+            **place if beside else {},  # a layout engine makes room for it
             title=title,
             ncols=1 if beside or len(handles) <= 10 else 2,
             fontsize="small",
@@ -397,7 +400,7 @@ def _densities(
     ax.hist(x, bins=_edges(x), density=True, color=_mixed(ax, 0.15), edgecolor=_background(ax))
     margin = 0.1 * (np.ptp(x) or 1.0)
     grid = np.linspace(x.min() - margin, x.max() + margin, 500)
-    with np.errstate(over="ignore"):  # so far away that the density is zero
+    with np.errstate(over="ignore"):  # the density underflows far away
         parts = [
             w * np.exp(-0.5 * (grid - m) ** 2 / v) / np.sqrt(2 * np.pi * v)
             for w, m, v in zip(weights, means, variances, strict=True)
@@ -405,7 +408,7 @@ def _densities(
     for k, color in zip(drawn, _colors(ax, len(drawn)), strict=True):
         ax.fill_between(grid, parts[k], color=color, alpha=0.4, label=f"component {k}")
     if len(drawn) > MOST_NAMED:
-        for k in drawn:  # which have no place in the legend
+        for k in drawn:  # they are not in the legend
             top = int(np.argmax(parts[k]))
             ax.annotate(str(k), (grid[top], parts[k][top]), color=_ink(ax), fontsize="x-small")
     if parts:
