@@ -90,11 +90,13 @@ print("all of it works")
 
 
 def copied(folder):
-    shutil.copytree(
-        Path(fusedgmm.__file__).parent,
-        folder / "fusedgmm",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    """Copies the package, and the libraries a repaired wheel installs beside it."""
+    site = Path(fusedgmm.__file__).parents[1]
+    for name in ("fusedgmm", "fusedgmm.libs"):
+        if (site / name).is_dir():
+            shutil.copytree(
+                site / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
 
 
 def run(code, *options, folder):
