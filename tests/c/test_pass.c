@@ -165,12 +165,12 @@ static mixture one_in_another(int64_t d, double nats) {
     return m;
 }
 
-/* The second component is next to the first, the last so far away that each uses its own shift. */
-static mixture one_beside_another(int64_t d, double deviations, double far) {
+/* The second component is next to the first, the last so distant that each uses its own shift. */
+static mixture one_beside_another(int64_t d, double deviations, double distance) {
     mixture m = mixture_new((fg_shape){3, d, FG_TIED}, 0, seed++);
     for (int64_t i = 0; i < d; i++)
         m.parameters.means[d + i] = deviations * m.r[i];
-    m.parameters.means[2 * d] = far;
+    m.parameters.means[2 * d] = distance;
     return m;
 }
 
