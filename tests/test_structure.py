@@ -36,16 +36,19 @@ C_LAYERS = """
 PYTHON_LAYERS = """
     __main__
     _cli
+    _data_files
     __init__
     patch _batch _config
     _batch_result
     _mixture _bayesian
-    _base _variational _statistics
+    _fitting _variational
+    _fitted _statistics
     _parameters _problems _threads _model_files plots
     _covariance
     _core
+    _estimator
     _validation
-    _estimator _files _tables _sklearn _em datasets reference
+    _files _tables _sklearn _em datasets reference
     _typing
 """
 

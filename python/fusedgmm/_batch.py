@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core, _threads
-from ._base import PASSES
 from ._batch_result import BatchResult, empty_arrays
 from ._covariance import layout_of
 from ._estimator import as_seed
@@ -134,7 +133,7 @@ def fit_batch(
         n_threads=None if n_threads is None else as_integer(n_threads, "n_threads", 1),
         degenerate=degenerate,
     )
-    template._options()
+    template._check_options()
     problems = arrange(X, offsets, groups, sample_weight)
     count, max_components, d = len(problems.core), max(tried), problems.n_features
     inits = (weights_init, means_init, precisions_init, covariances_init)
@@ -178,7 +177,7 @@ def fit_batch(
                 int(problems.core.offsets[-1]),
                 max_components,
                 d,
-                n_passes=PASSES * len(tried),
+                n_passes=_threads.PASSES * len(tried),
             ),
             progress=report,
             result=arrays,

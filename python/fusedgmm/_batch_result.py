@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-FORMAT = 1  # of saved results
-
-
+_KIND, _FORMAT = "fusedgmm.BatchResult", 1  # of saved results
 _STATUSES = _core.BATCH_STATUSES
 
 
@@ -442,7 +440,7 @@ class BatchResult:
             "dtype": self.dtype.name,
             "options": options,
         }
-        save_arrays(path, "fusedgmm.BatchResult", FORMAT, meta, arrays)
+        save_arrays(path, _KIND, _FORMAT, meta, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -463,7 +461,7 @@ class BatchResult:
         """
         from ._files import load_object
 
-        return load_object(path, "fusedgmm.BatchResult", FORMAT, cls._from_file)
+        return load_object(path, _KIND, _FORMAT, cls._from_file)
 
     @classmethod
     def _from_file(cls, meta: dict[str, Any], arrays: dict[str, Any]) -> Self:
@@ -475,7 +473,7 @@ class BatchResult:
             if options[name] is not None:  # a batch never stores starting values
                 raise ValueError(f"{name} is {options[name]!r}")
         template = GaussianMixture(**options)
-        template._options()
+        template._check_options()
         result = cls(
             **{"groups": None, **arrays},
             n_components_tried=as_candidates(meta["n_components_tried"]),

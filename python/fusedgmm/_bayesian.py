@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._base import BaseMixture, Estimate, Progress, SavedAttribute
 from ._covariance import Layout, layout_of, moments_layout
 from ._em import best_of
 from ._estimator import as_seed
+from ._fitted import SavedAttribute
+from ._fitting import BaseMixture, Estimate, Progress
 from ._statistics import SufficientStatistics, of_pass
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
 from ._validation import as_integer, as_option, as_parameter, as_positive, check_weight_sum
-from ._variational import ConcentrationType, Posterior, Prior, Sums
+from ._variational import CentredSums, ConcentrationType, Posterior, Prior
 
 
 class BayesianGaussianMixture(BaseMixture):
@@ -146,8 +147,8 @@ class BayesianGaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
 
-    def _options(self) -> None:
-        super()._options()
+    def _check_options(self) -> None:
+        super()._check_options()
         as_option(
             self.weight_concentration_prior_type,
             "weight_concentration_prior_type",
@@ -241,7 +242,7 @@ class BayesianGaussianMixture(BaseMixture):
         )
         nk, layout = weights * total, layout_of(self.covariance_type)
         scatter = covariances * (total if layout.shared else layout.per_component(nk))
-        return Posterior.update(prior, Sums(nk, means, scatter), self.covariance_type, 0.0)
+        return Posterior.update(prior, CentredSums(nk, means, scatter), self.covariance_type, 0.0)
 
     def _estimate(
         self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
@@ -336,11 +337,11 @@ def _as_prior_covariance(
     return array.reshape(shape)
 
 
-def _centred(statistics: SufficientStatistics) -> Sums:
-    return Sums(statistics.nk, *statistics._centred())
+def _centred(statistics: SufficientStatistics) -> CentredSums:
+    return CentredSums(statistics.nk, *statistics._centred())
 
 
-def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> Sums:
+def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) -> CentredSums:
     """Return the sums of the rows for a single component."""
     d = X.shape[1]
     # A density so wide that no row is too far from it: only the sums are used.
@@ -363,7 +364,7 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
     return sums
 
 
-def _sample_covariance(sums: Sums, covariance_type: CovarianceType) -> Floats:
+def _sample_covariance(sums: CentredSums, covariance_type: CovarianceType) -> Floats:
     """Return the covariance of the rows in the shape of a prior: divided by N - 1, or by N / 2 if
     the weights sum to less than 2."""
     total = float(sums.nk[0])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._typing import Random
+from ._validation import warn_caller
 
 _lock = Lock()
 
@@ -31,7 +32,7 @@ def sklearn_counterpart(kind: type) -> type:
     return kind if theirs is None else getattr(theirs, kind.__name__)
 
 
-class _OfSklearn:
+class _SklearnAttribute:
     """An attribute that scikit-learn's base class provides; without it, it does not exist."""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -43,7 +44,7 @@ class _OfSklearn:
         raise AttributeError(f"{kind.__name__!r} object has no attribute {self._name!r}")
 
 
-class _Alone:
+class _WithoutSklearn:
     """get_params, set_params and repr from the constructor's signature."""
 
     @classmethod
@@ -103,16 +104,16 @@ class _Alone:
 
     # Attributes that scikit-learn's tools read, perhaps of a model created before they were loaded.
     # They are listed one by one, because __getattr__ would slow down every attribute of the class.
-    __sklearn_clone__ = _OfSklearn()
-    __sklearn_tags__ = _OfSklearn()
-    _repr_html_ = _OfSklearn()
-    _repr_mimebundle_ = _OfSklearn()
-    get_metadata_routing = _OfSklearn()
-    set_fit_request = _OfSklearn()
-    set_score_request = _OfSklearn()
+    __sklearn_clone__ = _SklearnAttribute()
+    __sklearn_tags__ = _SklearnAttribute()
+    _repr_html_ = _SklearnAttribute()
+    _repr_mimebundle_ = _SklearnAttribute()
+    get_metadata_routing = _SklearnAttribute()
+    set_fit_request = _SklearnAttribute()
+    set_score_request = _SklearnAttribute()
 
 
-class Estimator(_Alone):
+class Estimator(_WithoutSklearn):
     """An estimator that inherits from scikit-learn's base classes once scikit-learn is loaded.
 
     Importing scikit-learn takes a second and also imports SciPy. A program that passes a mixture to
@@ -144,7 +145,7 @@ def _join_sklearn() -> bool:
     if base is None or not hasattr(base, "DensityMixin"):  # not loaded, or not completely
         return False
     with _lock:
-        if Estimator.__bases__ == (_Alone,):
+        if Estimator.__bases__ == (_WithoutSklearn,):
             Estimator.__bases__ = (base.DensityMixin, base.BaseEstimator)
             for cls in _subclasses(Estimator):  # adds set_fit_request and similar methods
                 super(Estimator, cls).__init_subclass__()  # type: ignore[misc]
@@ -201,9 +202,11 @@ def check_feature_names(estimator: Estimator, X: ArrayLike) -> None:
     if names is None and fitted is None:
         return
     if fitted is None:
-        _warn(f"X has feature names, but {kind} was fitted without feature names")
+        warn_caller(f"X has feature names, but {kind} was fitted without feature names")
     elif names is None:
-        _warn(f"X does not have valid feature names, but {kind} was fitted with feature names")
+        warn_caller(
+            f"X does not have valid feature names, but {kind} was fitted with feature names"
+        )
     elif list(names) != list(fitted):
         unseen, missing = sorted(set(names) - set(fitted)), sorted(set(fitted) - set(names))
         message = "The feature names should match those that were passed during fit.\n"
@@ -218,12 +221,6 @@ def check_feature_names(estimator: Estimator, X: ArrayLike) -> None:
 
 def _listed(names: list[str]) -> str:
     return "".join(f"- {name}\n" for name in names[:5]) + ("- ...\n" if len(names) > 5 else "")
-
-
-def _warn(message: str) -> None:
-    import warnings
-
-    warnings.warn(message, UserWarning, stacklevel=5)
 
 
 # ---- random_state ----

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._base import BaseMixture, Estimate, Parameters, Progress, SavedAttribute
 from ._covariance import layout_of
 from ._estimator import as_seed
+from ._fitted import Parameters, SavedAttribute
+from ._fitting import BaseMixture, Estimate, Progress
 from ._parameters import MixtureParameters, StartingValues, as_starting_values
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_option
+from ._validation import as_option, warn_caller
 
 # Maximum number of starts of a quick fit: with more components, more of them can be misplaced.
 MAX_STARTS = 11
@@ -242,7 +242,7 @@ class GaussianMixture(BaseMixture):
             )
         p = parameters
         model = cls(p.n_components, covariance_type=p.covariance_type, **options)
-        model._options()
+        model._check_options()
         model._assign((p.weights, p.means, p.covariances, p.precisions_cholesky), np.float64)
         model.n_features_in_ = p.n_features
         model.converged_, model.n_iter_ = True, 0
@@ -319,8 +319,8 @@ class GaussianMixture(BaseMixture):
             self._public("precisions_cholesky_", square),
         )
 
-    def _options(self) -> None:
-        super()._options()
+    def _check_options(self) -> None:
+        super()._check_options()
         as_option(self.degenerate, "degenerate", ("raise", "repair"))
 
     def _check_n_init(self) -> None:
@@ -365,9 +365,8 @@ class GaussianMixture(BaseMixture):
         repairs = [Repair(*repair) for repair in found]
         if repairs:
             listed = "; ".join(map(str, repairs[:3])) + ("; ..." if len(repairs) > 3 else "")
-            warnings.warn(
+            warn_caller(
                 f"degenerate components were repaired: {listed}; all {len(repairs)} repair(s) are "
-                "in repairs_",
-                stacklevel=4,
+                "in repairs_"
             )
         return Estimate(parameters, bounds, converged, {"repairs_": repairs})

@@ -19,16 +19,16 @@ from ._files import load_object, save_arrays
 from ._validation import as_floating, as_positive, check_finite
 
 if TYPE_CHECKING:
-    from ._base import BaseMixture, SavedAttribute
+    from ._fitted import FittedMixture, SavedAttribute
 
 FORMAT = 1
 OPTION = "option_"  # prefix of constructor parameters that are arrays
 
-Model = TypeVar("Model", bound="BaseMixture")
+Model = TypeVar("Model", bound="FittedMixture")
 _DTYPES = {"f": (np.float32, np.float64), "i": (np.int64,), "b": (np.bool_,)}
 
 
-def save_model(model: BaseMixture, path: str | Path) -> None:
+def save_model(model: FittedMixture, path: str | Path) -> None:
     """Write a fitted model; ValueError if the file could not be read again."""
     check_fitted(model)
     options, arrays = _options_of(model)
@@ -57,8 +57,8 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
         missing = model.get_params(deep=False).keys() - meta["options"].keys() - given.keys()
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))} missing among its options")
-        model._options()
-        _check_options(model)
+        model._check_options()
+        _check_for_fit(model)
         _check(model, meta, arrays)
         attributes = model._saved_attributes(*arrays["means_"].shape)
         for name, array in arrays.items():
@@ -71,13 +71,13 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
     return load_object(path, kind_of_class(cls), FORMAT, build)
 
 
-def kind_of_class(cls: type[BaseMixture]) -> str:
+def kind_of_class(cls: type[FittedMixture]) -> str:
     """Return the kind of a file: the fusedgmm class that `cls` is or extends."""
     own = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}._"))
     return f"fusedgmm.{own.__name__}"
 
 
-def _check_options(model: BaseMixture) -> None:
+def _check_for_fit(model: FittedMixture) -> None:
     """Raise an error for invalid constructor parameters that only the next fit would check. For
     starting values and priors, whose shapes depend on the data of that fit, check only the
     numbers."""
@@ -90,7 +90,7 @@ def _check_options(model: BaseMixture) -> None:
             as_positive(value, name)
 
 
-def _options_of(model: BaseMixture) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
+def _options_of(model: FittedMixture) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
     """Return the constructor parameters: those that JSON can hold, and arrays."""
     plain: dict[str, object] = {}
     arrays: dict[str, NDArray[Any]] = {}
@@ -128,7 +128,7 @@ def _encoded(value: object, attribute: SavedAttribute, name: str) -> NDArray[Any
     return array.reshape(-1) if attribute.shape == (None,) else array
 
 
-def _check(model: BaseMixture, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+def _check(model: FittedMixture, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Raise ValueError unless the fitted attributes are complete and consistent."""
     means = arrays.get("means_")
     if means is None or means.ndim != 2 or 0 in means.shape:

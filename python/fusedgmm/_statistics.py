@@ -153,16 +153,13 @@ class SufficientStatistics:
         sums = _core.merge_statistics(
             self._sums(), other._sums(), covariance_type=self.covariance_type
         )
-        return SufficientStatistics(  # the constructor checks the sums
-            self.covariance_type,
-            sums["nk"],
-            sums["shift"],
-            sums["sx"],
-            sums["sxx"],
-            self.log_likelihood + other.log_likelihood,
-            self.weight_sum + other.weight_sum,
-            n_samples,
-        )
+        with_totals: PassSums = {  # the constructor checks the sums
+            **sums,
+            "log_likelihood": self.log_likelihood + other.log_likelihood,
+            "weight_sum": self.weight_sum + other.weight_sum,
+            "n_samples": n_samples,
+        }
+        return of_pass(with_totals, self.covariance_type)
 
     def __radd__(self, other: object) -> Self:
         # sum([a, b, ...]) begins with 0

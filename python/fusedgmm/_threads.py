@@ -10,6 +10,7 @@ from pathlib import Path
 from . import _core
 from ._validation import as_integer
 
+PASSES = 20  # typical number of passes of a fit, which decides how many threads are worth using
 _CGROUP = Path("/sys/fs/cgroup")
 
 

@@ -17,14 +17,20 @@ INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 _CHUNK_ELEMENTS = 1 << 18
 _LARGEST_LAZY = 1e9  # bytes
 # What to do about a non-numeric array, by the kind of its dtype.
+_CONVERT = "if all are numbers, convert them, for example with numpy.asarray({}, dtype=float)"
 _REMEDIES = {
-    "S": "if all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
-    "U": "if all are numbers, convert them, for example with numpy.asarray({}, dtype=float)",
+    "S": _CONVERT,
+    "U": _CONVERT,
     "M": "subtract a date and divide by a unit first, for example numpy.timedelta64(1, 'D')",
     "m": "divide it by a unit first, for example numpy.timedelta64(1, 'D')",
     "V": "convert its fields to columns with numpy.lib.recfunctions.structured_to_unstructured",
 }
 _FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Return the names separated by commas, for messages; of many, only the first."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def as_option(value: object, name: str, known: tuple[str, ...]) -> str:
@@ -52,6 +58,13 @@ def _as_float(value: Real) -> float:
         return np.inf
 
 
+def _as_number(value: object, name: str, condition: str = "") -> float:
+    """Return a real number, which may be infinite or NaN, as a float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number{condition}, got {value!r}")
+    return _as_float(value)
+
+
 def as_candidates(n_components: int | Sequence[int]) -> tuple[int, ...]:
     """Return one number of components, or several different ones, as a tuple."""
     if np.ndim(n_components) == 0:
@@ -67,9 +80,7 @@ def as_nonnegative(value: object, name: str) -> float:
     """Return `value` as a finite float >= 0; anything else is a ValueError."""
     if type(value) is float and 0.0 <= value < np.inf:  # quickly, what most are
         return value
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise ValueError(f"{name} must be a number >= 0, got {value!r}")
-    number = _as_float(value)
+    number = _as_number(value, name, " >= 0")
     if not 0.0 <= number < np.inf:
         raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
     return number
@@ -77,9 +88,7 @@ def as_nonnegative(value: object, name: str) -> float:
 
 def as_finite(value: object, name: str) -> float:
     """Return `value` as a finite float; anything else is a ValueError."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    number = _as_float(value)
+    number = _as_number(value, name)
     if not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return number
@@ -87,9 +96,7 @@ def as_finite(value: object, name: str) -> float:
 
 def as_positive(value: object, name: str, above: float = 0.0) -> float:
     """Return `value` as a finite float greater than `above`; anything else is a ValueError."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise ValueError(f"{name} must be a number > {above:g}, got {value!r}")
-    number = _as_float(value)
+    number = _as_number(value, name, f" > {above:g}")
     if not above < number < np.inf:
         raise ValueError(
             f"The parameter '{name}' should be greater than {above:g}, but got {number:.3f}."
@@ -114,10 +121,7 @@ def _from_objects(array: NDArray[np.object_], name: str) -> Floats:
     for index, value in np.ndenumerate(array):
         try:
             if isinstance(value, (str, bytes)):  # float("7") would work, and hide a text column
-                raise ValueError(
-                    f"it is of type {type(value).__name__!r}; if all are numbers, convert them, "
-                    f"for example with numpy.asarray({name}, dtype=float)"
-                )
+                raise ValueError(f"it is of type {type(value).__name__!r}; {_CONVERT.format(name)}")
             result[index] = np.nan if value is None else _as_float(value)
         except (TypeError, ValueError) as error:
             if type(value).__name__ in ("NAType", "NaTType"):
@@ -146,7 +150,7 @@ def _no_array(value: object, name: str) -> TypeError:
     return TypeError(f"{name} is a {kind}, which is not an array of real numbers{remedy}")
 
 
-def _warn_caller(message: str) -> None:
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line outside this package that made the call."""
     import sys
     import warnings
@@ -154,7 +158,7 @@ def _warn_caller(message: str) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back and str(frame.f_globals.get("__name__")).startswith(f"{__package__}."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _check_lazy(X: object, name: str) -> None:
@@ -177,7 +181,7 @@ def _check_lazy(X: object, name: str) -> None:
         size = _as_float(nbytes) if isinstance(nbytes, Real) else np.nan
     kind = f"{name} is a {type(X).__module__.partition('.')[0]} {type(X).__name__}"
     if np.isnan(size):  # for example, Dask's chunks are unknown
-        _warn_caller(
+        warn_caller(
             f"{kind} of unknown size: all of it is gathered in memory; {name}.compute() does so "
             "without this warning"
         )

@@ -59,7 +59,7 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class Sums:
+class CentredSums:
     """The sums of a pass over the rows: N_k, the means, and the scatter about them (tied: summed
     over the components), in the shape of the covariances."""
 
@@ -82,7 +82,7 @@ class Posterior:
 
     @classmethod
     def update(
-        cls, prior: Prior, sums: Sums, covariance_type: CovarianceType, reg_covar: float
+        cls, prior: Prior, sums: CentredSums, covariance_type: CovarianceType, reg_covar: float
     ) -> Posterior:
         """The M step: Bishop, equations 10.58 and 10.60 to 10.63."""
         nk, K = sums.nk, len(sums.nk)
@@ -154,7 +154,7 @@ class Posterior:
         total = float(top + np.log(np.exp(log_weights - top).sum()))
         return np.exp(log_weights - total), self.means, self.precisions_cholesky, total
 
-    def expected_log_density(self, sums: Sums, weights: Floats) -> float:
+    def expected_log_density(self, sums: CentredSums, weights: Floats) -> float:
         """The sum over rows and components of responsibility times (log(weight) + log N(x | ...)),
         computed from the sums of these responsibilities. The log-likelihood minus this is their
         entropy."""

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from ._covariance import Layout, layout_of
 from ._estimator import check_fitted, feature_names
 from ._typing import Floats, Labels
-from ._validation import as_data, check_finite
+from ._validation import as_data, check_finite, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ._base import BaseMixture
     from ._batch_result import BatchResult
+    from ._fitting import BaseMixture
 
 
 def _new_figure(width: float, height: float) -> Figure:
@@ -267,10 +267,9 @@ def _chosen(features: tuple[int | str, int | str], names: list[str]) -> list[int
         elif isinstance(feature, (int, np.integer)) and -len(names) <= feature < len(names):
             places.append(int(feature) % len(names))
     if len(pair) != 2 or len(places) != 2 or places[0] == places[1]:
-        known = ", ".join(plain[:20]) + (", ..." if len(plain) > 20 else "")
         raise ValueError(
-            f"features must be two of the numbers 0 to {len(names) - 1} or of the names {known}, "
-            f"got {features!r}"
+            f"features must be two of the numbers 0 to {len(names) - 1} or of the names "
+            f"{listed(plain)}, got {features!r}"
         )
     return places
 

@@ -1,44 +1,29 @@
-"""The common base of all mixtures: scikit-learn's methods, implemented by passes of the core."""
+"""What a mixture does once it is fitted: predict, sample, save, and convert to other forms."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, _threads
-from ._covariance import COVARIANCE_TYPES, layout_of
-from ._estimator import (
-    ConvergenceWarning,
-    Estimator,
-    as_random,
-    check_feature_names,
-    check_fitted,
-    feature_names,
-    sklearn_counterpart,
-)
+from ._covariance import layout_of
+from ._estimator import Estimator, as_random, check_feature_names, check_fitted
 from ._parameters import MixtureParameters
 from ._sklearn import HOMES, original
-from ._typing import CovarianceType, Floats, InitParams, Labels, Output, RandomState, Reals
+from ._typing import CovarianceType, Floats, Labels, Output, RandomState, Reals
 from ._validation import (
-    INIT_PARAMS,
     as_data,
     as_integer,
-    as_nonnegative,
-    as_option,
     as_sample_weight,
     check_finite,
     check_n_features,
-    check_range,
     check_shape,
 )
 
@@ -46,59 +31,10 @@ from ._validation import (
 Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 
 
-PASSES = 20  # typical number of passes of a fit, which decides how many threads are worth using
-
-
-class Progress:
-    """scikit-learn's verbose output: level 1 prints the steps, level 2 also their times."""
-
-    def __init__(self, verbose: int, interval: int, tol: float) -> None:
-        self._verbose, self._interval, self._tol = verbose, interval, tol
-        self._begin = self._last = 0.0
-        self._bound, self._change = -math.inf, math.inf
-
-    def __call__(self, init: int, iteration: int, lower_bound: float, change: float) -> None:
-        if iteration == 0:
-            if init > 0:
-                self.end()
-            print(f"Initialization {init}")
-            self._begin = self._last = perf_counter()
-        elif iteration % self._interval == 0:
-            if self._verbose == 1:
-                print(f"  Iteration {iteration}")
-            else:
-                now = perf_counter()
-                lapse, self._last = now - self._last, now
-                print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
-        self._bound, self._change = lower_bound, change
-
-    def end(self) -> None:
-        outcome = "converged" if abs(self._change) < self._tol else "did not converge"
-        if self._verbose == 1:
-            print(f"Initialization {outcome}.")
-        else:
-            lapse = perf_counter() - self._begin
-            print(
-                f"Initialization {outcome}. time lapse {lapse:.5f}s\t lower bound"
-                f" {self._bound:.5f}."
-            )
-
-
-def _fitted(model: object) -> dict[str, Any]:
+def _fitted_attributes(model: object) -> dict[str, Any]:
     """Return a deep copy of the fitted attributes, by name."""
     public = (item for item in vars(model).items() if item[0].endswith("_"))
     return {name: deepcopy(value) for name, value in public if not name.startswith("_")}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The result of a fit: the parameters of the best start and its lower bounds, one per
-    iteration."""
-
-    parameters: Parameters
-    lower_bounds: list[float]
-    converged: bool
-    others: dict[str, object] = field(default_factory=dict)  # attributes of one class of mixture
 
 
 def _plain(array: NDArray[Any]) -> Any:
@@ -115,11 +51,11 @@ class SavedAttribute(NamedTuple):
     decode: Callable[[NDArray[Any]], Any] = _plain  # converts the array to the attribute
 
 
-def _in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
+def in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
     """Convert an array, or a tuple of arrays, to the data's dtype; return other objects
     unchanged."""
     if isinstance(value, tuple):
-        return tuple(_in_dtype(part, dtype, name) for part in value)
+        return tuple(in_dtype(part, dtype, name) for part in value)
     if not isinstance(value, np.ndarray):
         return value
     array = np.array(value, dtype=dtype)  # a copy: the model must not keep a user's array
@@ -131,20 +67,11 @@ def _in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
     return array
 
 
-class BaseMixture(Estimator):
-    """A Gaussian mixture; subclasses implement the fit."""
+class FittedMixture(Estimator):
+    """A mixture with given parameters, whatever fitted them."""
 
-    n_components: int
     covariance_type: CovarianceType
-    tol: float
-    reg_covar: float
-    max_iter: int
-    n_init: int | Literal["auto"]
-    init_params: InitParams
     random_state: RandomState
-    warm_start: bool
-    verbose: int
-    verbose_interval: int
     n_threads: int | None
 
     weights_: Reals
@@ -159,11 +86,8 @@ class BaseMixture(Estimator):
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
-    def _estimate(
-        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
-    ) -> Estimate:
-        """Fit converted rows without setting attributes, so that a failed fit leaves the last one
-        unchanged."""
+    def _check_options(self) -> None:
+        """Check every option that does not depend on data; ValueError names the invalid one."""
         raise NotImplementedError
 
     def _density(self) -> tuple[Reals, Reals, Reals, float]:
@@ -171,56 +95,6 @@ class BaseMixture(Estimator):
         converted by the core if necessary; and the logarithm of the constant by which the weights
         were divided."""
         return self.weights_, self.means_, self.precisions_cholesky_, 0.0
-
-    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit the mixture and keep the best of `n_init` starts.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite real numbers, at least two rows and at least `n_components`. float32 and float64
-            data are not copied, whatever their memory layout.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Non-negative, finite weights, not all zero. None: every row has weight 1.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            The data, the weights or a parameter are invalid, or a covariance is singular. The
-            model is unchanged then.
-
-        Warns
-        -----
-        ConvergenceWarning
-            The fit did not converge within `max_iter`.
-        UserWarning
-            A component lost all its rows or was repaired, or `reg_covar` dominates the covariances.
-        """
-        self._fit(X, sample_weight)
-        return self
-
-    def fit_predict(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
-    ) -> Labels:
-        """Fit the mixture and return the labels that `predict` gives for the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            As in `fit`; errors and warnings are also the same.
-
-        Returns
-        -------
-        labels : array of shape (n_samples,), int64
-        """
-        return self._run(self._fit(X, sample_weight), "labels")
 
     def predict(self, X: ArrayLike) -> Labels:
         """Return the most probable component of each row.
@@ -476,7 +350,7 @@ class BaseMixture(Estimator):
         known = cls().get_params(deep=False)
         # not get_params: a subclass may fix some parameters
         own = cls(**{name: getattr(model, name) for name in known if hasattr(model, name)})
-        vars(own).update(_fitted(model))
+        vars(own).update(_fitted_attributes(model))
         return own
 
     def to_sklearn(self) -> Any:
@@ -503,7 +377,7 @@ class BaseMixture(Estimator):
         if params["n_init"] == "auto":
             params["n_init"] = 1
         model.set_params(**params)
-        vars(model).update(_fitted(self))
+        vars(model).update(_fitted_attributes(self))
         return model
 
     def _checked(self, X: ArrayLike) -> Reals:
@@ -555,135 +429,6 @@ class BaseMixture(Estimator):
             weight = np.ldexp(weight, -np.frexp(weight.max())[1])
         return float(np.average(values.astype(np.float64, copy=False), weights=weight))
 
-    def _options(self) -> None:
-        """Check every option that does not depend on data; ValueError names the invalid one."""
-        as_option(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
-        as_option(self.init_params, "init_params", INIT_PARAMS)
-        for name, minimum in (
-            ("n_components", 1),
-            ("max_iter", 0),
-            ("verbose_interval", 1),
-        ):
-            as_integer(getattr(self, name), name, minimum)
-        self._check_n_init()
-        as_nonnegative(self.tol, "tol")
-        as_nonnegative(self.reg_covar, "reg_covar")
-        if not isinstance(self.verbose, (bool, np.bool_)):  # True is 1, as in scikit-learn
-            as_integer(self.verbose, "verbose", 0)
-        if not isinstance(self.warm_start, (bool, np.bool_)):
-            raise ValueError(f"warm_start must be True or False, got {self.warm_start!r}")
-        if self.n_threads is not None:
-            as_integer(self.n_threads, "n_threads", 1)
-
-    def _check_n_init(self) -> None:
-        as_integer(self.n_init, "n_init", 1)
-
-    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
-        """Fit, set the attributes, and return the converted rows."""
-        self._options()
-        original, X = X, as_data(X, min_samples=2)
-        names = feature_names(original)
-        if len(X) < self.n_components:
-            raise ValueError(
-                "Expected n_samples >= n_components but got n_components = "
-                f"{self.n_components}, n_samples = {len(X)}"
-            )
-        n_threads = _threads.for_passes(
-            self.n_threads,
-            self.covariance_type,
-            len(X),
-            self.n_components,
-            X.shape[1],
-            n_passes=PASSES,
-        )
-        weight = as_sample_weight(sample_weight, len(X))
-        progress = None
-        if self.verbose:
-            progress = Progress(int(self.verbose), int(self.verbose_interval), float(self.tol))
-        try:
-            # data or weights near the ends of the range: the result shows a loss of precision
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-                found = self._estimate(X, weight, n_threads, progress)
-        except _core.NotFiniteError:
-            check_finite(X)  # which names the row
-            check_range(X)
-            raise
-        except ValueError:
-            check_range(X)
-            raise
-        if progress is not None and found.lower_bounds:
-            progress.end()
-        if self.max_iter == 0:
-            check_finite(X)  # perhaps no pass has read it
-        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in _in_dtype
-            fitted = self._converted(found.parameters, X.dtype)
-            fitted |= {
-                name: _in_dtype(value, X.dtype, name) for name, value in found.others.items()
-            }
-            self._warn(found.parameters, found.converged)
-        vars(self).update(fitted)
-        self.converged_ = found.converged
-        self.n_iter_ = len(found.lower_bounds)
-        self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
-        self.lower_bounds_ = found.lower_bounds
-        self.n_features_in_ = X.shape[1]
-        if names is not None:
-            self.feature_names_in_ = names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # a fit without names removes the old ones
-        return X
-
-    def _resumes(self, n_features: int) -> bool:
-        """Return whether a fit continues from the last one. If that has another shape, warn and
-        return False."""
-        if not (self.warm_start and hasattr(self, "converged_")):
-            return False
-        shape = layout_of(self.covariance_type).shape(self.n_components, n_features)
-        if np.shape(self.means_) == (self.n_components, n_features) and (
-            np.shape(self.covariances_) == shape
-        ):
-            return True
-        warnings.warn(
-            "warm_start: n_components, covariance_type or the number of features has changed since "
-            "the last fit; this fit starts from scratch",
-            stacklevel=5,
-        )
-        return False
-
-    def _warn(self, parameters: Parameters, converged: bool) -> None:
-        """Warn of a reg_covar that exceeds the data's variances, an empty component, or no
-        convergence."""
-        largest = self._largest_variance(parameters)
-        if 1e-12 * self.reg_covar < largest < self.reg_covar:
-            warnings.warn(
-                f"reg_covar={float(self.reg_covar):g} is more than every variance of the data (at "
-                f"most {largest:.3g}) and dominates the covariances; scale the data or lower "
-                "reg_covar",
-                stacklevel=4,
-            )
-        empty = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
-        if len(empty):
-            names = ", ".join(map(str, empty))
-            warnings.warn(
-                f"component(s) {names} of the mixture have weight 0: they lost all their rows. "
-                "Use fewer components or another start.",
-                stacklevel=4,
-            )
-        if not converged and self.max_iter > 0:
-            warnings.warn(
-                "Best performing initialization did not converge. Try different init parameters, "
-                "or increase max_iter, tol, or check for degenerate data.",
-                sklearn_counterpart(ConvergenceWarning),
-                stacklevel=4,
-            )
-
-    def _largest_variance(self, parameters: Parameters) -> float:
-        """Return the largest variance of a feature under the mixture, minus `reg_covar`."""
-        weights, means, covariances, _ = parameters
-        variances = layout_of(self.covariance_type).variances(covariances, *means.shape)
-        between = weights @ (means - weights @ means) ** 2
-        return float((weights @ variances + between).max()) - self.reg_covar
-
     def _converted(self, parameters: Parameters, dtype: DTypeLike) -> dict[str, object]:
         """Return the parameter attributes by name, in the data's dtype."""
         weights, means, covariances, factors = parameters
@@ -694,9 +439,9 @@ class BaseMixture(Estimator):
             "precisions_cholesky_": factors,
             "precisions_": layout_of(self.covariance_type).precisions(factors),
         }
-        return {name: _in_dtype(array, dtype, name) for name, array in arrays.items()}
+        return {name: in_dtype(array, dtype, name) for name, array in arrays.items()}
 
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's dtype."""
-        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in _in_dtype
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in in_dtype
             vars(self).update(self._converted(parameters, dtype))

@@ -1,0 +1,267 @@
+"""The fit of a mixture: its options, its attributes, its warnings and its verbose output."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core, _threads
+from ._covariance import COVARIANCE_TYPES, layout_of
+from ._estimator import ConvergenceWarning, feature_names, sklearn_counterpart
+from ._fitted import FittedMixture, Parameters, in_dtype
+from ._typing import Floats, InitParams, Labels, Reals
+from ._validation import (
+    INIT_PARAMS,
+    as_data,
+    as_integer,
+    as_nonnegative,
+    as_option,
+    as_sample_weight,
+    check_finite,
+    check_range,
+    warn_caller,
+)
+
+
+class Progress:
+    """scikit-learn's verbose output: level 1 prints the steps, level 2 also their times."""
+
+    def __init__(self, verbose: int, interval: int, tol: float) -> None:
+        self._verbose, self._interval, self._tol = verbose, interval, tol
+        self._begin = self._last = 0.0
+        self._bound, self._change = -math.inf, math.inf
+
+    def __call__(self, init: int, iteration: int, lower_bound: float, change: float) -> None:
+        if iteration == 0:
+            if init > 0:
+                self.end()
+            print(f"Initialization {init}")
+            self._begin = self._last = perf_counter()
+        elif iteration % self._interval == 0:
+            if self._verbose == 1:
+                print(f"  Iteration {iteration}")
+            else:
+                now = perf_counter()
+                lapse, self._last = now - self._last, now
+                print(f"  Iteration {iteration}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
+        self._bound, self._change = lower_bound, change
+
+    def end(self) -> None:
+        outcome = "converged" if abs(self._change) < self._tol else "did not converge"
+        if self._verbose == 1:
+            print(f"Initialization {outcome}.")
+        else:
+            lapse = perf_counter() - self._begin
+            print(
+                f"Initialization {outcome}. time lapse {lapse:.5f}s\t lower bound"
+                f" {self._bound:.5f}."
+            )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The result of a fit: the parameters of the best start and its lower bounds, one per
+    iteration."""
+
+    parameters: Parameters
+    lower_bounds: list[float]
+    converged: bool
+    others: dict[str, object] = field(default_factory=dict)  # attributes of one class of mixture
+
+
+class BaseMixture(FittedMixture):
+    """A Gaussian mixture that can be fitted; subclasses implement `_estimate`."""
+
+    n_components: int
+    tol: float
+    reg_covar: float
+    max_iter: int
+    n_init: int | Literal["auto"]
+    init_params: InitParams
+    warm_start: bool
+    verbose: int
+    verbose_interval: int
+
+    def _estimate(
+        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+    ) -> Estimate:
+        """Fit converted rows without setting attributes, so that a failed fit leaves the last one
+        unchanged."""
+        raise NotImplementedError
+
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the mixture and keep the best of `n_init` starts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite real numbers, at least two rows and at least `n_components`. float32 and float64
+            data are not copied, whatever their memory layout.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Non-negative, finite weights, not all zero. None: every row has weight 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            The data, the weights or a parameter are invalid, or a covariance is singular. The
+            model is unchanged then.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The fit did not converge within `max_iter`.
+        UserWarning
+            A component lost all its rows or was repaired, or `reg_covar` dominates the covariances.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Labels:
+        """Fit the mixture and return the labels that `predict` gives for the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            As in `fit`; errors and warnings are also the same.
+
+        Returns
+        -------
+        labels : array of shape (n_samples,), int64
+        """
+        return self._run(self._fit(X, sample_weight), "labels")
+
+    def _check_options(self) -> None:
+        as_option(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        as_option(self.init_params, "init_params", INIT_PARAMS)
+        for name, minimum in (
+            ("n_components", 1),
+            ("max_iter", 0),
+            ("verbose_interval", 1),
+        ):
+            as_integer(getattr(self, name), name, minimum)
+        self._check_n_init()
+        as_nonnegative(self.tol, "tol")
+        as_nonnegative(self.reg_covar, "reg_covar")
+        if not isinstance(self.verbose, (bool, np.bool_)):  # True is 1, as in scikit-learn
+            as_integer(self.verbose, "verbose", 0)
+        if not isinstance(self.warm_start, (bool, np.bool_)):
+            raise ValueError(f"warm_start must be True or False, got {self.warm_start!r}")
+        if self.n_threads is not None:
+            as_integer(self.n_threads, "n_threads", 1)
+
+    def _check_n_init(self) -> None:
+        as_integer(self.n_init, "n_init", 1)
+
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
+        """Fit, set the attributes, and return the converted rows."""
+        self._check_options()
+        original, X = X, as_data(X, min_samples=2)
+        names = feature_names(original)
+        if len(X) < self.n_components:
+            raise ValueError(
+                "Expected n_samples >= n_components but got n_components = "
+                f"{self.n_components}, n_samples = {len(X)}"
+            )
+        n_threads = _threads.for_passes(
+            self.n_threads,
+            self.covariance_type,
+            len(X),
+            self.n_components,
+            X.shape[1],
+            n_passes=_threads.PASSES,
+        )
+        weight = as_sample_weight(sample_weight, len(X))
+        progress = None
+        if self.verbose:
+            progress = Progress(int(self.verbose), int(self.verbose_interval), float(self.tol))
+        try:
+            # data or weights near the ends of the range: the result shows a loss of precision
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                found = self._estimate(X, weight, n_threads, progress)
+        except _core.NotFiniteError:
+            check_finite(X)  # which names the row
+            check_range(X)
+            raise
+        except ValueError:
+            check_range(X)
+            raise
+        if progress is not None and found.lower_bounds:
+            progress.end()
+        if self.max_iter == 0:
+            check_finite(X)  # perhaps no pass has read it
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in in_dtype
+            fitted = self._converted(found.parameters, X.dtype)
+            fitted |= {name: in_dtype(value, X.dtype, name) for name, value in found.others.items()}
+            self._warn(found.parameters, found.converged)
+        vars(self).update(fitted)
+        self.converged_ = found.converged
+        self.n_iter_ = len(found.lower_bounds)
+        self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
+        self.lower_bounds_ = found.lower_bounds
+        self.n_features_in_ = X.shape[1]
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # a fit without names removes the old ones
+        return X
+
+    def _resumes(self, n_features: int) -> bool:
+        """Return whether a fit continues from the last one. If that has another shape, warn and
+        return False."""
+        if not (self.warm_start and hasattr(self, "converged_")):
+            return False
+        shape = layout_of(self.covariance_type).shape(self.n_components, n_features)
+        if np.shape(self.means_) == (self.n_components, n_features) and (
+            np.shape(self.covariances_) == shape
+        ):
+            return True
+        warn_caller(
+            "warm_start: n_components, covariance_type or the number of features has changed since "
+            "the last fit; this fit starts from scratch"
+        )
+        return False
+
+    def _warn(self, parameters: Parameters, converged: bool) -> None:
+        """Warn of a reg_covar that exceeds the data's variances, an empty component, or no
+        convergence."""
+        largest = self._largest_variance(parameters)
+        if 1e-12 * self.reg_covar < largest < self.reg_covar:
+            warn_caller(
+                f"reg_covar={float(self.reg_covar):g} is more than every variance of the data (at "
+                f"most {largest:.3g}) and dominates the covariances; scale the data or lower "
+                "reg_covar"
+            )
+        empty = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
+        if len(empty):
+            names = ", ".join(map(str, empty))
+            warn_caller(
+                f"component(s) {names} of the mixture have weight 0: they lost all their rows. "
+                "Use fewer components or another start."
+            )
+        if not converged and self.max_iter > 0:
+            warn_caller(
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data.",
+                sklearn_counterpart(ConvergenceWarning),
+            )
+
+    def _largest_variance(self, parameters: Parameters) -> float:
+        """Return the largest variance of a feature under the mixture, minus `reg_covar`."""
+        weights, means, covariances, _ = parameters
+        variances = layout_of(self.covariance_type).variances(covariances, *means.shape)
+        between = weights @ (means - weights @ means) ** 2
+        return float((weights @ variances + between).max()) - self.reg_covar
