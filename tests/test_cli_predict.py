@@ -186,6 +186,6 @@ def test_a_failure_leaves_the_old_answer(tmp_path, model, table, run, monkeypatc
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("fusedgmm._cli._write_csv", fail)
+    monkeypatch.setattr("fusedgmm._data_files.write_csv", fail)
     assert "disk full" in run("predict", model, table, "-o", out, status=2)
     assert out.read_text() == "old" and sorted(os.listdir(tmp_path)) == before

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusedgmm._cli import UsageError, read_data
+from fusedgmm._data_files import UsageError, read_data
 from fusedgmm._tables import Format
 
 X = [[1.5, 2.5], [3.25, 4.5], [5.0, 6.25]]
