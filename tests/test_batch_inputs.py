@@ -1,6 +1,8 @@
 """The input that fit_batch accepts: cubes, lists, offsets and groups in any layout; and what it
 rejects."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 
@@ -238,3 +240,168 @@ def test_types_that_are_refused():
 def test_a_batch_takes_a_number_of_starts():
     with pytest.raises(ValueError, match="fit_batch takes n_init as an int .*, got 'auto'"):
         fit_batch([np.zeros((9, 1))], 1, n_init="auto")
+
+
+# ---------------------------------------------------------------- groups of several columns
+
+WELLS = ["b", "a", "b", "b", "a", "b", "a", "a"]
+DAYS = [2, 1, 1, 2, 1, 1, 3, 3]
+DISTINCT = [("a", 1), ("a", 3), ("b", 1), ("b", 2)]
+
+
+def columns_as(form):
+    rows = list(zip(WELLS, DAYS, strict=True))
+    if form == "tuples":
+        return rows
+    if form == "columns":
+        return [WELLS, np.array(DAYS)]
+    if form == "records":
+        return np.array(rows, dtype=[("well", "U1"), ("day", int)])
+    if form == "objects":
+        return np.array(rows, dtype=object)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"well": WELLS, "day": DAYS})
+    if form == "polars":
+        return pytest.importorskip("polars").DataFrame({"well": WELLS, "day": DAYS})
+    return pandas.MultiIndex.from_frame(frame) if form == "MultiIndex" else frame
+
+
+FORMS = ("tuples", "columns", "records", "objects", "frame", "MultiIndex", "polars")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_groups_of_several_columns(form, tmp_path):
+    x = np.arange(8.0) ** 2
+    groups = columns_as(form)
+    result = fit_batch(x, 1, groups=groups, random_state=0)
+    assert result.groups.tolist() == DISTINCT
+    names = ("well", "day") if form in FORMS[4:] + ("records",) else ("group_0", "group_1")
+    assert result.groups.dtype.names == names
+    assert result.groups[names[1]].tolist() == [1, 3, 1, 2]
+    one = fit_batch(x, 1, groups=[f"{w}{d}" for w, d in zip(WELLS, DAYS, strict=True)])
+    np.testing.assert_array_equal(result.means, one.means)
+    np.testing.assert_array_equal(
+        result.score_samples(x, groups=groups),
+        one.score_samples(x, groups=[f"{w}{d}" for w, d in zip(WELLS, DAYS, strict=True)]),
+    )
+    np.testing.assert_array_equal(result.of(("b", 1)).means_, [[(2**2 + 5**2) / 2]])
+    for i, label in enumerate(result.groups):
+        np.testing.assert_array_equal(result.of(label).means_, result[i].means_)
+    with pytest.raises(KeyError, match="no group"):
+        result.of(("b", 3))
+    assert "group ('b', 2)" in result._name(3)
+    result.save(tmp_path / "result.npz")
+    loaded = type(result).load(tmp_path / "result.npz")
+    assert loaded.groups.tolist() == DISTINCT and loaded.groups.dtype.names == names
+    assert loaded[1:3].groups.tolist() == DISTINCT[1:3]
+    frame = result.to_frame()
+    assert list(frame.columns)[:3] == [*names, "component"]
+    assert list(frame[names[0]]) == ["a", "a", "b", "b"]
+
+
+def test_columns_of_groups_are_found_by_name():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"weight": WELLS, "day": DAYS})
+    x = np.arange(8.0) ** 2
+    result = fit_batch(x, 1, groups=frame, random_state=0)
+    np.testing.assert_array_equal(
+        result.predict(x, groups=frame[["day", "weight"]]), result.predict(x, groups=frame)
+    )
+    assert list(result.to_frame().columns)[:4] == ["group_weight", "day", "component", "weight"]
+    with pytest.raises(ValueError, match=r"no problem was fitted for group \('c', 1\)"):
+        result.predict([1.0], groups=[("c", 1)])
+    one = fit_batch(x, 1, groups=frame[["day"]])  # one column is no tuple
+    assert one.groups.tolist() == [1, 2, 3] and one.of(np.int64(3)).means_[0, 0] == (36 + 49) / 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([["a", "b"], [1, 2, 3]], "one label per row, 3; got shape"),
+        ([("a", 1), ("b", 2)], "one label per row, 3; got shape"),
+        ([("a", 1), ("b",), ("c", 3)], "same number of labels in each row"),
+        ([("a", 1), ("b", None), ("c", 3)], "row 1 has no group"),
+        (np.zeros((3, 0)), "groups has no columns"),
+        (np.zeros((3, 2, 2)), "one label per row, 3; got shape"),
+    ],
+)
+def test_columns_that_are_no_groups(groups, message):
+    with pytest.raises(ValueError, match=message):
+        fit_batch([1.0, 2.0, 3.0], 1, groups=groups)
+
+
+def test_results_by_label():
+    x = np.array([1.0, 5.0, 2.0, 7.0])
+    dates = np.array(["2026-01-02", "2026-01-01"] * 2, dtype="M8[ns]")
+    result = fit_batch(x, 1, groups=dates)
+    assert result.of(np.datetime64("2026-01-01")).means_[0, 0] == 6.0
+    assert result.of("2026-01-02").means_[0, 0] == 1.5
+    with pytest.raises(KeyError, match="no group 'tomorrow'"):
+        result.of("tomorrow")
+    for unit in ("ns", "s"):  # tolist gives ints, or datetimes
+        columns = [["a", "a", "b", "b"] * 2, np.tile(dates, 2).astype(f"M8[{unit}]")]
+        result = fit_batch(np.tile(x, 2), 1, groups=columns)
+        for date in ("2026-01-01", np.datetime64("2026-01-01"), datetime(2026, 1, 1)):
+            assert result.of(("b", date)).means_[0, 0] == 7.0
+        for label in (*result.groups, result.groups[0].item()):
+            assert result.of(label).n_components == 1
+        for label in (("c", "2026-01-01"), ("b", "tomorrow"), ("b",), "b", ("b", "2026-01-01", 1)):
+            with pytest.raises(KeyError, match="no group"):
+                result.of(label)
+        assert "group ('b', '2026-01-01T00:00:00" in result._name(2)
+        with pytest.raises(ValueError, match=r"for group \('c', '2026-01-01T00:00:00"):
+            result.predict([1.0], groups=[["c"], dates[1:2]])
+    result = fit_batch(x, 1, groups=[10, 10, 20, 30])
+    assert result.of(10).means_[0, 0] == 3.0
+    with pytest.raises(ValueError, match="group.* has no mixture"):
+        result.of(20)
+    for label in (2, "10", [10]):
+        with pytest.raises(KeyError, match="no group"):
+            result.of(label)
+    with pytest.raises(ValueError, match="the fit had no groups"):
+        fit_batch([x], 1).of(0)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_rows_of_a_frame_that_are_problems(library):
+    module = pytest.importorskip(library)
+    cells = np.random.default_rng(0).normal(size=(5, 20))
+    frame = module.DataFrame({f"t{i}": cells[:, i] for i in range(20)})
+    with pytest.raises(ValueError, match=r"pass X\.to_numpy\(\)\[:, :, None\]"):
+        fit_batch(frame, 1)
+    assert len(fit_batch(frame.to_numpy()[:, :, None], 1)) == 5
+
+
+# ---------------------------------------------------------------- the order of components
+
+
+@pytest.mark.parametrize("sort", ["means", "weights"])
+def test_components_in_order(sort, covariance_type, dtype):
+    rng = np.random.default_rng(0)
+    X = [
+        np.concatenate([rng.normal(size=(n * s, 2)) + 8 * s for s in rng.permutation([1, 2, 3])])
+        for n in (20, 60, 90, 0, 40, 30, 35)
+    ]
+    X = [x.astype(dtype) for x in X]
+    options = dict(covariance_type=covariance_type, random_state=0)
+    plain = fit_batch(X, [1, 2, 3], **options)
+    ordered = fit_batch(X, [1, 2, 3], **options, sort=sort)
+    np.testing.assert_array_equal(ordered.n_components, plain.n_components)
+    changed = False
+    for i in np.flatnonzero(plain.ok):
+        a, b = plain[i], ordered[i]
+        key = a.means_[:, 0] if sort == "means" else -a.weights_
+        order = np.argsort(key, kind="stable")
+        changed |= (np.diff(order) < 0).any()
+        for name in ("weights_", "means_"):
+            np.testing.assert_array_equal(getattr(b, name), getattr(a, name)[order])
+        if covariance_type != "tied":
+            np.testing.assert_array_equal(b.covariances_, a.covariances_[order])
+            np.testing.assert_array_equal(b.precisions_cholesky_, a.precisions_cholesky_[order])
+        np.testing.assert_array_equal(order[b.predict(X[i])], a.predict(X[i]))
+    assert changed
+    for i, labels in enumerate(ordered.predict(X)):
+        if plain.ok[i]:
+            np.testing.assert_array_equal(labels, ordered[i].predict(X[i]))
+    with pytest.raises(ValueError, match="unknown sort 'size'"):
+        fit_batch(X, 1, sort="size")

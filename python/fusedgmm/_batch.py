@@ -44,6 +44,7 @@ def fit_batch(
     on_error: Literal["mark", "raise"] = "mark",
     progress: bool | Callable[[int, int], object] = False,
     degenerate: Literal["raise", "repair"] = "raise",
+    sort: Literal["means", "weights"] | None = None,
 ) -> BatchResult:
     """Fit many independent Gaussian mixtures, distributed over the threads.
 
@@ -63,9 +64,11 @@ def fit_batch(
         `criterion`.
     offsets : array-like of int of shape (P + 1,), default=None
         Problem i has the rows ``X[offsets[i]:offsets[i + 1]]``.
-    groups : array-like of shape (N,), default=None
+    groups : array-like of shape (N,) or (N, n_columns), default=None
         A label for each row; rows with the same label, in any order, form one problem. The problems
-        are sorted by label, see `BatchResult.groups`.
+        are sorted by label, see `BatchResult.groups`. Several columns (a data frame, an array, a
+        list of columns) form one label: `BatchResult.groups` then has a field for each, "group_0",
+        "group_1", ... if they have no names.
     sample_weight : like X without its last axis, default=None
         As in `GaussianMixture.fit`, but checked problem by problem.
     covariance_type, tol, reg_covar, max_iter, init_params
@@ -90,6 +93,10 @@ def fit_batch(
     degenerate : {"raise", "repair"}, default="raise"
         As in `GaussianMixture`, but without its errors and warnings: `BatchResult.status` marks
         problems with singular covariances, empty components or repairs.
+    sort : {"means", "weights"} or None, default=None
+        The order of the components in every problem: "means" sorts by the mean of the first
+        feature (then the next), smallest first; "weights" by weight, largest first. None keeps
+        the order of the fit, which is arbitrary.
 
     Returns
     -------
@@ -119,6 +126,8 @@ def fit_batch(
     tried = as_candidates(n_components)
     as_option(criterion, "criterion", ("bic", "aic"))
     as_option(on_error, "on_error", ("mark", "raise"))
+    if sort is not None:
+        as_option(sort, "sort", ("means", "weights"))
     if isinstance(n_init, str):
         raise ValueError(f"fit_batch takes n_init as an int (default 1), got {n_init!r}")
     n_init = as_integer(n_init, "n_init", 1)
@@ -182,6 +191,8 @@ def fit_batch(
             progress=report,
             result=arrays,
         )
+    if sort is not None:
+        _sort(arrays, sort, shared=layout_of(covariance_type).shared)
     if error is None and on_error == "raise" and not result.ok.all():
         i = int(np.argmin(result.ok))
         error = ValueError(f"{result._name(i)} has no mixture: {result._reason(i)}")
@@ -192,6 +203,20 @@ def fit_batch(
         raise error
     finally:
         del error  # avoids a reference cycle that would keep X alive
+
+
+def _sort(arrays: dict[str, Any], by: Literal["means", "weights"], shared: bool) -> None:
+    """Sort the components of every problem in place; those that do not exist, NaN, stay last."""
+    if by == "means":
+        # the last key counts most
+        order = np.lexsort(np.moveaxis(arrays["means"], -1, 0)[::-1], axis=-1)
+    else:
+        order = np.argsort(-arrays["weights"], axis=-1, kind="stable")
+    per_component = () if shared else ("covariances", "precisions_cholesky")
+    for name in ("weights", "means", *per_component):
+        array = arrays[name]
+        places = order.reshape(order.shape + (1,) * (array.ndim - 2))
+        array[...] = np.take_along_axis(array, places, axis=1)
 
 
 def _own_axes(inits: tuple[ArrayLike | None, ...], covariance_type: str) -> tuple[bool, bool, bool]:

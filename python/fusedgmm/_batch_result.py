@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from enum import IntEnum
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core, _threads
 from ._covariance import layout_of
 from ._mixture import GaussianMixture
-from ._problems import Answers, arrange
+from ._problems import Answers, arrange, as_records, places_of
 from ._typing import CovarianceType, Floats, Labels, Output
 from ._validation import as_candidates, as_option
 
@@ -120,7 +121,8 @@ class BatchResult:
     seeds : array of shape (P,), uint32
         The `random_state` of each problem.
     groups : array of shape (P,) or None
-        The sorted labels of the groups; None if `fit_batch` was called without `groups`.
+        The sorted labels of the groups; None if `fit_batch` was called without `groups`. If these
+        had several columns, ``result.groups["name"]`` has the labels of one column.
     n_components_tried : tuple of int
         The numbers of components tried for each problem.
     criterion : {"bic", "aic"}
@@ -181,7 +183,10 @@ class BatchResult:
         )
 
     def _name(self, i: int) -> str:
-        return f"problem {i}" + ("" if self.groups is None else f" (group {self.groups[i]!r})")
+        if self.groups is None:
+            return f"problem {i}"
+        label = self.groups[i]
+        return f"problem {i} (group {label if isinstance(label, np.void) else repr(label)})"
 
     def _reason(self, i: int) -> str:
         return BatchStatus(self.status[i]).meaning
@@ -222,6 +227,46 @@ class BatchResult:
         model.lower_bound_ = float(self.lower_bound[i])
         model.lower_bounds_ = [model.lower_bound_] if model.n_iter_ else []
         return model
+
+    def of(self, label: object) -> GaussianMixture:
+        """Return the mixture of a group.
+
+        Parameters
+        ----------
+        label : object
+            The label of the group; a tuple if `groups` had several columns. Dates may be strings.
+
+        Returns
+        -------
+        GaussianMixture
+
+        Raises
+        ------
+        KeyError
+            No group has this label.
+        ValueError
+            The fit had no groups, or this group has no mixture.
+
+        Examples
+        --------
+        >>> from fusedgmm import fit_batch
+        >>> result = fit_batch([1.0, 2.0, 4.0, 6.0], 1, groups=["a", "b", "b", "a"])
+        >>> result.of("b").means_.tolist()
+        [[3.0]]
+        """
+        if self.groups is None:
+            raise ValueError("the fit had no groups; result[i] is the mixture of problem i")
+        try:
+            place = self._places[_key(label, self.groups.dtype)]
+        # TypeError: a list cannot be looked up; ValueError: a string that is no date
+        except (KeyError, TypeError, ValueError):
+            raise KeyError(f"no group {label!r}") from None
+        return self[place]
+
+    @cached_property
+    def _places(self) -> dict[Any, int]:
+        assert self.groups is not None
+        return places_of(self.groups)
 
     def __iter__(self) -> Iterator[GaussianMixture]:
         return (self[i] for i in range(len(self)))
@@ -349,7 +394,8 @@ class BatchResult:
         Returns
         -------
         DataFrame
-            Columns problem (with groups, the label of the group), component, weight,
+            Columns problem (with groups, the label of the group; with several columns of groups, a
+            column for each, named like it, or group_... if that name is in use), component, weight,
             mean_0 ..., then covariance_0_0, covariance_1_0 ... (lower triangle; "full" and "tied"),
             variance_0 ... ("diag") or variance ("spherical"), then status, converged, n_iter,
             lower_bound, bic, aic. A problem without a mixture has one row, of NaN.
@@ -378,7 +424,6 @@ class BatchResult:
         component = np.arange(len(problem)) - np.repeat(np.cumsum(rows) - rows, rows)
         at = (problem, component)
         columns: dict[str, NDArray[np.generic] | list[str]] = {
-            "problem": problem if self.groups is None else self.groups[problem],
             "component": component,
             "weight": self.weights[at],
         }
@@ -390,7 +435,16 @@ class BatchResult:
         columns["status"] = [BatchStatus(s).name.lower() for s in self.status[problem]]
         for name in ("converged", "n_iter", "lower_bound", "bic", "aic"):
             columns[name] = getattr(self, name)[problem]
-        return columns
+        groups: Any = self.groups
+        names = None if groups is None else groups.dtype.names
+        if names is None:
+            first = {"problem": problem if groups is None else groups[problem]}
+        else:
+            first = {
+                f"group_{name}" if name in columns else name: groups[name][problem]
+                for name in names
+            }
+        return first | columns
 
     def summary(self) -> None:
         """Print how many problems converged, how many failed, and why."""
@@ -430,8 +484,8 @@ class BatchResult:
         from ._files import save_arrays  # imported here: zipfile and json take 6 ms
 
         arrays = self._arrays()
-        if self.groups is not None and self.groups.dtype.hasobject:  # or a StringDType
-            arrays["groups"] = _without_objects(self.groups.tolist())
+        if self.groups is not None and self.groups.dtype.hasobject:  # NumPy's StringDType has
+            arrays["groups"] = _records_without_objects(self.groups)
         options = self.template.get_params()
         options.pop("random_state")
         meta = {
@@ -525,6 +579,27 @@ def _without_objects(values: list[object]) -> NDArray[np.generic]:
         except (OverflowError, TypeError, ValueError, Warning):
             pass
     raise TypeError("groups of these Python types cannot be saved; convert them to strings")
+
+
+def _key(label: object, dtype: np.dtype[Any]) -> object:
+    """Return a label of groups of this dtype as their `tolist` gives it."""
+    if isinstance(label, np.void):
+        label = label.item()
+    if dtype.names is not None and isinstance(label, tuple) and len(label) == len(dtype.names):
+        return tuple(_key(part, dtype[i]) for i, part in enumerate(label))
+    return np.array(label, dtype=dtype).item() if dtype.kind in "mM" else label
+
+
+def _records_without_objects(groups: NDArray[Any]) -> NDArray[Any]:
+    if groups.dtype.names is None:
+        return _without_objects(groups.tolist())
+    fields = {name: groups[name] for name in groups.dtype.names}
+    return as_records(
+        {
+            name: _without_objects(field.tolist()) if field.dtype.hasobject else field
+            for name, field in fields.items()
+        }
+    )
 
 
 def _as_places(index: ArrayLike) -> NDArray[np.generic]:

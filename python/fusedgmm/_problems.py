@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,9 +61,12 @@ def arrange(
         return _arranged(rows, cuts, weight, rows.shape[1], lambda answer: answer)
     if groups is not None and offsets is None:
         return _from_groups(rows, groups, weight, groups_wanted)
+    array = "X"
+    if not isinstance(X, np.ndarray):  # a data frame has no third axis
+        array = "X.to_numpy()" if hasattr(X, "to_numpy") else "numpy.asarray(X)"
     raise ValueError(
         f"X of shape {rows.shape} needs exactly one of offsets and groups; if each row of X is a "
-        "problem with one feature, pass X[:, :, None]"
+        f"problem with one feature, pass {array}[:, :, None]"
     )
 
 
@@ -133,14 +136,15 @@ def _offsets_of(sizes: ArrayLike) -> Labels:
 def _from_groups(
     rows: Reals, groups: ArrayLike, weight: Floats | None, known: NDArray[np.generic] | None
 ) -> Arranged:
-    given = np.asarray(groups)
-    if isinstance(groups, (list, tuple)) and not all(
-        isinstance(g, type(groups[0])) for g in groups
-    ):
-        given = np.asarray(groups, dtype=object)  # NumPy may turn NaN into the string "nan"
-    if given.shape != (len(rows),):
-        raise ValueError(f"groups must be one label per row, {len(rows)}; got shape {given.shape}")
-    labels, problem = _distinct(given)
+    columns = _as_columns(groups, len(rows))
+    if known is not None and set(known.dtype.names or ()) == set(columns):
+        columns = {name: columns[name] for name in known.dtype.names or columns}
+    for given in columns.values():
+        if given.shape != (len(rows),):
+            raise ValueError(
+                f"groups must be one label per row, {len(rows)}; got shape {given.shape}"
+            )
+    labels, problem = _distinct_rows(columns)
     if known is not None:
         labels, problem = known, _places(labels, known)[problem]
     order = None
@@ -158,6 +162,75 @@ def _from_groups(
         return out
 
     return _arranged(rows, offsets, weight, rows.shape[1], restore, labels)
+
+
+def _as_columns(groups: Any, n_rows: int) -> dict[str, NDArray[np.generic]]:
+    """Return the columns of groups, by name: of a data frame, an index of several levels, an array
+    of two axes, a list of tuples (one for each row) or a list of columns. A single one has no name.
+    """
+    if hasattr(groups, "levels") and hasattr(groups, "to_frame"):  # pandas.MultiIndex
+        groups = groups.to_frame(index=False)
+    # of an Arrow table, columns are the data
+    names = getattr(groups, "column_names", getattr(groups, "columns", None))
+    if names is not None:
+        if len(set(map(str, names))) < len(names):
+            raise ValueError("the columns of groups must have different names")
+        columns = {str(name): _as_labels(groups[name]) for name in names}
+    elif isinstance(groups, (list, tuple)) and groups and _is_column(groups[0]):
+        if isinstance(groups[0], tuple) and len({np.shape(row) for row in groups}) > 1:
+            raise ValueError("groups must have the same number of labels in each row")
+        by_rows = isinstance(groups[0], tuple) and len(groups) == n_rows
+        several = list(zip(*groups, strict=True)) if by_rows else groups
+        columns = {f"group_{i}": _as_labels(column) for i, column in enumerate(several)}
+    else:
+        array = _as_labels(groups)
+        if array.dtype.names:
+            columns = {name: array[name] for name in array.dtype.names}
+        else:
+            several = list(array.T) if array.ndim == 2 else [array]
+            columns = {f"group_{i}": column for i, column in enumerate(several)}
+    if not columns:
+        raise ValueError("groups has no columns")
+    return columns if len(columns) > 1 else {"": next(iter(columns.values()))}
+
+
+def _is_column(value: object) -> bool:
+    return not isinstance(value, (str, bytes)) and np.ndim(cast(ArrayLike, value)) == 1
+
+
+def _as_labels(labels: Any) -> NDArray[Any]:
+    if isinstance(labels, (list, tuple)) and not all(
+        isinstance(label, type(labels[0])) for label in labels
+    ):
+        return np.asarray(labels, dtype=object)  # NumPy may turn NaN into the string "nan"
+    return np.asarray(labels)
+
+
+def _distinct_rows(
+    columns: dict[str, NDArray[np.generic]],
+) -> tuple[NDArray[np.generic], Labels]:
+    """Return the distinct labels, sorted, and the index of each row's label among them; of several
+    columns, labels are records with a field for each."""
+    found = [_distinct(column) for column in columns.values()]
+    if len(found) == 1:
+        return found[0]
+    places = np.stack([place for _, place in found], axis=1)
+    distinct, problem = np.unique(places, axis=0, return_inverse=True)
+    # records cannot hold NumPy's StringDType
+    fields = [labels.astype(object) if labels.dtype.kind == "T" else labels for labels, _ in found]
+    chosen = [labels[distinct[:, i]] for i, labels in enumerate(fields)]
+    return as_records(dict(zip(columns, chosen, strict=True))), problem.reshape(-1).astype(
+        np.int64, copy=False
+    )
+
+
+def as_records(fields: dict[str, NDArray[np.generic]]) -> NDArray[Any]:
+    """Return arrays of equal length as one array with fields."""
+    dtype = [(name, field.dtype) for name, field in fields.items()]
+    records: NDArray[Any] = np.empty(len(next(iter(fields.values()))), dtype=dtype)
+    for name, field in fields.items():
+        records[name] = field
+    return records
 
 
 def _distinct(groups: NDArray[np.generic]) -> tuple[NDArray[np.generic], Labels]:
@@ -193,11 +266,18 @@ def _refuse(groups: NDArray[np.generic], row: int) -> None:
 
 def _places(labels: NDArray[np.generic], known: NDArray[np.generic]) -> Labels:
     """Return the index of each label among the known ones."""
-    place = {label: i for i, label in enumerate(known.tolist())}
-    for label in labels.tolist():
+    place = places_of(known)
+    for i, label in enumerate(labels.tolist()):
         if label not in place:
-            raise ValueError(f"no problem was fitted for group {label!r}")
+            # a record names its dates, of which its tuple may have numbers
+            name = labels[i] if labels.dtype.names else repr(label)
+            raise ValueError(f"no problem was fitted for group {name}")
     return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def places_of(labels: NDArray[np.generic]) -> dict[Any, int]:
+    """Return the index of each label, by the label; records become tuples."""
+    return {label: i for i, label in enumerate(labels.tolist())}
 
 
 def _from_cube(X: Reals, sample_weight: object) -> Arranged:
