@@ -1,5 +1,7 @@
 """patch_sklearn: programs that import scikit-learn's mixtures get fusedgmm's."""
 
+import copy
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -199,3 +201,136 @@ def test_the_patch_says_how_to_use_it(capsys, monkeypatch):
             patch.main()
     with pytest.raises(AttributeError, match="no attribute 'sklearn_Nothing'"):
         _ = fusedgmm.patch.sklearn_Nothing
+
+
+# ---------------------------------------------------------------- models made before the patch
+
+
+def saved_by_scikit_learn(kind, **options):
+    """A fitted model of scikit-learn's own class, and its pickle."""
+    model = quiet_fit(THEIRS[kind](n_components=2, random_state=0, **options), X)
+    return model, pickle.dumps(model)
+
+
+def test_a_pickle_of_scikit_learn_loads_under_the_patch(kind, covariance_type):
+    theirs, text = saved_by_scikit_learn(kind, covariance_type=covariance_type)
+    unfitted = pickle.dumps(THEIRS[kind](n_components=3))
+    fusedgmm.patch_sklearn()
+    try:
+        cls = getattr(sklearn.mixture, kind.__name__)
+        model = pickle.loads(text)
+        assert type(model) is cls and isinstance(model, kind)
+        assert model.n_threads is None and model.n_init == 1
+        assert_same_state(model, theirs)
+        assert_same_answers(model, theirs, X)
+        assert clone(model).get_params() == model.get_params()
+        again = pickle.loads(pickle.dumps(model))
+        assert type(again) is cls
+        np.testing.assert_array_equal(again.predict(X), theirs.predict(X))
+        assert quiet_fit(model, X).n_iter_ > 0
+        assert quiet_fit(pickle.loads(unfitted), X).n_components == 3
+    finally:
+        fusedgmm.unpatch_sklearn()
+    assert type(pickle.loads(text)) is THEIRS[kind]  # the file is as it was
+
+
+def test_other_ways_to_save_a_model_load_under_the_patch(kind, tmp_path):
+    joblib = pytest.importorskip("joblib")
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    theirs = quiet_fit(make_pipeline(StandardScaler(), THEIRS[kind](random_state=0)), X)
+    truth = theirs.predict(X)
+    joblib.dump(theirs, tmp_path / "pipeline.joblib")
+    skops = pytest.importorskip("skops.io") if installed("skops") else None
+    skops and skops.dump(theirs[-1], tmp_path / "model.skops")
+    fusedgmm.patch_sklearn()
+    try:
+        for mmap_mode in (None, "r"):
+            loaded = joblib.load(tmp_path / "pipeline.joblib", mmap_mode=mmap_mode)
+            assert isinstance(loaded[-1], kind)
+            np.testing.assert_array_equal(loaded.predict(X), truth)
+        if skops:
+            untrusted = skops.get_untrusted_types(file=tmp_path / "model.skops")
+            model = skops.load(tmp_path / "model.skops", trusted=untrusted)
+            rows = theirs[:-1].transform(X)
+            np.testing.assert_array_equal(model.predict(rows), truth)
+    finally:
+        fusedgmm.unpatch_sklearn()
+
+
+def installed(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def test_a_model_of_another_version_of_scikit_learn_warns_as_there(kind):
+    theirs, _ = saved_by_scikit_learn(kind)
+    state = theirs.__getstate__() | {"_sklearn_version": "0.1"}
+    fusedgmm.patch_sklearn()
+    try:
+        model = getattr(sklearn.mixture, kind.__name__).__new__(
+            getattr(sklearn.mixture, kind.__name__)
+        )
+        with pytest.warns(sklearn.exceptions.InconsistentVersionWarning, match=kind.__name__):
+            model.__setstate__(state)
+        np.testing.assert_array_equal(model.predict(X), theirs.predict(X))
+        with pytest.raises(ValueError, match="pickled by another version of fusedgmm"):
+            model.__setstate__(state | {"_format": 99})
+    finally:
+        fusedgmm.unpatch_sklearn()
+
+
+def test_objects_made_before_the_patch_go_on(kind):
+    theirs, _ = saved_by_scikit_learn(kind)
+    plain = pickle.dumps(theirs)
+    fusedgmm.patch_sklearn()
+    try:
+        for other in (
+            *(pickle.loads(pickle.dumps(theirs, protocol)) for protocol in (2, 4, 5)),
+            copy.copy(theirs),
+            copy.deepcopy(theirs),
+            quiet_fit(clone(theirs), X),
+            kind.from_sklearn(theirs).to_sklearn(),
+        ):
+            assert type(other) is THEIRS[kind]
+            assert isinstance(other, getattr(sklearn.mixture, kind.__name__))
+            np.testing.assert_allclose(other.means_, theirs.means_, rtol=1e-9)
+        text = pickle.dumps([theirs, getattr(sklearn.mixture, kind.__name__)()])
+    finally:
+        fusedgmm.unpatch_sklearn()
+    assert [type(model) is THEIRS[kind] for model in pickle.loads(text)] == [True, False]
+    assert pickle.dumps(theirs) == plain
+
+
+def test_subclasses_saved_before_the_patch_load_under_it(tmp_path):
+    """A module of the user's with a subclass, imported without the patch when it saves."""
+    (tmp_path / "theirs.py").write_text(
+        dedent("""
+        from sklearn.mixture import GaussianMixture
+        class Plain(GaussianMixture):
+            pass
+        class Inner(GaussianMixture):
+            def _m_step(self, *args, **kwargs):
+                return super()._m_step(*args, **kwargs)
+        """)
+    )
+    save = "import pickle, sys; import theirs; import numpy as np; "
+    save += "X = np.random.default_rng(0).normal(size=(200, 2)); "
+    save += "pickle.dump([cls(2, random_state=0, max_iter=500).fit(X) for cls in "
+    save += "(theirs.Plain, theirs.Inner)], open('models', 'wb'))"
+    load = dedent("""
+        import pickle, numpy as np, fusedgmm
+        X = np.random.default_rng(0).normal(size=(200, 2))
+        for model in pickle.load(open('models', 'rb')):
+            assert isinstance(model, fusedgmm.GaussianMixture)
+            print(model.predict(X).sum(), model.n_init, model.fit(X).converged_)
+        """)
+    (tmp_path / "load.py").write_text(load)
+    subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "fusedgmm.patch", "load.py"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plain, inner = done.stdout.splitlines()
+    assert plain == inner and plain.endswith("1 True")

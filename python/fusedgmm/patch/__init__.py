@@ -7,8 +7,11 @@ or, inside a program, call `fusedgmm.patch_sklearn()` before other modules impor
 
 from __future__ import annotations
 
+import copyreg
 import sys
+import warnings
 from abc import ABCMeta
+from importlib import import_module
 from inspect import getmembers, isfunction
 from types import ModuleType
 from typing import Any
@@ -73,6 +76,10 @@ def _substitute(name: str) -> type:
                     setattr(cls, method, function)
             cls.n_init = _IntNInit()  # type: ignore[attr-defined]
 
+    def __setstate__(self: Any, state: dict[str, object]) -> None:
+        """Restore a pickled model; scikit-learn's, saved before the patch, become ours."""
+        super(substitute, self).__setstate__(state if "_format" in state else _ours(name, state))
+
     substitute: Any = Meta(
         name,
         (ours, theirs),
@@ -83,10 +90,37 @@ def _substitute(name: str) -> type:
             "_stands_for": theirs,
             "__init__": vars(ours)["__init__"],
             "__init_subclass__": classmethod(__init_subclass__),
+            "__setstate__": __setstate__,
         },
     )
     _substitutes[name] = substitute
     return _substitutes[name]
+
+
+def _ours(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of one of scikit-learn's models as the state of ours."""
+    state, current = dict(state), sys.modules["sklearn"].__version__
+    version = state.pop("_sklearn_version", current)
+    if version != current:  # scikit-learn warns, too
+        warnings.warn(
+            import_module("sklearn.exceptions").InconsistentVersionWarning(
+                estimator_name=name,
+                current_sklearn_version=current,
+                original_sklearn_version=version,
+            ),
+            stacklevel=3,
+        )
+    return {**_OURS[name]().get_params(), **state, "_format": 1}
+
+
+def _reduced(model: Any) -> tuple[Any, ...]:
+    """Tell pickle how to save a model of scikit-learn's own class, whose name now means another."""
+    return _new_original, (type(model).__name__,), model.__getstate__()
+
+
+def _new_original(name: str) -> Any:
+    cls = original(name, "this model")
+    return cls.__new__(cls)
 
 
 # Pickles written by a patched program look up their class here.
@@ -121,6 +155,10 @@ def patch_sklearn(*, everywhere: bool = False) -> list[str]:
     one of scikit-learn's private methods keeps scikit-learn's fit. `unpatch_sklearn` restores
     the original classes.
 
+    Models that scikit-learn has pickled, also inside pipelines, load as fusedgmm's. Models of
+    scikit-learn's own classes that exist already stay what they are; if they are pickled under the
+    patch, loading them needs fusedgmm.
+
     Examples
     --------
     >>> import fusedgmm
@@ -134,6 +172,7 @@ def patch_sklearn(*, everywhere: bool = False) -> list[str]:
     replaced = []
     for name, home in HOMES.items():
         theirs, substitute = original(name, "patch_sklearn"), _substitute(name)
+        copyreg.pickle(theirs, _reduced)
         places = sys.modules if everywhere else ("sklearn.mixture", home)
         for place in list(places):
             module = sys.modules[place]
@@ -161,5 +200,6 @@ def unpatch_sklearn() -> None:
     """
     while _replaced:
         module, attribute, theirs = _replaced.pop()
+        copyreg.dispatch_table.pop(theirs, None)
         if vars(module).get(attribute) is _substitutes[theirs.__name__]:
             setattr(module, attribute, theirs)
