@@ -160,6 +160,14 @@ fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_par
                         fg_statistics *out);
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                    fg_output output, void *out);
+/* A mixture prepared for rows of one real type. Any number of calls may use it, also at the same
+ * time; it must stay until their leases have ended. It does not refer to the parameters. The
+ * context of fg_scorer_open needs no rows. */
+typedef struct fg_scorer fg_scorer;
+fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
+                         const fg_parameters *parameters, fg_real_type real_type, fg_scorer **out);
+fg_status fg_scorer_run(fg_context *context, const fg_scorer *scorer, fg_output output, void *out);
+void fg_scorer_close(fg_scorer *scorer);
 
 /* fit: a start, passes until convergence, and the best of several starts */
 

@@ -117,7 +117,8 @@ int64_t fg_task_count(const fg_shape *shape, int64_t n_rows) {
     return count_tasks(n_rows, choose_task_rows(shape, n_rows));
 }
 
-/* The caller has set work, commit and the size of a result. */
+/* The caller has set work, commit and the size of a result; and the sizes of the scratch and of the
+ * shared memory, or 0 for those of a pass that takes sums. */
 static fg_status open_pass(fg_context *context, const fg_shape *shape, fg_real_type arithmetic,
                            int64_t task_rows, fg_tasks *tasks, fg_pass *out) {
     const fg_data *data = context->rows->data;
@@ -126,8 +127,10 @@ static fg_status open_pass(fg_context *context, const fg_shape *shape, fg_real_t
     p.n_tasks = count_tasks(data->n_rows, task_rows);
     const int64_t most = p.n_tasks > 1 ? p.n_tasks : 1;
     const int n_threads = context->n_threads < most ? context->n_threads : (int)most;
-    tasks->shared_bytes = shared_bytes(p.kernels, shape);
-    tasks->scratch_bytes = p.kernels->scratch_bytes(shape);
+    if (tasks->shared_bytes == 0)
+        tasks->shared_bytes = shared_bytes(p.kernels, shape);
+    if (tasks->scratch_bytes == 0)
+        tasks->scratch_bytes = p.kernels->scratch_bytes(shape);
     p.run = fg_run_open(tasks, n_threads, context->lease);
     *out = p;
     if (!p.run)
@@ -260,19 +263,24 @@ static size_t size_of_score(const fg_data *data, const fg_shape *shape, fg_outpu
                                                   : real;
 }
 
-static fg_status run_scores(fg_pass *pass, const fg_parameters *parameters) {
-    shared *s = prepare(pass, parameters, FG_SOFT, &AT_MEANS);
+/* The model is laid out. */
+static fg_status run_scores(fg_pass *pass) {
+    const shared *s = fg_run_shared(pass->run);
     const fg_status status = fg_run_tasks(pass->run, pass->context, pass->n_tasks);
     return status == FG_OK && s->bad ? FG_NOT_FINITE : status;
 }
 
-fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
-                   fg_output output, void *out) {
+/* What scores are computed from: parameters, or the model of a scorer. */
+typedef struct {
+    const fg_parameters *parameters; /* or NULL */
+    const fg_model *model;
+} score_source;
+
+static fg_status score(fg_context *context, const fg_shape *shape, const score_source *source,
+                       fg_output output, void *out) {
     enum { RESULT_BYTES = 256 << 10 }; /* of a helper's task, so that it stays in the L2 cache */
     const fg_data *data = context->rows->data;
     fg_pass pass;
-    if (!fg_shape_is_countable(shape))
-        return FG_NO_MEMORY;
     int64_t task_rows = choose_task_rows(shape, data->n_rows);
     const size_t row_bytes = size_of_score(data, shape, output);
     fg_tasks tasks = {.work = score_task, .commit = write_scores, .direct = 1};
@@ -282,17 +290,68 @@ fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_paramete
         task_rows = rows < multiple ? multiple : rows < task_rows ? rows : task_rows;
         tasks.result_bytes = (size_t)task_rows * row_bytes;
     }
+    tasks.shared_bytes = source->model ? sizeof(shared) : 0;
+    tasks.scratch_bytes =
+        fg_kernels_for(data->real_type)
+            ->score_scratch_bytes(shape, task_rows < data->n_rows ? task_rows : data->n_rows);
     fg_status status = open_pass(context, shape, data->real_type, task_rows, &tasks, &pass);
     if (status == FG_OK) {
         shared *s = fg_run_shared(pass.run);
         s->output = output;
         s->row_bytes = row_bytes;
         s->out = out;
-        status = run_scores(&pass, parameters);
+        if (source->model)
+            s->model = *source->model;
+        else
+            prepare(&pass, source->parameters, FG_SOFT, &AT_MEANS);
+        status = run_scores(&pass);
     }
     fg_pass_close(&pass);
     return status;
 }
+
+fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                   fg_output output, void *out) {
+    const score_source source = {.parameters = parameters};
+    return fg_shape_is_countable(shape) ? score(context, shape, &source, output, out)
+                                        : FG_NO_MEMORY;
+}
+
+struct fg_scorer {
+    fg_model model; /* followed by its arrays */
+};
+
+fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
+                         const fg_parameters *parameters, fg_real_type real_type, fg_scorer **out) {
+    const fg_kernels *kernels = fg_kernels_for(real_type);
+    *out = NULL;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
+    double *shift = fg_doubles((size_t)(shape->n_components * shape->n_features));
+    char *memory = fg_cache_lines(ALIGNED(sizeof(fg_scorer)) + kernels->model_bytes(shape));
+    if (!shift || !memory) {
+        fg_release(shift);
+        fg_release(memory);
+        return FG_NO_MEMORY;
+    }
+    fg_scorer *scorer = (fg_scorer *)memory;
+    kernels->prepare(shape, parameters, FG_SOFT, &AT_MEANS, memory + ALIGNED(sizeof(fg_scorer)),
+                     context->monitor, shift, &scorer->model);
+    fg_release(shift);
+    if (fg_stopped(context->monitor)) {
+        fg_scorer_close(scorer);
+        return FG_INTERRUPTED;
+    }
+    *out = scorer;
+    return FG_OK;
+}
+
+fg_status fg_scorer_run(fg_context *context, const fg_scorer *scorer, fg_output output, void *out) {
+    const score_source source = {.model = &scorer->model};
+    return score(context, &scorer->model.shape, &source, output, out);
+}
+
+void fg_scorer_close(fg_scorer *scorer) { fg_release(scorer); }
 
 fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                         fg_visit visit, void *visitor) {
@@ -309,7 +368,8 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
         s->output = FG_OUTPUT_LOG_LIKELIHOOD;
         s->visit = visit;
         s->visitor = visitor;
-        status = run_scores(&pass, parameters);
+        prepare(&pass, parameters, FG_SOFT, &AT_MEANS);
+        status = run_scores(&pass);
     }
     fg_pass_close(&pass);
     return status;

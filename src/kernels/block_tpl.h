@@ -6,7 +6,8 @@
  * its samples row by row. */
 
 #define INLINE static inline __attribute__((always_inline))
-#define GROUP_ROWS (FG_GROUP * FG_LANES) /* rows that are processed at the same time */
+#define NOINLINE static __attribute__((noinline)) /* a large body, whose registers are its own */
+#define GROUP_ROWS (FG_GROUP * FG_LANES)          /* rows that are processed at the same time */
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
 #define ROUND_UP(n, m) (((n) + (m) - 1) / (m) * (m))
 static inline int64_t at_most(int64_t n, int64_t limit) { return n < limit ? n : limit; }
@@ -74,10 +75,21 @@ static plan plan_for(const fg_shape *shape) {
     return p;
 }
 
+/* The plan for scoring at most n_rows rows at a time, without sums. */
+static plan plan_for_scores(const fg_shape *shape, int64_t n_rows) {
+    plan p = plan_for(shape);
+    p.rows = at_most(p.rows, ROUND_UP(n_rows, GROUP_ROWS));
+    p.stride = p.rows + 64 / (int64_t)sizeof(real);
+    p.scatter = NO_MATRIX;
+    p.n_slots = 0;
+    return p;
+}
+
 /* The working memory of one thread, divided from one allocation. B: the rows of a block. */
 typedef struct {
     plan p;
     int weighted;           /* rows may have weights other than one */
+    int one_vector;         /* scores: all rows are in the first vector of their group */
     double poison;          /* 0, or NaN where a sample of the block is NaN or infinite */
     const char *next;       /* address of the next block's samples */
     int64_t next_bytes;     /* 0: not contiguous */
@@ -125,8 +137,7 @@ static size_t place(real **out, char *memory, size_t at, int64_t count) {
 }
 
 /* Divides the memory; returns its size. */
-static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
-    const plan p = plan_for(shape);
+static size_t block_in(const fg_shape *shape, plan p, void *scratch, block *out) {
     const int64_t features = p.d * p.stride, components = p.k_count * p.stride;
     const int updates = p.scatter == RANK_UPDATES;
     int64_t centred = 0, difference = 0, distances = 0;
@@ -140,7 +151,7 @@ static size_t block_in(const fg_shape *shape, void *scratch, block *out) {
     size_t at = 0;
     out->p = p;
     out->monitor = NULL;
-    out->unpolled = out->stopped = 0;
+    out->unpolled = out->stopped = out->one_vector = 0;
     at = place(&out->samples, m, at, features);
     at = place(&out->centred, m, at, centred);
     at = place(&out->difference, m, at, difference);

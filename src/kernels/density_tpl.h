@@ -50,9 +50,9 @@ typedef struct {
 } differences;
 
 /* The difference of feature i: subtracted and stored for later panels, or read from there. */
-INLINE void difference_at(const int subtract, const differences *from, int64_t i,
+INLINE void difference_at(const int group, const int subtract, const differences *from, int64_t i,
                           vec out[FG_GROUP]) {
-    FG_EACH(v, FG_GROUP) {
+    FG_EACH(v, group) {
         real *stored = from->difference + i * from->difference_stride + v * FG_LANES;
         if (subtract) {
             const vec x = vec_load(from->samples + i * from->stride + v * FG_LANES);
@@ -63,27 +63,29 @@ INLINE void difference_at(const int subtract, const differences *from, int64_t i
     }
 }
 
-/* One panel of y = difference U + offset for one group of rows, in registers. The first panel needs
- * all differences, so it does the subtraction. Returns the next panel. */
-INLINE const real *panel(const int width, const int subtract, const differences *from,
-                         const real *u, const real *offset, int64_t j0, vec y[PANEL][FG_GROUP]) {
+/* One panel of y = difference U + offset for one group of rows, in registers. group: the number of
+ * vectors, FG_GROUP, or 1 if all rows are in the first. The first panel needs all differences, so
+ * it does the subtraction. Returns the next panel. */
+INLINE const real *panel(const int group, const int width, const int subtract,
+                         const differences *from, const real *u, const real *offset, int64_t j0,
+                         vec y[PANEL][FG_GROUP]) {
     vec x[FG_GROUP];
     FG_EACH(j, width)
-        FG_EACH(v, FG_GROUP)
+        FG_EACH(v, group)
             y[j][v] = vec_set(offset ? offset[j0 + j] : 0);
     for (int64_t i = 0; i < j0; i++, u += width) {
-        difference_at(subtract, from, i, x);
+        difference_at(group, subtract, from, i, x);
         FG_EACH(j, width) {
             const vec factor = vec_set(u[j]);
-            FG_EACH(v, FG_GROUP)
+            FG_EACH(v, group)
                 y[j][v] = vec_fma(x[v], factor, y[j][v]);
         }
     }
     FG_EACH(i, width) {
-        difference_at(subtract, from, j0 + i, x);
+        difference_at(group, subtract, from, j0 + i, x);
         FG_EACH_FROM(j, i, width) {
             const vec factor = vec_set(*u++);
-            FG_EACH(v, FG_GROUP)
+            FG_EACH(v, group)
                 y[j][v] = vec_fma(x[v], factor, y[j][v]);
         }
     }
@@ -91,35 +93,35 @@ INLINE const real *panel(const int width, const int subtract, const differences 
 }
 
 /* Adds a panel's share of the squared distance. Returns the next panel. */
-INLINE const real *distance_panel(const int width, const int subtract, const differences *from,
-                                  const real *u, const real *offset, int64_t j0,
-                                  vec distance[FG_GROUP]) {
+INLINE const real *distance_panel(const int group, const int width, const int subtract,
+                                  const differences *from, const real *u, const real *offset,
+                                  int64_t j0, vec distance[FG_GROUP]) {
     vec y[PANEL][FG_GROUP];
-    u = panel(width, subtract, from, u, offset, j0, y);
+    u = panel(group, width, subtract, from, u, offset, j0, y);
     FG_EACH(j, width)
-        FG_EACH(v, FG_GROUP)
+        FG_EACH(v, group)
             distance[v] = vec_fma(y[j][v], y[j][v], distance[v]);
     return u;
 }
 
-/* difference U + offset|^2 for one group of rows. */
-INLINE void distance_panels(int64_t d, const differences *from, const real *u, const real *offset,
-                            vec distance[FG_GROUP]) {
+/* |difference U + offset|^2 for one group of rows. */
+INLINE void distance_panels(const int group, int64_t d, const differences *from, const real *u,
+                            const real *offset, vec distance[FG_GROUP]) {
     int64_t j0 = (d - 1) / PANEL * PANEL;
-    FG_EACH(v, FG_GROUP)
+    FG_EACH(v, group)
         distance[v] = vec_set(0);
     switch (d - j0) {
-    case 1: u = distance_panel(1, 1, from, u, offset, j0, distance); break;
-    case 2: u = distance_panel(2, 1, from, u, offset, j0, distance); break;
-    case 3: u = distance_panel(3, 1, from, u, offset, j0, distance); break;
-    default: u = distance_panel(PANEL, 1, from, u, offset, j0, distance);
+    case 1: u = distance_panel(group, 1, 1, from, u, offset, j0, distance); break;
+    case 2: u = distance_panel(group, 2, 1, from, u, offset, j0, distance); break;
+    case 3: u = distance_panel(group, 3, 1, from, u, offset, j0, distance); break;
+    default: u = distance_panel(group, PANEL, 1, from, u, offset, j0, distance);
     }
     for (j0 -= PANEL; j0 >= 0; j0 -= PANEL)
-        u = distance_panel(PANEL, 0, from, u, offset, j0, distance);
+        u = distance_panel(group, PANEL, 0, from, u, offset, j0, distance);
 }
 
-/* Any d, panel by panel. */
-static void density_large(const fg_model *model, block *b, int64_t padded) {
+/* Any d, panel by panel. Vectors that are not computed get a copy of the first. */
+INLINE void density_panels(const int group, const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride, triangle = d * (d + 1) / 2;
     for (int64_t k = 0; k < b->p.k_count && !interrupted(b, padded * triangle); k++) {
         const real *shift = (const real *)model->shift + k * d;
@@ -130,12 +132,20 @@ static void density_large(const fg_model *model, block *b, int64_t padded) {
         for (int64_t n = 0; n < padded; n += GROUP_ROWS) {
             const differences from = {b->samples + n, shift, stride, b->difference, GROUP_ROWS};
             vec distance[FG_GROUP];
-            distance_panels(d, &from, factor, offset, distance);
+            distance_panels(group, d, &from, factor, offset, distance);
             FG_EACH(v, FG_GROUP)
                 vec_store(out + n + v * FG_LANES,
-                          vec_fma(distance[v], vec_set((real)-0.5), log_scale));
+                          vec_fma(distance[v < group ? v : 0], vec_set((real)-0.5), log_scale));
         }
     }
+}
+
+NOINLINE void density_one_vector(const fg_model *model, block *b, int64_t padded) {
+    density_panels(1, model, b, padded);
+}
+
+NOINLINE void density_large(const fg_model *model, block *b, int64_t padded) {
+    density_panels(FG_GROUP, model, b, padded);
 }
 
 static void density_full(const fg_model *model, block *b, int64_t padded) {
@@ -148,7 +158,11 @@ static void density_full(const fg_model *model, block *b, int64_t padded) {
     case 6: density_small(6, model, b, padded); break;
     case 7: density_small(7, model, b, padded); break;
     case 8: density_small(8, model, b, padded); break;
-    default: density_large(model, b, padded);
+    default:
+        if (b->one_vector)
+            density_one_vector(model, b, padded);
+        else
+            density_large(model, b, padded);
     }
 }
 
@@ -258,24 +272,25 @@ static void centre_samples(const fg_model *model, const block *b, int64_t padded
 }
 
 /* Computes one panel of whitened samples for one group of rows. Returns the next panel. */
-INLINE const real *whiten_panel(const int width, const differences *from, const real *u, int64_t j0,
-                                int64_t stride, real *out) {
+INLINE const real *whiten_panel(const int group, const int width, const differences *from,
+                                const real *u, int64_t j0, int64_t stride, real *out) {
     vec y[PANEL][FG_GROUP];
-    u = panel(width, 0, from, u, NULL, j0, y);
+    u = panel(group, width, 0, from, u, NULL, j0, y);
     FG_EACH(j, width)
         FG_EACH(v, FG_GROUP)
-            vec_store(out + (j0 + j) * stride + v * FG_LANES, y[j][v]);
+            vec_store(out + (j0 + j) * stride + v * FG_LANES, y[j][v < group ? v : 0]);
     return u;
 }
 
-INLINE void whiten_group(int64_t d, real *centred, const real *u, int64_t stride, real *out) {
+INLINE void whiten_group(const int group, int64_t d, real *centred, const real *u, int64_t stride,
+                         real *out) {
     const differences from = {.difference = centred, .difference_stride = stride};
     for (int64_t j0 = (d - 1) / PANEL * PANEL; j0 >= 0; j0 -= PANEL)
         switch (d - j0) {
-        case 1: u = whiten_panel(1, &from, u, j0, stride, out); break;
-        case 2: u = whiten_panel(2, &from, u, j0, stride, out); break;
-        case 3: u = whiten_panel(3, &from, u, j0, stride, out); break;
-        default: u = whiten_panel(PANEL, &from, u, j0, stride, out);
+        case 1: u = whiten_panel(group, 1, &from, u, j0, stride, out); break;
+        case 2: u = whiten_panel(group, 2, &from, u, j0, stride, out); break;
+        case 3: u = whiten_panel(group, 3, &from, u, j0, stride, out); break;
+        default: u = whiten_panel(group, PANEL, &from, u, j0, stride, out);
         }
 }
 
@@ -293,6 +308,15 @@ INLINE void whiten_small(int64_t d, const real *centred, const real *u, int64_t 
     }
 }
 
+NOINLINE void whiten_one_vector(int64_t d, real *centred, const real *u, int64_t stride,
+                                real *out) {
+    whiten_group(1, d, centred, u, stride, out);
+}
+
+NOINLINE void whiten_large(int64_t d, real *centred, const real *u, int64_t stride, real *out) {
+    whiten_group(FG_GROUP, d, centred, u, stride, out);
+}
+
 /* Computes the whitened samples (x - centre) U: one transform for all components. */
 static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
     const int64_t d = b->p.d, stride = b->p.stride;
@@ -300,8 +324,10 @@ static void whiten_samples(const fg_model *model, block *b, int64_t padded) {
     for (int64_t n = 0; n < padded && !interrupted(b, GROUP_ROWS * d * d / 2); n += GROUP_ROWS)
         if (d <= SMALL_FEATURES)
             whiten_small(d, b->centred + n, u, stride, b->difference + n);
+        else if (b->one_vector)
+            whiten_one_vector(d, b->centred + n, u, stride, b->difference + n);
         else
-            whiten_group(d, b->centred + n, u, stride, b->difference + n);
+            whiten_large(d, b->centred + n, u, stride, b->difference + n);
 }
 
 static void density_tied(const fg_model *model, block *b, int64_t padded) {

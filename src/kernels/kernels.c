@@ -22,7 +22,13 @@
 static size_t scratch_bytes(const fg_shape *shape) {
     block unused;
     real base;
-    return block_in(shape, &base, &unused);
+    return block_in(shape, plan_for(shape), &base, &unused);
+}
+
+static size_t score_scratch_bytes(const fg_shape *shape, int64_t n_rows) {
+    block unused;
+    real base;
+    return block_in(shape, plan_for_scores(shape, n_rows), &base, &unused);
 }
 
 /* A row of weight zero must not change the sums, whatever values it has. It is moved to the first
@@ -44,7 +50,7 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
                        fg_statistics *out_statistics) {
     block b;
-    block_in(&model->shape, scratch, &b);
+    block_in(&model->shape, plan_for(&model->shape), scratch, &b);
     b.monitor = monitor;
     reset_sums(&b);
     int64_t since_flush = 0;
@@ -86,13 +92,14 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
 static int score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                  fg_output output, void *scratch, fg_monitor *monitor, void *out) {
     block b;
-    block_in(&model->shape, scratch, &b);
+    block_in(&model->shape, plan_for_scores(&model->shape, end - begin), scratch, &b);
     b.monitor = monitor;
     double poison = 0;
     const int64_t k_count = b.p.k_count;
     for (int64_t n = begin; n < end; n += b.p.rows) {
         const int64_t rows = at_most(end - n, b.p.rows);
         const int64_t padded = load_block(data, n, rows, 1, &b);
+        b.one_vector = rows <= FG_LANES;
         poison += b.poison;
         log_densities(model, &b, padded);
         if (b.stopped)
@@ -137,6 +144,7 @@ const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME) = {
     .model_bytes = model_bytes,
     .prepare = prepare,
     .scratch_bytes = scratch_bytes,
+    .score_scratch_bytes = score_scratch_bytes,
     .accumulate = accumulate,
     .score = score,
     .exp_log = exp_log,

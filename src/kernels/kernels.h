@@ -64,6 +64,8 @@ typedef struct {
                     fg_assignment assignment, const fg_shift_choice *choice, void *memory,
                     fg_monitor *monitor, double *out_shift, fg_model *out_model);
     size_t (*scratch_bytes)(const fg_shape *shape);
+    /* For score with at most n_rows rows at a time, which needs less. */
+    size_t (*score_scratch_bytes)(const fg_shape *shape, int64_t n_rows);
     /* Adds the rows [begin, end) to out_statistics; sums says which. */
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,

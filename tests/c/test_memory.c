@@ -93,6 +93,17 @@ static fg_status call_score(call *c) {
     return fg_score(ON(&c->data, 1, NULL), &c->shape, &c->parameters, c->output, c->out);
 }
 
+static fg_status call_scorer(call *c) {
+    fg_scorer *scorer;
+    const fg_status status =
+        fg_scorer_open(ON(NULL, 1, NULL), &c->shape, &c->parameters, c->data.real_type, &scorer);
+    if (status != FG_OK)
+        return status;
+    const fg_status run = fg_scorer_run(ON(&c->data, 1, NULL), scorer, c->output, c->out);
+    fg_scorer_close(scorer);
+    return run;
+}
+
 static fg_status call_fit(call *c) {
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters out = parameters_at(&c->shape, 1, c->out);
@@ -238,6 +249,7 @@ static void test_every_failure(void) {
             c.output = output;
             c.data.sample_weight = NULL;
             check_call(call_score, &c, "score");
+            check_call(call_scorer, &c, "scorer");
             check_call(call_score_batch, &c, "score_batch");
         }
         for (int weighted = 0; weighted <= 1; weighted++) {
@@ -322,6 +334,10 @@ static void test_shapes_that_cannot_be_counted(void) {
             CHECK(fg_score(ON(&data, 1, NULL), &shape, &none, FG_OUTPUT_LABELS, NULL) ==
                       FG_NO_MEMORY,
                   "score");
+            fg_scorer *scorer;
+            CHECK(fg_scorer_open(ON(NULL, 1, NULL), &shape, &none, real_type, &scorer) ==
+                      FG_NO_MEMORY,
+                  "scorer");
             for (int64_t n_init = 1; n_init <= 2; n_init++) {
                 const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, {0}, n_init == 1};
                 CHECK(fg_fit(ON(&data, 1, NULL), &shape, &options, &none, 0, &out, &result) ==

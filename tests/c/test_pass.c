@@ -18,6 +18,31 @@ static double at(const void *x, fg_real_type real_type, int64_t i) {
     return real_type == FG_FLOAT32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
 }
 
+/* A scorer gives a row, alone or with a few others, the bits that it has among all rows. */
+static void check_few_rows(const mixture *m, const fg_data *data, const void *of_all) {
+    enum { MOST = 40 };
+    const size_t size = data->real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+    const int64_t d = m->shape.n_features;
+    double scores[MOST];
+    fg_scorer *scorer;
+    CHECK(fg_scorer_open(ON(NULL, 1, NULL), &m->shape, &m->parameters, data->real_type, &scorer) ==
+              FG_OK,
+          "scorer");
+    for (int64_t few = 1; few <= MOST; few += few < 18 ? 1 : 7)
+        for (int64_t n = 0; n + few <= data->n_rows; n += 13 * few) {
+            fg_data rows = *data;
+            rows.x = (const char *)data->x + (size_t)(n * data->row_stride) * size;
+            rows.n_rows = few;
+            CHECK(fg_scorer_run(ON(&rows, 1, NULL), scorer, FG_OUTPUT_LOG_LIKELIHOOD, scores) ==
+                      FG_OK,
+                  "scorer, %lld rows", (long long)few);
+            CHECK(memcmp(scores, (const char *)of_all + (size_t)n * size, (size_t)few * size) == 0,
+                  "%lld rows from %lld on, d = %lld: other bits", (long long)few, (long long)n,
+                  (long long)d);
+        }
+    fg_scorer_close(scorer);
+}
+
 static void check_scores(const mixture *m, const samples *s, const expectation *e) {
     const int64_t n_rows = s->data.n_rows, k_count = m->shape.n_components;
     const size_t room = (size_t)(n_rows * k_count) * sizeof(double);
@@ -32,6 +57,7 @@ static void check_scores(const mixture *m, const samples *s, const expectation *
     for (int64_t n = 0; n < n_rows; n++)
         row[n] = at(values, s->data.real_type, n);
     check_all("log-likelihood of row", row, e->row, n_rows);
+    check_few_rows(m, &data, values);
     CHECK(fg_score(ON(&data, 1, NULL), &m->shape, &m->parameters, FG_OUTPUT_RESPONSIBILITIES,
                    values) == FG_OK,
           "score");
