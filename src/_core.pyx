@@ -24,6 +24,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 cdef object _ndarray = np.ndarray, _empty = np.empty
+cdef object _FLOAT32 = np.dtype(np.float32), _FLOAT64 = np.dtype(np.float64)
 
 _COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 _STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
@@ -556,22 +557,105 @@ def precision_cholesky(covariances, *, covariance_type, n_components, n_features
     return out
 
 
-def score(X, *, covariance_type, weights, means, precisions_cholesky, n_threads, output):
-    """Return labels (N,) as int64, or responsibilities (N, K) or log_likelihood (N,) in the dtype
-    of X."""
-    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky)
-    k, d = p.arrays[1].shape
-    cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Call call = _call(n_threads, _data(X, None))
-    n_rows = call.data.c.n_rows
-    out = _empty((n_rows, k) if output == "responsibilities" else n_rows,
-                 np.int64 if output == "labels" else X.dtype)
-    cdef void *c_out = _address(out)
-    cdef fg_output c_output = _OUTPUTS[output]
+cdef class Scorer:
+    """A mixture prepared for rows of one dtype. Any number of threads may use it at once. It does not
+    refer to the arrays it was made of."""
+
+    cdef fg_scorer *c
+    cdef fg_shape shape
+    cdef fg_real_type real_type
+    cdef object n_components
+    cdef readonly object dtype
+
+    def __cinit__(self, *, covariance_type, weights, means, precisions_cholesky, dtype):
+        cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky)
+        self.n_components, d = p.arrays[1].shape
+        self.dtype = np.dtype(dtype)
+        cdef fg_shape shape = _shape(covariance_type, self.n_components, d)
+        self.shape = shape
+        self.real_type = FG_FLOAT32 if self.dtype == np.float32 else FG_FLOAT64
+        cdef _Call call = _call(1)
+        with nogil:
+            call.begin()
+            call.end(fg_scorer_open(&call.context, &shape, &p.c, self.real_type, &self.c))
+
+    def __dealloc__(self):
+        fg_scorer_close(self.c)
+
+    def worth_threads(self, n_rows):
+        """Return how many threads pay for scoring n_rows rows."""
+        return fg_worth_threads(&self.shape, n_rows, 1)
+
+    def score(self, X, n_threads, output):
+        """Return labels (N,) as int64, or responsibilities (N, K) or log_likelihood (N,) in the dtype
+        of X, which must be that of the scorer."""
+        cdef _Call call = _call(n_threads, _data(X, None))
+        # another thread may have set the attributes since they were compared with X
+        if X.shape[1] != self.shape.n_features or call.data.c.real_type != self.real_type:
+            raise ValueError(f"X has {X.shape[1]} features of {X.dtype}, but the mixture has "
+                             f"{self.shape.n_features} of {self.dtype}")
+        call.others = self
+        n_rows = call.data.c.n_rows
+        out = _empty((n_rows, self.n_components) if output == "responsibilities" else n_rows,
+                     np.int64 if output == "labels" else self.dtype)
+        cdef void *c_out = _address(out)
+        cdef fg_output c_output = _OUTPUTS[output]
+        with nogil:
+            call.begin()
+            call.end(fg_scorer_run(&call.context, self.c, c_output, c_out))
+        return out
+
+
+# ---- arrays that users set ----
+
+def fingerprint(tuple arrays):
+    """Return a hash of the dtypes, shapes and bits of arrays; None if one of them is not a
+    contiguous array of float32 or float64 in native byte order."""
+    cdef Py_buffer buffer
+    cdef uint64_t result = 0
+    for array in arrays:
+        if (type(array) is not _ndarray or not array.flags.c_contiguous
+                or array.dtype not in (_FLOAT64, _FLOAT32)):
+            return None
+        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
+        with nogil:
+            result = fg_fingerprint(buffer.shape, buffer.ndim * sizeof(Py_ssize_t),
+                                    result + buffer.itemsize)
+            result = fg_fingerprint(buffer.buf, buffer.len, result)
+        PyBuffer_Release(&buffer)
+    return result
+
+
+def all_within(array, double low, double high):
+    """Return whether low <= x <= high for all x of a contiguous float32 or float64 array."""
+    cdef fg_real_type real_type = FG_FLOAT64 if array.dtype == _FLOAT64 else FG_FLOAT32
+    return bool(fg_all_within(_address(array), real_type, array.size, low, high))
+
+
+def are_factors(matrices):
+    """Return whether contiguous float64 matrices, (..., d, d), are finite and upper triangular with
+    a positive diagonal."""
+    cdef const double *begin = <const double *>_address(matrices)
+    cdef int64_t d = matrices.shape[matrices.ndim - 1], count = matrices.size // (d * d)
+    cdef bint right
     with nogil:
-        call.begin()
-        call.end(fg_score(&call.context, &shape, &p.c, c_output, c_out))
-    return out
+        right = fg_are_factors(begin, count, d)
+    return right
+
+
+def are_inverse(covariances, factors, double tolerance):
+    """Return whether C U U^T v = v for a vector v, where C are covariances and U upper triangular
+    factors, contiguous float64 (..., d, d). The tolerance is relative to the sum of the absolute
+    values of the terms."""
+    cdef int64_t d = factors.shape[factors.ndim - 1], count = factors.size // (d * d)
+    work = _empty(5 * d)
+    cdef const double *c = <const double *>_address(covariances)
+    cdef const double *u = <const double *>_address(factors)
+    cdef double *c_work = <double *>_address(work)
+    cdef bint right
+    with nogil:
+        right = fg_are_inverse(c, u, count, d, tolerance, c_work)
+    return right
 
 
 # ---- batch ----

@@ -139,7 +139,12 @@ cdef extern from "fusedgmm.h" nogil:
                           const fg_statistics *, fg_parameters *)
     fg_status fg_precision_cholesky(fg_context *, const fg_shape *, const fg_parameters *)
     fg_status fg_accumulate(fg_context *, const fg_shape *, const fg_parameters *, fg_statistics *)
-    fg_status fg_score(fg_context *, const fg_shape *, const fg_parameters *, fg_output, void *)
+    ctypedef struct fg_scorer:
+        pass
+    fg_status fg_scorer_open(fg_context *, const fg_shape *, const fg_parameters *, fg_real_type,
+                             fg_scorer **)
+    fg_status fg_scorer_run(fg_context *, const fg_scorer *, fg_output, void *)
+    void fg_scorer_close(fg_scorer *)
     fg_status fg_fit(fg_context *, const fg_shape *, const fg_fit_options *,
                      const fg_parameters *, uint64_t, fg_parameters *, fg_fit_result *)
     void fg_history_free(fg_history *)
@@ -147,6 +152,14 @@ cdef extern from "fusedgmm.h" nogil:
                            fg_batch_result *)
     fg_status fg_score_batch(fg_context *, const fg_problems *, const fg_score_batch_options *,
                              void *, int64_t *)
+
+cdef extern from "checks.h" nogil:
+    uint64_t fg_fingerprint(const void *bytes, size_t count, uint64_t seed)
+    int fg_all_within(const void *numbers, fg_real_type real_type, int64_t count, double low,
+                      double high)
+    int fg_are_factors(const double *matrices, int64_t count, int64_t d)
+    int fg_are_inverse(const double *covariances, const double *factors, int64_t count, int64_t d,
+                       double tolerance, double *work)
 
 cdef extern from "random.h" nogil:
     uint64_t fg_random(uint64_t, uint64_t)

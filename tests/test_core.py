@@ -86,15 +86,14 @@ def test_scores_match_the_reference(size, covariance_type, dtype):
     rows, responsibilities, _ = reference_step(X, p, covariance_type)
 
     def score(output):
-        return _core.score(
-            X,
+        scorer = _core.Scorer(
             covariance_type=covariance_type,
             weights=p.weights,
             means=p.means,
             precisions_cholesky=p.precisions_cholesky,
-            n_threads=2,
-            output=output,
+            dtype=dtype,
         )
+        return scorer.score(X, 2, output)
 
     rtol = tolerance("core, reference", dtype)
     np.testing.assert_allclose(score("log_likelihood"), rows, rtol=rtol, atol=rtol)
@@ -189,19 +188,32 @@ def test_merged_parts_equal_one_pass(covariance_type):
     np.testing.assert_allclose(merged.means, whole.means, rtol=tolerance("sums"), atol=1e-13)
 
 
-def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
-    _, *rest = mixture_data(2, 2, 3)
+def test_a_scorer_refuses_rows_of_another_mixture(covariance_type):
+    _, *rest = mixture_data(2, 3, 2)
     p = parameters_for(*rest, covariance_type)
-    X = np.array([[500.0, -500.0], [-1e4, 3e3]], dtype)
-    g = _core.score(
-        X,
+    scorer = _core.Scorer(
         covariance_type=covariance_type,
         weights=p.weights,
         means=p.means,
         precisions_cholesky=p.precisions_cholesky,
-        n_threads=1,
-        output="responsibilities",
+        dtype=np.float64,
     )
+    for rows in (np.zeros((5, 2)), np.zeros((5, 4)), np.zeros((5, 3), np.float32)):
+        with pytest.raises(ValueError, match=r"X has . features of .*, but the mixture has 3 of"):
+            scorer.score(rows, 1, "labels")
+
+
+def test_far_points_keep_finite_responsibilities(covariance_type, dtype):
+    _, *rest = mixture_data(2, 2, 3)
+    p = parameters_for(*rest, covariance_type)
+    X = np.array([[500.0, -500.0], [-1e4, 3e3]], dtype)
+    g = _core.Scorer(
+        covariance_type=covariance_type,
+        weights=p.weights,
+        means=p.means,
+        precisions_cholesky=p.precisions_cholesky,
+        dtype=dtype,
+    ).score(X, 1, "responsibilities")
     np.testing.assert_allclose(g.sum(1), 1, rtol=tolerance("sum of probabilities"))
 
 
@@ -210,15 +222,13 @@ def test_the_door_takes_native_reals_however_spelled_and_nothing_else(dtype):
     p = parameters_for(*rest, "full")
 
     def score(x):
-        return _core.score(
-            x,
+        return _core.Scorer(
             covariance_type="full",
             weights=p.weights,
             means=p.means,
             precisions_cholesky=p.precisions_cholesky,
-            n_threads=1,
-            output="log_likelihood",
-        )
+            dtype=dtype,
+        ).score(x, 1, "log_likelihood")
 
     native, swapped = ("<", ">") if sys.byteorder == "little" else (">", "<")
     raw = bytearray(X.nbytes + 1)

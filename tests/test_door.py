@@ -13,7 +13,7 @@ def test_python_and_c_have_the_same_statuses():
     assert [status.value for status in BatchStatus] == list(range(len(ours)))
 
 
-@pytest.mark.parametrize("name", ["fit", "accumulate", "maximize", "score", "fit_batch"])
+@pytest.mark.parametrize("name", ["fit", "accumulate", "maximize", "Scorer", "fit_batch"])
 def test_all_but_the_rows_is_passed_by_keyword(name):
     with pytest.raises(TypeError, match="positional"):
         getattr(_core, name)(np.zeros((2, 1)), "full", 1, 2, 3, 4, 5)

@@ -287,7 +287,7 @@ def test_weights_that_are_set_have_one_axis(shape):
     model = GaussianMixture(2, random_state=0).fit(X)
     model.weights_ = np.full(shape, 0.5)
     for method in (model.predict, model.predict_proba, model.score_samples):
-        with pytest.raises(ValueError, match=r"weights.* of shape \(2,\)"):
+        with pytest.raises(ValueError, match=r"weights_.* shape of \(2,\)"):
             method(X)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import GaussianMixture
-from helpers import INITS, mixture_data, of_type, tolerance
+from helpers import INITS, mixture_data, of_type, quiet_fit, tolerance
 
 
 def start(X, k, init, seed=0, sample_weight=None, **options):
@@ -107,3 +107,18 @@ def test_rows_are_drawn_once():
     weight = np.r_[np.ones(20), np.zeros(4)]
     means = start(X, 20, "random_from_data", sample_weight=weight).means_
     np.testing.assert_array_equal(means[np.lexsort(means.T)], X[:20][np.lexsort(X[:20].T)])
+
+
+def test_what_a_warm_start_keeps(covariance_type, dtype):
+    """The bits of one longer fit, in float64 but for tied; see docs/reproducibility.md."""
+    X = mixture_data(3000, 4, 3, dtype)[0]
+    options = dict(n_components=3, covariance_type=covariance_type, random_state=0, tol=0, n_init=1)
+    whole = quiet_fit(GaussianMixture(**options, max_iter=12), X)
+    parts = GaussianMixture(**options, max_iter=4, warm_start=True)
+    for _ in range(3):
+        quiet_fit(parts, X)
+    exact = dtype == np.float64 and covariance_type != "tied"
+    rtol = 0 if exact else tolerance("same fit, another start", dtype)
+    for name in ("weights_", "means_", "covariances_", "lower_bound_"):
+        a, b = getattr(parts, name), getattr(whole, name)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol, err_msg=name)

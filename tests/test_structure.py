@@ -31,7 +31,8 @@ C_LAYERS = """
     draw parallel history
     team
     openmp thread
-    random fusedgmm
+    random checks
+    fusedgmm
 """
 PYTHON_LAYERS = """
     __main__
@@ -44,6 +45,7 @@ PYTHON_LAYERS = """
     _fitting _variational
     _fitted _statistics
     _parameters _problems _threads _model_files plots
+    _scoring
     _covariance
     _core
     _estimator

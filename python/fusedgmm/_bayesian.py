@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +14,17 @@ from ._em import best_of
 from ._estimator import as_seed
 from ._fitted import SavedAttribute
 from ._fitting import BaseMixture, Estimate, Progress
+from ._scoring import FACTORS, Density, as_density, plain
 from ._statistics import SufficientStatistics, of_pass
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
-from ._validation import as_integer, as_option, as_parameter, as_positive, check_weight_sum
+from ._validation import (
+    as_integer,
+    as_option,
+    as_parameter,
+    as_positive,
+    check_shape,
+    check_weight_sum,
+)
 from ._variational import CentredSums, ConcentrationType, Posterior, Prior
 
 
@@ -198,24 +207,57 @@ class BayesianGaussianMixture(BaseMixture):
             _as_prior_covariance(covariance, kind, d, given=self.covariance_prior is not None),
         )
 
+    def _sources(self) -> tuple[object, ...]:
+        concentration = self.weight_concentration_
+        both = concentration if isinstance(concentration, tuple) else (concentration,)
+        others = self.mean_precision_, self.degrees_of_freedom_, self.means_
+        return *both, *others, self.precisions_cholesky_
+
+    def _source_names(self) -> tuple[str, ...]:
+        name = "weight_concentration_"
+        both = [name] * (len(self._sources()) - 4)
+        return *both, "mean_precision_", "degrees_of_freedom_", "means_", FACTORS
+
+    def _density(self, *sources: Reals) -> Density:
+        posterior = self._posterior_of(*sources)
+        with np.errstate(over="ignore"):  # for an empty component with a very weak prior
+            return Density(*posterior.density())
+
     def _posterior(self) -> Posterior:
         """Return the posterior of the last fit, from the public attributes."""
-        concentration = self.weight_concentration_
+        posterior = self._posterior_of(*map(plain, self._sources(), self._source_names()))
+        covariances = self._public("covariances_", posterior.precisions_cholesky.shape)
+        return replace(posterior, covariances=covariances)
+
+    def _posterior_of(self, *sources: Reals) -> Posterior:
+        """Return the posterior, without covariances, from `_sources`."""
+        *concentration, precision, freedom, means, factors = sources
+        if not 1 <= len(concentration) <= 2:
+            raise ValueError(
+                "weight_concentration_ must be an array, or a tuple of two, but has "
+                f"{len(concentration)}"
+            )
+        K = len(means)
+        _, means, factors, _ = as_density(np.ones(K), means, factors, self.covariance_type)
+        shared = layout_of(self.covariance_type).shared
+        for name, array, shape, above in (
+            *(("weight_concentration_", array, (K,), 0) for array in concentration),
+            ("mean_precision_", precision, (K,), 0),
+            ("degrees_of_freedom_", freedom, () if shared else (K,), means.shape[1] - 1),
+        ):
+            check_shape(array, shape, name)
+            if not ((array > above) & (array < np.inf)).all():
+                raise ValueError(f"{name} must be finite and greater than {above}")
+        a, *b = (np.asarray(array, dtype=np.float64) for array in concentration)
         return Posterior(
             self.covariance_type,
-            (np.asarray(concentration[0], float), np.asarray(concentration[1], float))
-            if isinstance(concentration, tuple)
-            else np.asarray(concentration, float),
-            self._public("mean_precision_"),
-            self._public("means_"),
-            np.asarray(self.degrees_of_freedom_, float),
-            self._public("covariances_"),
-            self._public("precisions_cholesky_"),
+            (a, b[0]) if b else a,
+            np.asarray(precision, dtype=np.float64),
+            means,
+            np.asarray(freedom, dtype=np.float64),
+            np.empty(0),
+            factors,
         )
-
-    def _density(self) -> tuple[Reals, Reals, Reals, float]:
-        with np.errstate(over="ignore"):  # for an empty component with a very weak prior
-            return self._posterior().density()
 
     def _start(
         self, X: Reals, weight: Floats | None, prior: Prior, seed: int, n_threads: int

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
 from ._typing import Floats, Labels, Output, PassSums, Reals, Sums
@@ -89,39 +89,33 @@ def maximize(
 def precision_cholesky(
     covariances: Floats, *, covariance_type: str, n_components: int, n_features: int
 ) -> Floats: ...
-@overload
-def score(
-    X: Reals,
-    *,
-    covariance_type: str,
-    weights: Reals,
-    means: Reals,
-    precisions_cholesky: Reals,
-    n_threads: int,
-    output: Literal["labels"],
-) -> Labels: ...
-@overload
-def score(
-    X: Reals,
-    *,
-    covariance_type: str,
-    weights: Reals,
-    means: Reals,
-    precisions_cholesky: Reals,
-    n_threads: int,
-    output: Literal["responsibilities", "log_likelihood"],
-) -> Reals: ...
-@overload
-def score(
-    X: Reals,
-    *,
-    covariance_type: str,
-    weights: Reals,
-    means: Reals,
-    precisions_cholesky: Reals,
-    n_threads: int,
-    output: Output,
-) -> Labels | Reals: ...
+
+@disjoint_base
+class Scorer:
+    dtype: np.dtype[np.floating]
+    def __new__(
+        cls,
+        *,
+        covariance_type: str,
+        weights: Reals,
+        means: Reals,
+        precisions_cholesky: Reals,
+        dtype: DTypeLike,
+    ) -> Self: ...
+    def worth_threads(self, n_rows: int) -> int: ...
+    @overload
+    def score(self, X: Reals, n_threads: int, output: Literal["labels"]) -> Labels: ...
+    @overload
+    def score(
+        self, X: Reals, n_threads: int, output: Literal["responsibilities", "log_likelihood"]
+    ) -> Reals: ...
+    @overload
+    def score(self, X: Reals, n_threads: int, output: Output) -> Labels | Reals: ...
+
+def fingerprint(arrays: tuple[object, ...]) -> int | None: ...
+def all_within(array: Reals, low: float, high: float) -> bool: ...
+def are_factors(matrices: Floats) -> bool: ...
+def are_inverse(covariances: Floats, factors: Floats, tolerance: float) -> bool: ...
 def start_seed(seed: int, *, init: int) -> int: ...
 
 @disjoint_base

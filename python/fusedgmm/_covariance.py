@@ -9,6 +9,8 @@ are (K, d)."""
 
 from __future__ import annotations
 
+import math
+import sys
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._typing import CovarianceType, Floats, Labels
-from ._validation import as_option
+from ._validation import as_option, check_finite
 
 
 @lru_cache(maxsize=8)
@@ -37,6 +39,14 @@ def _transposed(matrices: Floats) -> Floats:
 
 def _outer(vectors: Floats) -> Floats:
     return vectors[..., :, None] * vectors[..., None, :]
+
+
+def _check_diagonals(diagonals: Floats) -> None:
+    if not (diagonals > 0.0).all():
+        raise ValueError(
+            f"precisions_cholesky must be positive on the diagonal, got {diagonals.min():.5g}; "
+            "MixtureParameters.from_covariances computes it from covariances"
+        )
 
 
 class Layout(ABC):
@@ -101,6 +111,29 @@ class Layout(ABC):
             each, covariance_type=kind, n_components=len(each), n_features=d
         )
         return factors.reshape(covariances.shape)
+
+    @abstractmethod
+    def upper_factors(self, factors: Floats, rounding: float) -> Floats:
+        """Return the factors as the core takes them: upper triangular with a positive diagonal.
+
+        Parameters
+        ----------
+        factors : array, float64
+            As a user gives them. For a lower triangular L the precision is L L^T, as in
+            scikit-learn, which multiplies by whatever matrix there is.
+        rounding : float
+            The rounding error of the user's dtype: a triangle of such errors counts as zero.
+
+        Raises
+        ------
+        ValueError
+            An entry is NaN or infinite, a matrix is not triangular, or a diagonal is not positive.
+        """
+
+    @abstractmethod
+    def belong_together(self, covariances: Floats, factors: Floats, rounding: float) -> bool:
+        """Return whether covariances match upper factors, up to rounding errors of this size; of
+        matrices, whether their product with one vector does."""
 
     @abstractmethod
     def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
@@ -208,6 +241,28 @@ class _Matrices(Layout):
         lower = np.linalg.cholesky(precisions[..., ::-1, ::-1])
         return np.ascontiguousarray(lower[..., ::-1, ::-1])
 
+    def upper_factors(self, factors: Floats, rounding: float) -> Floats:
+        if _core.are_factors(factors):
+            return factors
+        check_finite(factors, "precisions_cholesky")
+        _check_diagonals(self.diagonals(factors))
+        # U U^T = M M^T: with both axes reversed, M^T = Q R gives R^T R
+        triangle: Any = np.linalg.qr(_transposed(factors)[..., ::-1], mode="r")
+        upper = _transposed(triangle)[..., ::-1, ::-1]
+        upper = np.triu(upper * np.sign(self.diagonals(upper))[..., None, :])
+        with np.errstate(divide="ignore"):
+            ours, theirs = (np.log(self.diagonals(f)).sum(axis=-1) for f in (upper, factors))
+        # scikit-learn computes the determinant from the diagonal, whatever the matrix
+        if not (np.abs(ours - theirs) <= np.sqrt(rounding) * factors.shape[-1]).all():
+            raise ValueError(
+                "precisions_cholesky must be triangular: upper U with precision U U^T, as "
+                "MixtureParameters.from_covariances and .from_precisions compute it, or lower"
+            )
+        return np.ascontiguousarray(upper)
+
+    def belong_together(self, covariances: Floats, factors: Floats, rounding: float) -> bool:
+        return _core.are_inverse(covariances, factors, 100 * math.sqrt(rounding))
+
     def is_positive(self, covariances: Floats) -> NDArray[np.bool_]:
         symmetric = np.isclose(covariances, _transposed(covariances)).all(axis=(-1, -2))
         return np.asarray(symmetric & (np.linalg.eigvalsh(covariances)[..., 0] > 0.0))
@@ -298,6 +353,18 @@ class _Variances(Layout):
 
     def factors(self, precisions: Floats) -> Floats:
         return np.sqrt(precisions)
+
+    def upper_factors(self, factors: Floats, rounding: float) -> Floats:
+        if not _core.all_within(factors, 5e-324, sys.float_info.max):
+            check_finite(factors, "precisions_cholesky")
+            _check_diagonals(factors)
+        return factors
+
+    def belong_together(self, covariances: Floats, factors: Floats, rounding: float) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = covariances * factors**2
+            # NaN, after an overflow, shows nothing
+            return not (np.abs(product - 1.0) > 100 * math.sqrt(rounding) * (product + 1.0)).any()
 
     def matrices(self, covariances: ArrayLike, n_components: int, n_features: int) -> Floats:
         variances = self.variances(covariances, n_components, n_features)

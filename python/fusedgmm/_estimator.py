@@ -157,13 +157,29 @@ def _subclasses(cls: type) -> set[type]:
     return below.union(*map(_subclasses, below))
 
 
-def check_fitted(estimator: Estimator) -> None:
-    """Raise NotFittedError unless the model has parameters."""
-    if not hasattr(estimator, "precisions_cholesky_"):
+def check_fitted(estimator: Estimator, *needed: str) -> None:
+    """Raise unless the model has the attributes: NotFittedError if it has no parameters at all,
+    AttributeError, as in scikit-learn, if only others have been set."""
+    attributes = vars(estimator)
+    for missing in needed:
+        if missing not in attributes and not hasattr(estimator, missing):
+            break
+    else:
+        return
+    kind = type(estimator).__name__
+    present = [name for name in _PARAMETERS if name in attributes]
+    if not present:
         raise sklearn_counterpart(NotFittedError)(
-            f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with "
-            "appropriate arguments before using this estimator."
+            f"This {kind} instance is not fitted yet. Call 'fit' with appropriate arguments before "
+            "using this estimator."
         )
+    raise AttributeError(
+        f"{kind!r} object has no attribute {missing!r}, only {', '.join(present)}; "
+        "GaussianMixture.from_parameters makes a complete model from covariances or precisions"
+    )
+
+
+_PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 
 
 # ---- feature names ----

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, _threads
 from ._covariance import layout_of
-from ._estimator import Estimator, as_random, check_feature_names, check_fitted
+from ._estimator import as_random, check_feature_names, check_fitted
 from ._parameters import MixtureParameters
+from ._scoring import FACTORS, Scored
 from ._sklearn import HOMES, original
-from ._typing import CovarianceType, Floats, Labels, Output, RandomState, Reals
+from ._typing import Floats, Labels, Output, RandomState, Reals
 from ._validation import (
     as_data,
     as_integer,
@@ -67,18 +68,13 @@ def in_dtype(value: object, dtype: DTypeLike, name: str) -> object:
     return array
 
 
-class FittedMixture(Estimator):
+class FittedMixture(Scored):
     """A mixture with given parameters, whatever fitted them."""
 
-    covariance_type: CovarianceType
     random_state: RandomState
     n_threads: int | None
 
-    weights_: Reals
-    means_: Reals
-    covariances_: Reals
     precisions_: Reals
-    precisions_cholesky_: Reals
     converged_: bool
     n_iter_: int
     lower_bound_: float
@@ -89,12 +85,6 @@ class FittedMixture(Estimator):
     def _check_options(self) -> None:
         """Check every option that does not depend on data; ValueError names the invalid one."""
         raise NotImplementedError
-
-    def _density(self) -> tuple[Reals, Reals, Reals, float]:
-        """Return what scoring rows needs: weights that sum to one, means, factors of precisions,
-        converted by the core if necessary; and the logarithm of the constant by which the weights
-        were divided."""
-        return self.weights_, self.means_, self.precisions_cholesky_, 0.0
 
     def predict(self, X: ArrayLike) -> Labels:
         """Return the most probable component of each row.
@@ -188,7 +178,7 @@ class FittedMixture(Estimator):
         ValueError
             `n_samples` is not an int of at least 1.
         """
-        check_fitted(self)
+        check_fitted(self, "weights_", "means_", "covariances_")
         if isinstance(n_samples, Integral) and n_samples < 1:  # scikit-learn's message
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at least one "
@@ -235,7 +225,7 @@ class FittedMixture(Estimator):
         >>> bool(copy.score([[1.0]]) == model.score([[1.0]]))
         True
         """
-        check_fitted(self)
+        check_fitted(self, FACTORS)
         return MixtureParameters(
             self._public("weights_"),
             self._public("means_"),
@@ -382,10 +372,12 @@ class FittedMixture(Estimator):
 
     def _checked(self, X: ArrayLike) -> Reals:
         """Check and convert `X` for the fitted model."""
-        check_fitted(self)
+        check_fitted(self, FACTORS)
         rows = as_data(X)  # first: for invalid data, the errors about names are less specific
         check_feature_names(self, X)
-        check_n_features(rows, np.shape(self.means_)[1], type(self).__name__)
+        shape = np.shape(self.means_)
+        if len(shape) == 2:  # others are refused when the attributes are checked
+            check_n_features(rows, shape[1], type(self).__name__)
         return rows
 
     def _public(self, name: str, shape: tuple[int, ...] | None = None) -> Floats:
@@ -401,22 +393,18 @@ class FittedMixture(Estimator):
     def _run(self, X: Reals, output: Literal["responsibilities", "log_likelihood"]) -> Reals: ...
     def _run(self, X: Reals, output: Output) -> Labels | Reals:
         """Run one pass over converted rows with the public attributes."""
-        weights, means, factors, scale = self._density()
+        prepared = self._as_prepared()
+        scorer = prepared.scorer(X.dtype)
+        if self.n_threads is None:
+            n_threads = _threads.of_worth(scorer.worth_threads(len(X)))
+        else:
+            n_threads = _threads.resolve(self.n_threads)
         try:
-            answer = _core.score(
-                X,
-                covariance_type=self.covariance_type,
-                weights=weights,
-                means=means,
-                precisions_cholesky=factors,
-                n_threads=_threads.for_passes(
-                    self.n_threads, self.covariance_type, len(X), len(weights), X.shape[1]
-                ),
-                output=output,
-            )
+            answer = scorer.score(X, n_threads, output)
         except _core.NotFiniteError:
             check_finite(X)  # which names the row
             raise
+        scale = prepared.density.log_scale
         if output == "log_likelihood" and scale != 0.0:
             answer += answer.dtype.type(scale)
         return answer
@@ -444,4 +432,4 @@ class FittedMixture(Estimator):
     def _assign(self, parameters: Parameters, dtype: DTypeLike) -> None:
         """Set the parameter attributes in the data's dtype."""
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in in_dtype
-            vars(self).update(self._converted(parameters, dtype))
+            self._set_made(self._converted(parameters, dtype))

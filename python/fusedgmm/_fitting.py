@@ -207,7 +207,7 @@ class BaseMixture(FittedMixture):
             fitted = self._converted(found.parameters, X.dtype)
             fitted |= {name: in_dtype(value, X.dtype, name) for name, value in found.others.items()}
             self._warn(found.parameters, found.converged)
-        vars(self).update(fitted)
+        self._set_made(fitted)
         self.converged_ = found.converged
         self.n_iter_ = len(found.lower_bounds)
         self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf

@@ -78,6 +78,8 @@ class GaussianMixture(BaseMixture):
         None uses NumPy's global state.
     warm_start : bool, default=False
         If True, continue from the parameters of the last fit, if any; `n_init` is then ignored.
+        Several fits give the bits of one longer fit, but not for "tied" and not for float32 data
+        (whose parameters are rounded): there they differ by rounding errors.
     verbose : int, default=0
         1 prints starts and iterations; 2 also prints times (s) and changes of the mean
         log-likelihood (nats).
@@ -100,7 +102,7 @@ class GaussianMixture(BaseMixture):
         Weights, with sum 1. This and the next four arrays are float32 if the data of the fit were
         float32 or float16, otherwise float64. Prediction uses `weights_`, `means_` and
         `precisions_cholesky_`; `sample` uses `weights_`, `means_` and `covariances_`. These
-        attributes may be set.
+        attributes may be set, or changed in place; the next call checks them.
     means_ : array of shape (n_components, n_features)
     covariances_ : array
         (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
@@ -110,7 +112,7 @@ class GaussianMixture(BaseMixture):
         The inverses of the covariances.
     precisions_cholesky_ : array of the shape of `covariances_`
         Upper triangular U with precision = U U^T; for "diag" and "spherical", one over the
-        standard deviation.
+        standard deviation. If set by hand, lower triangular L with precision = L L^T, too.
     converged_ : bool
         Whether the best start converged within `max_iter`.
     n_iter_ : int
@@ -308,16 +310,10 @@ class GaussianMixture(BaseMixture):
             (self.n_components, n_features),
         )
 
-    def _resumed(self, n_features: int) -> Parameters:
+    def _resumed(self) -> Parameters:
         """Return the fitted parameters from which a warm start continues."""
-        K = self.n_components
-        square = layout_of(self.covariance_type).shape(K, n_features)
-        return (
-            self._public("weights_", (K,)),
-            self._public("means_", (K, n_features)),
-            self._public("covariances_", square),
-            self._public("precisions_cholesky_", square),
-        )
+        weights, means, factors, _ = self._as_prepared().density
+        return weights, means, self._public("covariances_", factors.shape), factors
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -353,7 +349,7 @@ class GaussianMixture(BaseMixture):
             init_params=self.init_params,
             n_init=1 if resume else self._count_starts(*X.shape),
             seed=as_seed(self.random_state),
-            given=self._resumed(X.shape[1]) if resume else self._starting_values(X.shape[1]),
+            given=self._resumed() if resume else self._starting_values(X.shape[1]),
             tol=float(self.tol),
             reg_covar=float(self.reg_covar),
             max_iter=int(self.max_iter),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ._estimator import as_random, check_fitted
 from ._files import load_object, save_arrays
+from ._scoring import FACTORS
 from ._validation import as_floating, as_positive, check_finite
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _DTYPES = {"f": (np.float32, np.float64), "i": (np.int64,), "b": (np.bool_,)}
 
 def save_model(model: FittedMixture, path: str | Path) -> None:
     """Write a fitted model; ValueError if the file could not be read again."""
-    check_fitted(model)
+    check_fitted(model, "means_", FACTORS)
     options, arrays = _options_of(model)
     attributes = model._saved_attributes(*np.shape(model.means_))
     fitted = {
@@ -61,8 +62,7 @@ def load_model(cls: type[Model], path: str | Path) -> Model:
         _check_for_fit(model)
         _check(model, meta, arrays)
         attributes = model._saved_attributes(*arrays["means_"].shape)
-        for name, array in arrays.items():
-            setattr(model, name, attributes[name].decode(array))
+        model._set_made({name: attributes[name].decode(array) for name, array in arrays.items()})
         if "feature_names_in_" in meta:
             model.feature_names_in_ = np.array(meta["feature_names_in_"], dtype=object)
         _ = model.parameters  # checks the values

@@ -107,7 +107,8 @@ class MixtureParameters:
         (n_components, n_features, n_features) for "full", (n_features, n_features) for "tied",
         (n_components, n_features) for "diag", (n_components,) for "spherical"; covariances in
         squared units of the data. `precisions_cholesky` holds upper triangular U with
-        precision = U U^T; for "diag" and "spherical", one over the standard deviation.
+        precision = U U^T; for "diag" and "spherical", one over the standard deviation. A lower
+        triangular L with precision = L L^T is converted to U.
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
 
     Raises
@@ -116,8 +117,8 @@ class MixtureParameters:
         An array is not numeric.
     ValueError
         Shapes do not match or are empty, an entry is NaN or infinite, weights are negative or do
-        not sum to one, a factor is not positive on its diagonal, or the covariance type is
-        unknown.
+        not sum to one, a factor is not triangular or not positive on its diagonal, covariances do
+        not match the factors, or the covariance type is unknown.
 
     Notes
     -----
@@ -150,11 +151,15 @@ class MixtureParameters:
         as_weights(self.weights, (self.n_components,), tolerance=1e-6)
         check_shape(self.covariances, shape, "covariances")
         check_shape(self.precisions_cholesky, shape, "precisions_cholesky")
-        diagonals = layout.diagonals(self.precisions_cholesky)
-        if not (diagonals > 0.0).all():
+        # the rounding error of float32, for the same reason
+        rounding = float(np.finfo(np.float32).eps)
+        upper = layout.upper_factors(self.precisions_cholesky, rounding)
+        if upper is not self.precisions_cholesky:
+            object.__setattr__(self, "precisions_cholesky", read_only(upper, "precisions_cholesky"))
+        if not layout.belong_together(self.covariances, upper, rounding):
             raise ValueError(
-                "precisions_cholesky must be positive on the diagonal, got "
-                f"{diagonals.min():.5g}; from_covariances computes it from covariances"
+                "covariances do not match precisions_cholesky; from_covariances computes the "
+                "latter from the former"
             )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:

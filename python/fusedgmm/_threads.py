@@ -97,11 +97,17 @@ def for_passes(
     """
     if n_threads is not None:
         return resolve(n_threads)
-    worth = _core.worth_threads(
-        covariance_type=covariance_type,
-        n_samples=n_samples,
-        n_components=n_components,
-        n_features=n_features,
-        n_passes=n_passes,
+    return of_worth(
+        _core.worth_threads(
+            covariance_type=covariance_type,
+            n_samples=n_samples,
+            n_components=n_components,
+            n_features=n_features,
+            n_passes=n_passes,
+        )
     )
+
+
+def of_worth(worth: int) -> int:
+    """Return the number of threads for work for which so many pay."""
     return 1 if worth <= 1 else min(worth, resolve())

@@ -84,7 +84,7 @@ def plot_mixture(
     >>> ax.get_xlabel()
     'eruption (min)'
     """
-    check_fitted(model)
+    check_fitted(model, "weights_", "means_", "covariances_")
     d = int(np.shape(model.means_)[1])
     rows = as_data(X, n_features=d, estimator=type(model).__name__).astype(np.float64, copy=False)
     check_finite(rows)
