@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "check.h"
-#include "thread.h"
+#include "helpers.h"
 
 typedef struct fg_run fg_run;
 static void before_taking(fg_run *run, const void *place, int64_t task);
@@ -113,58 +113,60 @@ static void check_once(void) {
               atomic_load(&world.commits[i]));
 }
 
-static void test_a_task_that_somebody_else_took(int in_order) {
+/* A call of three threads, and its run. */
+typedef struct {
+    fg_call call;
+    fg_context context;
+    fg_run *run;
+} session;
+
+static void begin(int in_order, session *out) {
     const fg_tasks tasks = {
         .work = work, .commit = put, .in_order = in_order, .result_bytes = sizeof(int64_t)};
-    CONTEXT("%s", in_order ? "in order" : "in any order");
     memset(&world, 0, sizeof world);
     atomic_store(&alone_until, 0);
     atomic_store(&alone_for, 0);
-    fg_call call;
-    fg_call_begin(3, &call);
-    const fg_context context = {.n_threads = 3, .lease = call.lease};
-    fg_run *run = fg_run_open(&tasks, 3, call.lease);
-    world.is_watched = in_order;
-    /* not in order, the second is held until the run is over */
-    CHECK(fg_run_tasks(run, &context, TASKS) == FG_OK, "status");
-    check_once();
-    CHECK(atomic_load(&alone_for) == SHORTEST, "one run of late helpers counts many times");
-    fg_run_close(run);
+    fg_call_begin(3, &out->call);
+    out->context = (fg_context){.n_threads = 3, .lease = out->call.lease};
+    out->run = fg_run_open(&tasks, 3, out->call.lease);
+}
+
+/* Lets the helpers continue, and checks that nothing was committed twice. */
+static void end(session *s) {
+    fg_run_close(s->run);
     atomic_store(&world.second_may_go, 1);
     atomic_store(&world.all_may_go, 1);
-    fg_lease *lease = fg_call_end(&call);
-    while (lease && !fg_lease_try_end(lease))
-        fg_sleep(100);
+    end_call_and_wait(&s->call);
     check_once();
+}
+
+static void test_a_task_that_somebody_else_took(int in_order) {
+    session s;
+    CONTEXT("%s", in_order ? "in order" : "in any order");
+    begin(in_order, &s);
+    world.is_watched = in_order;
+    /* not in order, the second is held until the run is over */
+    CHECK(fg_run_tasks(s.run, &s.context, TASKS) == FG_OK, "status");
+    check_once();
+    CHECK(atomic_load(&alone_for) == SHORTEST, "one run of late helpers counts many times");
+    end(&s);
 }
 
 #ifndef _WIN32
 /* No thread will do the task that a helper had at the fork, and there is no memory to redo it. */
 static void test_a_child_without_memory(void) {
-    const fg_tasks tasks = {
-        .work = work, .commit = put, .in_order = 1, .result_bytes = sizeof(int64_t)};
+    session s;
     CONTEXT("a child without memory");
-    memset(&world, 0, sizeof world);
-    atomic_store(&alone_until, 0);
-    atomic_store(&alone_for, 0);
-    fg_call call;
-    fg_call_begin(3, &call);
-    const fg_context context = {.n_threads = 3, .lease = call.lease};
-    fg_run *run = fg_run_open(&tasks, 3, call.lease);
+    begin(1, &s);
     world.is_watched = world.forks = 1;
     fflush(NULL);
-    const fg_status status = fg_run_tasks(run, &context, TASKS);
+    const fg_status status = fg_run_tasks(s.run, &s.context, TASKS);
     if (world.is_child)
         _exit(status == FG_NO_MEMORY ? 0 : 1);
     int found = 0;
     CHECK(waitpid(child, &found, 0) == child && found == 0, "status %d", found);
     CHECK(status == FG_OK, "status");
-    fg_run_close(run);
-    atomic_store(&world.all_may_go, 1);
-    fg_lease *lease = fg_call_end(&call);
-    while (lease && !fg_lease_try_end(lease))
-        fg_sleep(100);
-    check_once();
+    end(&s);
 }
 #endif
 

@@ -5,10 +5,10 @@
 
 #include "calls.h"
 #include "check.h"
+#include "helpers.h"
 #include "parallel.h"
 #include "run.h"
 #include "team.h"
-#include "thread.h"
 
 enum { TASKS = 200, ROUNDS = 100, WORDS = 64 };
 
@@ -77,6 +77,15 @@ static void commit(void *context, int64_t task, void *result) {
     atomic_fetch_add(&s->commits[task], 1);
 }
 
+static fg_tasks word_tasks(int in_order) {
+    return (fg_tasks){.work = work,
+                      .commit = commit,
+                      .in_order = in_order,
+                      .shared_bytes = sizeof(shared),
+                      .scratch_bytes = WORDS * sizeof(uint64_t),
+                      .result_bytes = WORDS * sizeof(uint64_t)};
+}
+
 static void check_run(fg_run **run, const fg_context *context, int64_t n_tasks, int in_order) {
     static int64_t out[TASKS];
     static atomic_int commits[TASKS], wrong;
@@ -94,12 +103,7 @@ static void check_run(fg_run **run, const fg_context *context, int64_t n_tasks, 
 }
 
 static void test_every_task_counts_once(int in_order) {
-    const fg_tasks tasks = {.work = work,
-                            .commit = commit,
-                            .in_order = in_order,
-                            .shared_bytes = sizeof(shared),
-                            .scratch_bytes = WORDS * sizeof(uint64_t),
-                            .result_bytes = WORDS * sizeof(uint64_t)};
+    const fg_tasks tasks = word_tasks(in_order);
     for (int n_threads = 1; n_threads <= 5; n_threads++) {
         const fg_context context = {.n_threads = n_threads};
         fg_run *run = fg_run_open(&tasks, n_threads, NULL);
@@ -120,12 +124,7 @@ static int hold_one_up(fg_run **run, const fg_context *context, int in_order) {
 }
 
 static void test_nobody_waits_for_a_helper_that_is_held_up(int in_order) {
-    const fg_tasks tasks = {.work = work,
-                            .commit = commit,
-                            .in_order = in_order,
-                            .shared_bytes = sizeof(shared),
-                            .scratch_bytes = WORDS * sizeof(uint64_t),
-                            .result_bytes = WORDS * sizeof(uint64_t)};
+    const fg_tasks tasks = word_tasks(in_order);
     CONTEXT("held up, %s", in_order ? "in order" : "in any order");
     fg_call call;
     fg_call_begin(3, &call);
@@ -150,12 +149,7 @@ static void test_nobody_waits_for_a_helper_that_is_held_up(int in_order) {
 
 /* Without a lease the rows may be freed at once, so the call waits for helpers. */
 static void test_without_a_lease_all_have_left(void) {
-    const fg_tasks tasks = {.work = work,
-                            .commit = commit,
-                            .in_order = 1,
-                            .shared_bytes = sizeof(shared),
-                            .scratch_bytes = WORDS * sizeof(uint64_t),
-                            .result_bytes = WORDS * sizeof(uint64_t)};
+    const fg_tasks tasks = word_tasks(1);
     const fg_context context = {.n_threads = 4};
     CONTEXT("no lease");
     fg_run *run = fg_run_open(&tasks, 4, NULL);
@@ -170,12 +164,7 @@ static void test_without_a_lease_all_have_left(void) {
 static int stop(void *context) { return ++*(int *)context > 3; }
 
 static void test_the_user_stops_it(void) {
-    const fg_tasks tasks = {.work = work,
-                            .commit = commit,
-                            .in_order = 1,
-                            .shared_bytes = sizeof(shared),
-                            .scratch_bytes = WORDS * sizeof(uint64_t),
-                            .result_bytes = WORDS * sizeof(uint64_t)};
+    const fg_tasks tasks = word_tasks(1);
     static int64_t out[TASKS];
     static atomic_int commits[TASKS], wrong;
     CONTEXT("a stop");
@@ -244,9 +233,7 @@ static void test_no_helper_commits_when_it_is_over(void) {
         fg_sleep(50000);
         CHECK(atomic_load(&committing.out) == out, "a helper has written later");
         fg_run_close(run);
-        fg_lease *lease = fg_call_end(&call);
-        while (lease && !fg_lease_try_end(lease))
-            fg_sleep(100);
+        end_call_and_wait(&call);
     }
 }
 
@@ -278,12 +265,11 @@ static void commit_held_up(void *context, int64_t task, void *result) {
 /* The child continues the call: it redoes the task of the helper, even if the helper was committing
  * it. */
 static void test_a_child_ends_the_run(int in_order, int while_it_commits) {
-    const fg_tasks tasks = {.work = while_it_commits ? work_freely : work,
-                            .commit = while_it_commits ? commit_held_up : commit,
-                            .in_order = in_order,
-                            .shared_bytes = sizeof(shared),
-                            .scratch_bytes = WORDS * sizeof(uint64_t),
-                            .result_bytes = WORDS * sizeof(uint64_t)};
+    fg_tasks tasks = word_tasks(in_order);
+    if (while_it_commits) {
+        tasks.work = work_freely;
+        tasks.commit = commit_held_up;
+    }
     CONTEXT("a child%s%s", in_order ? ", in order" : "", while_it_commits ? ", commits" : "");
     fg_call call;
     fg_call_begin(2, &call);
@@ -306,9 +292,7 @@ static void test_a_child_ends_the_run(int in_order, int while_it_commits) {
     int status = 0;
     CHECK(child < 0 || (waitpid(child, &status, 0) == child && status == 0), "status %d", status);
     fg_run_close(run);
-    fg_lease *lease = fg_call_end(&call);
-    while (lease && !fg_lease_try_end(lease))
-        fg_sleep(100);
+    end_call_and_wait(&call);
 }
 #endif
 
