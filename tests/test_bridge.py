@@ -12,6 +12,7 @@ from fusedgmm import (
     SufficientStatistics,
     accumulate,
 )
+from helpers.archives import replaced, rewrite
 
 ARRAYS = ("weights", "means", "covariances", "precisions_cholesky")
 SUMS = ("nk", "sx", "sxx")
@@ -198,26 +199,6 @@ def test_statistics_and_parameters_are_saved_and_loaded(model, tmp_path):
         MixtureParameters.load(path)
 
 
-def damaged(path, **changes):
-    """Rewrite the arrays of a file, with some of them changed."""
-    with np.load(path) as archive:
-        arrays = dict(archive)
-    for name, change in changes.items():
-        if change is None:
-            del arrays[name]
-        else:
-            arrays[name] = change(arrays.get(name))
-    np.savez(path, **arrays)
-
-
-def in_header(old, new):
-    def change(header):
-        assert old in str(header)
-        return np.array(str(header).replace(old, new))
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -228,18 +209,18 @@ def in_header(old, new):
         (dict(sx=lambda a: a * np.nan), "not finite"),
         (dict(shift=lambda a: a.astype(np.float32)), "shift is float32, not float64"),
         (dict(more=lambda a: np.ones(3)), "more"),
-        (dict(header=in_header('"full"', '"oval"')), "oval"),
-        (dict(header=in_header('"n_samples": 100', '"n_samples": -1')), "n_samples must be"),
-        (dict(header=in_header('"weight_sum": 100.0', '"weight_sum": "x"')), "weight_sum"),
-        (dict(header=in_header('"weight_sum"', '"weightsum"')), "weight_sum"),
-        (dict(header=in_header('"format": 1', '"format": 2')), "has format 2"),
+        (dict(header=replaced('"full"', '"oval"')), "oval"),
+        (dict(header=replaced('"n_samples": 100', '"n_samples": -1')), "n_samples must be"),
+        (dict(header=replaced('"weight_sum": 100.0', '"weight_sum": "x"')), "weight_sum"),
+        (dict(header=replaced('"weight_sum"', '"weightsum"')), "weight_sum"),
+        (dict(header=replaced('"format": 1', '"format": 2')), "has format 2"),
     ],
     ids=str,
 )
 def test_damaged_statistics_are_refused(tmp_path, changes, message):
     path = tmp_path / "statistics.npz"
     accumulate(data(100), GaussianMixture(3, random_state=0).fit(data())).save(path)
-    damaged(path, **changes)
+    rewrite(path, **changes)
     with pytest.raises(ValueError, match=f"statistics.npz: .*{message}"):
         SufficientStatistics.load(path)
 
@@ -252,13 +233,13 @@ def test_damaged_statistics_are_refused(tmp_path, changes, message):
         (dict(covariances=None), "covariances"),
         (dict(precisions_cholesky=lambda a: -a), "positive on the diagonal"),
         (dict(means=lambda a: np.array(["a"])), "means"),
-        (dict(header=in_header("covariance_type", "covariance_kind")), "covariance_kind"),
+        (dict(header=replaced("covariance_type", "covariance_kind")), "covariance_kind"),
     ],
     ids=str,
 )
 def test_damaged_parameters_are_refused(tmp_path, changes, message):
     path = tmp_path / "parameters.npz"
     GaussianMixture(3, random_state=0).fit(data()).parameters.save(path)
-    damaged(path, **changes)
+    rewrite(path, **changes)
     with pytest.raises(ValueError, match=f"parameters.npz: .*{message}"):
         MixtureParameters.load(path)

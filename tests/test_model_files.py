@@ -1,6 +1,5 @@
 """Saved models: loaded unchanged; errors name damaged files."""
 
-import json
 import pickle
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, fit_batch
+from helpers.archives import parsed, rewrite
 
 TYPES = ("full", "tied", "diag", "spherical")
 PRIORS = ("dirichlet_process", "dirichlet_distribution")
@@ -209,26 +209,12 @@ def test_what_cannot_be_saved(tmp_path):
 # ---- damaged files ----
 
 
-def rewrite(path, header=None, **arrays):
-    """Rewrite a file: some arrays changed, added, or (None) removed; and its header."""
-    with np.load(path) as archive:
-        content = dict(archive)
-    if header is not None:
-        content["header"] = np.array(json.dumps(header(json.loads(str(content["header"])))))
-    for name, change in arrays.items():
-        if change is None:
-            del content[name]
-        else:
-            content[name] = change(content.get(name))
-    np.savez(path, **content)
-
-
 def options(**changes):
     def change(header):
         header["meta"]["options"] |= changes
         return header
 
-    return change
+    return parsed(change)
 
 
 def without(*names):
@@ -237,7 +223,7 @@ def without(*names):
             del header["meta"]["options"][name]
         return header
 
-    return change
+    return parsed(change)
 
 
 def meta(**changes):
@@ -245,7 +231,7 @@ def meta(**changes):
         header["meta"] |= changes
         return header
 
-    return change
+    return parsed(change)
 
 
 DAMAGE = [
@@ -287,11 +273,11 @@ DAMAGE = [
     (dict(header=meta(feature_names_in_=["a"])), "feature_names_in_ must be 2 strings"),
     (dict(header=meta(feature_names_in_=["a", 1])), "feature_names_in_ must be 2 strings"),
     (dict(header=meta(feature_names_in_="ab")), "feature_names_in_ must be 2 strings"),
-    (dict(header=lambda h: h | {"format": 2}), "has format 2; this version reads 1"),
-    (dict(header=lambda h: h | {"kind": "fusedgmm.Forest"}), "holds fusedgmm.Forest"),
-    (dict(header=lambda h: h | {"meta": {}}), "options"),
-    (dict(header=lambda h: h | {"meta": []}), "header"),
-    (dict(header=lambda h: [h]), "not a whole file"),
+    (dict(header=parsed(lambda h: h | {"format": 2})), "has format 2; this version reads 1"),
+    (dict(header=parsed(lambda h: h | {"kind": "fusedgmm.Forest"})), "holds fusedgmm.Forest"),
+    (dict(header=parsed(lambda h: h | {"meta": {}})), "options"),
+    (dict(header=parsed(lambda h: h | {"meta": []})), "header"),
+    (dict(header=parsed(lambda h: [h])), "not a whole file"),
 ]
 
 
@@ -363,10 +349,7 @@ def test_a_pickle_in_a_model_is_not_run(tmp_path):
         def __reduce__(self):
             return open, (str(witness), "w")
 
-    with np.load(path) as archive:
-        content = dict(archive)
-    content["weights_"] = np.array([Trap(), Trap()], dtype=object)
-    np.savez(path, **content)
+    rewrite(path, weights_=lambda _: np.array([Trap(), Trap()], dtype=object))
     with pytest.raises(ValueError, match="Object arrays cannot be loaded|not a whole file"):
         GaussianMixture.load(path)
     assert not witness.exists()
