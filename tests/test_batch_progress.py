@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import BatchStatus, fit_batch
-from helpers import measure_memory, run_python
+from helpers import measure_memory, measures_memory, run_python
 from helpers.batches import GOOD, assert_same, cube
 
 
@@ -138,6 +138,7 @@ print(sum(a.nbytes for a in results[0]._arrays().values()) / 2**20)
 """
 
 
+@measures_memory
 @pytest.mark.slow
 def test_memory_is_that_of_the_output():
     rise, output = measure_memory(MEMORY)

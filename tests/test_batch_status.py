@@ -1,12 +1,10 @@
 """The status of each problem of a batch: one bad problem never changes another."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from fusedgmm import BatchStatus, fit_batch
-from helpers import run_python
+from helpers import on_linux, run_python
 from helpers.batches import GOOD, LINE, assert_same, assert_same_model, rows, single, with_entry
 
 FAR = dict(
@@ -89,7 +87,7 @@ def test_not_converged():
     assert result.ok.all() and not result.converged.any() and (result.n_iter == 2).all()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
+@on_linux("limits the address space")
 def test_out_of_memory():
     code = """
         import resource

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import GaussianMixture
-from helpers import measure_memory, run_python
+from helpers import measure_memory, measures_memory, on_linux, run_python
 
 
 def run(*args, status=0, cwd=None):
@@ -174,6 +174,7 @@ def test_predictions_end_quietly_with_their_reader(table, tmp_path):
     assert result.stderr == ""
 
 
+@measures_memory
 def test_a_summary_of_many_columns_is_small(tmp_path):
     """Matrices would need 15,000**2 numbers per component: gigabytes."""
     X = np.random.default_rng(0).normal(size=(30, 15_000))
@@ -190,7 +191,7 @@ def test_a_summary_of_many_columns_is_small(tmp_path):
     assert used < 200
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux has them")
+@on_linux("limits as Linux has them")
 def test_too_little_memory_is_one_line(tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((100, 6000)))
     code = f"""

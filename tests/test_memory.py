@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers import measure_memory
+from helpers import measure_memory, measures_memory
 
 SCRIPT = """
 import warnings
@@ -16,6 +16,7 @@ print(rise(lambda: model.fit(X)), rise(lambda: model.predict(X)))
 """
 
 
+@measures_memory
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["full", "tied"])
 def test_peak_memory_above_the_data(kind):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, fit_batch
-from helpers import COVARIANCE_TYPES, measure_memory, mixture_data
+from helpers import COVARIANCE_TYPES, measure_memory, measures_memory, mixture_data
 from helpers.batches import rows
 
 
@@ -226,6 +226,7 @@ def test_components_of_no_weight_are_left_out(d):
     assert len(colors_of(ax)[0]) == 3 and not ax.get_legend().get_title().get_text()
 
 
+@measures_memory
 def test_a_plot_of_many_features_is_small():
     pytest.importorskip("matplotlib")
     (used,) = measure_memory("""

@@ -7,17 +7,16 @@ time limit, so that a hang is a failure.
 import importlib.metadata
 import multiprocessing
 import os
-import sys
 from textwrap import dedent
 
 import pytest
 
-from helpers import run_python
+from helpers import on_linux, run_python
 
 pytestmark = pytest.mark.slow
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, limits of Linux")
+linux = on_linux("/proc, limits of Linux")
 
 # Two threads on any machine; `before` holds the bits that model.fit(X) must give.
 PRELUDE = """

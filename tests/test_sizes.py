@@ -1,7 +1,5 @@
 """Sizes beyond memory, 32 bits or 64 bits: the result is correct, or an error is raised at once."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from fusedgmm import (
     accumulate,
     fit_batch,
 )
-from helpers import BOTH, run_python
+from helpers import BOTH, on_linux, run_python
 
 ROWS = np.random.default_rng(0).normal(size=(50, 2))
 ENDLESS = np.broadcast_to(np.array([0.0, 1.0]), (2**40, 2))  # one row of memory
@@ -66,7 +64,7 @@ def test_arrays_that_memory_does_not_hold(what):
         CALLS[what]()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc, and limits of memory")
+@on_linux("/proc, and limits of memory")
 def test_missing_working_memory_is_an_error():
     """NumPy can allocate the results, but the core cannot allocate its working memory."""
     code = """

@@ -176,6 +176,13 @@ def run_python(code, *options, env=None, timeout=None):
     return done.stdout
 
 
+def on_linux(reason):
+    """A mark for tests that need what only Linux has: skipped elsewhere, for this reason."""
+    return pytest.mark.skipif(not sys.platform.startswith("linux"), reason=reason)
+
+
+measures_memory = on_linux("only Linux lets a process reset the high-water mark of its memory")
+
 # rise(call) is how far the resident memory of the process rises during a call, in megabytes.
 RISE = """
 from pathlib import Path
@@ -193,7 +200,6 @@ def rise(call):
 
 
 def measure_memory(script):
-    """Run a script in a separate process, with `rise` defined, and return the numbers it prints."""
-    if not sys.platform.startswith("linux"):  # on Linux, a mark that cannot be reset is a failure
-        pytest.skip("only Linux lets a process reset the high-water mark of its memory")
+    """Run a script in a separate process, with `rise` defined, and return the numbers it prints.
+    For tests with the mark `measures_memory`."""
     return [float(number) for number in run_python(RISE + script).split()]
