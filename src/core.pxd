@@ -60,16 +60,13 @@ cdef extern from "fusedgmm.h" nogil:
         double tol
         fg_m_step m_step
         int repair
-    ctypedef enum fg_repair_kind:
-        FG_FLOORED, FG_RESEEDED
     ctypedef struct fg_repair:
-        fg_repair_kind kind
         int64_t iteration, component, row
     ctypedef struct fg_history:
         double *lower_bounds
-        int64_t n_bounds, bounds_room
+        int64_t n_bounds
         fg_repair *repairs
-        int64_t n_repairs, repairs_room
+        int64_t n_repairs
     ctypedef struct fg_fit_result:
         double lower_bound
         int64_t n_iter
@@ -130,8 +127,6 @@ cdef extern from "fusedgmm.h" nogil:
     void *fg_lease_let_go()
     int fg_team_size()
     int64_t fg_team_taken(int)
-    size_t fg_moment_count(const fg_shape *)
-    size_t fg_covariance_count(const fg_shape *)
     void fg_rows_open(const fg_data *, fg_rows *)
     fg_status fg_statistics_move(const fg_shape *, const double *, fg_statistics *)
     fg_status fg_statistics_merge(const fg_shape *, fg_statistics *, fg_statistics *)

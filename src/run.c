@@ -124,7 +124,6 @@ void fg_run_close(fg_run *run) {
 }
 
 void *fg_run_shared(const fg_run *run) { return run->shared; }
-void *fg_run_scratch(const fg_run *run) { return run->seats[0].scratch; }
 
 static int is_left(fg_run *run) {
     forget_helpers(run);

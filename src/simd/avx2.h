@@ -100,7 +100,6 @@ static inline vec vec_min(vec a, vec b) { return FG_OP(min)(a, b); }
 static inline vec vec_round(vec v) { return FG_OP(round)(v, 8); }
 static inline mask vec_less(vec a, vec b) { return FG_OP(cmp)(a, b, _CMP_LT_OQ); }
 static inline vec vec_select(mask m, vec a, vec b) { return FG_OP(blendv)(b, a, m); }
-static inline int mask_any(mask m) { return FG_OP(movemask)(m) != 0; }
 /* p 2^n with two factors of 2, so that a subnormal result is rounded only once. */
 static inline vec vec_scale(vec p, vec n) {
     const vec half = vec_round(vec_mul(n, vec_set((real)0.5)));

@@ -87,7 +87,6 @@ static inline vec vec_fma(vec a, vec b, vec c) { return FG_OP(fmadd)(a, b, c); }
 static inline vec vec_max(vec a, vec b) { return FG_OP(max)(a, b); }
 static inline vec vec_min(vec a, vec b) { return FG_OP(min)(a, b); }
 static inline vec vec_select(mask m, vec a, vec b) { return FG_OP(mask_blend)(m, b, a); }
-static inline int mask_any(mask m) { return m != 0; }
 static inline real vec_sum(vec v) { return FG_OP(reduce_add)(v); }
 static inline vec vec_exponent(vec v) { return FG_OP(getexp)(v); }
 /* p 2^n, rounded once */

@@ -12,7 +12,6 @@
 #define FG_OP(name) name##_f64
 typedef float64x2_t vec;
 typedef uint64x2_t mask;
-static inline int mask_any(mask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
 /* 2^n for an integer n */
 static inline vec vec_exp2i(vec n) {
     const int64x2_t biased = vaddq_s64(vcvtq_s64_f64(n), vdupq_n_s64(1023));
@@ -39,7 +38,6 @@ static inline void vec_transpose(vec *rows) {
 #define FG_OP(name) name##_f32
 typedef float32x4_t vec;
 typedef uint32x4_t mask;
-static inline int mask_any(mask m) { return vmaxvq_u32(m) != 0; }
 static inline vec vec_exp2i(vec n) {
     const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
     return vreinterpretq_f32_s32(vshlq_n_s32(biased, 23));

@@ -40,7 +40,6 @@ static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
 static inline vec vec_min(vec a, vec b) { return a < b ? a : b; }
 static inline mask vec_less(vec a, vec b) { return a < b; }
 static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
-static inline int mask_any(mask m) { return m; }
 static inline real vec_sum(vec v) { return v; }
 
 /* Adding 1.5 * 2^mantissa rounds to an integer. */
