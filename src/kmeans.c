@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "parallel.h"
 #include "pass.h"
+#include "random.h"
 #include "rows.h"
 #include "statistics.h"
 
@@ -56,17 +57,25 @@ static void swap(double **a, double **b) {
     *b = was;
 }
 
+/* Candidates for every seed but the first. */
+static int64_t count_candidates(int64_t k_count) { return 2 + (int64_t)log((double)k_count); }
+
+/* Random numbers that seed_means draws. */
+static int64_t count_draws(int64_t k_count) {
+    return 1 + (k_count - 1) * count_candidates(k_count);
+}
+
 /* Greedy k-means++: of 2 + log K candidates, takes the one that lowers the inertia most. */
 static fg_status seed_means(const sample *s, int64_t k_count, uint64_t *state, double *out_means) {
     const int64_t m = s->m, d = s->d;
     double *score = s->work, *nearest = score + m, *trial = nearest + m, *best_trial = trial + m;
     memcpy(score, s->weights, (size_t)m * sizeof(double));
     double total = fg_sum(NULL, score, m);
-    const int candidates = 2 + (int)log((double)k_count);
+    const int64_t candidates = count_candidates(k_count);
     for (int64_t k = 0; k < k_count; k++) {
         double best_total = INFINITY;
         int64_t best = 0;
-        for (int c = 0; c < (k ? candidates : 1); c++) {
+        for (int64_t c = 0; c < (k ? candidates : 1); c++) {
             const int64_t candidate = fg_draw(score, 1, m, total, state);
             const double now = try_seed(s, candidate, k ? nearest : NULL, trial);
             if (now < best_total || c == 0) {
@@ -164,27 +173,93 @@ static fg_status lloyd_run(lloyd *l, double tol, double *means) {
 
 /* ---- both ---- */
 
-/* Clusters the sample, on which k-means is cheap, and keeps the best of several tries. spare: K x
- * d. */
-static fg_status cluster_sample(lloyd *l, const sample *s, int tries, uint64_t *state,
-                                double *spare, double *out_means) {
-    const int64_t k_count = l->shape.n_components;
-    double least = INFINITY;
-    for (int i = 0; i < tries; i++) {
-        double *means = i ? spare : out_means;
-        fg_status status = seed_means(s, k_count, state, means);
-        if (status == FG_OK)
-            status = lloyd_run(l, SAMPLE_TOL, means);
-        if (status != FG_OK)
-            return status;
-        const double now = tries > 1 ? inertia(s, means, k_count) : 0;
-        if (fg_parallel_poll(s->monitor))
-            return FG_INTERRUPTED;
-        if (i && now < least)
-            memcpy(out_means, means, (size_t)(k_count * s->d) * sizeof(double));
-        least = now < least ? now : least;
+/* The tries to cluster the sample, from which the best is kept. Each is a task with its own seeds:
+ * the random numbers of a try begin where those of the try before end. */
+typedef struct {
+    fg_shape shape;
+    double variance;
+    uint64_t state; /* of the first try */
+    int n_tries;
+    sample sample;
+    fg_status status;
+    double least, *means; /* the best so far; written by the calling thread */
+    double memory[];      /* of the sample */
+} tries;
+
+typedef struct {
+    fg_status status;
+    double inertia;
+    double means[];
+} one_try;
+
+static fg_status cluster_sample(const tries *t, const sample *s, uint64_t state, one_try *out) {
+    const fg_data data = {s->rows, FG_FLOAT64, s->m, 1, s->m, s->weights};
+    fg_rows rows;
+    fg_rows_open(&data, &rows);
+    fg_context alone = {.rows = &rows, .n_threads = 1, .monitor = s->monitor};
+    lloyd l;
+    fg_status status = lloyd_open(&alone, &t->shape, t->variance, &l);
+    if (status == FG_OK)
+        status = seed_means(s, t->shape.n_components, &state, out->means);
+    if (status == FG_OK)
+        status = lloyd_run(&l, SAMPLE_TOL, out->means);
+    lloyd_close(&l);
+    out->inertia =
+        status == FG_OK && t->n_tries > 1 ? inertia(s, out->means, t->shape.n_components) : 0;
+    return status;
+}
+
+static void try_once(void *shared, int64_t task, void *scratch, fg_monitor *monitor, void *result) {
+    const tries *t = shared;
+    one_try *out = result;
+    sample s = t->sample;
+    s.work = scratch;
+    s.monitor = monitor;
+    const int64_t draws = count_draws(t->shape.n_components);
+    out->status = cluster_sample(t, &s, fg_random_skip(t->state, task * draws), out);
+    fg_parallel_poll(monitor);
+}
+
+static void keep_best(void *shared, int64_t task, void *result) {
+    tries *t = shared;
+    const one_try *found = result;
+    if (t->status == FG_OK)
+        t->status = found->status;
+    if (t->status == FG_OK && (task == 0 || found->inertia < t->least)) {
+        t->least = found->inertia;
+        memcpy(t->means, found->means,
+               (size_t)(t->shape.n_components * t->shape.n_features) * sizeof(double));
     }
-    return FG_OK;
+}
+
+/* Clusters a sample of m rows, on which k-means is cheap. */
+static fg_status cluster_by_sample(fg_context *context, const fg_shape *shape, int64_t m,
+                                   double variance, uint64_t *state, double *out_means) {
+    const size_t d = (size_t)shape->n_features, means = (size_t)shape->n_components * d;
+    const fg_tasks tasks = {.work = try_once,
+                            .commit = keep_best,
+                            .in_order = 1,
+                            .shared_bytes = sizeof(tries) + (size_t)m * (d + 1) * sizeof(double),
+                            .scratch_bytes = 4 * (size_t)m * sizeof(double),
+                            .result_bytes = sizeof(one_try) + means * sizeof(double)};
+    const int n_tries = context->rows->data->n_rows >= 8 * m ? TRIES : 1;
+    const int n_threads = context->n_threads < n_tries ? context->n_threads : n_tries;
+    fg_run *run = fg_run_open(&tasks, n_threads, context->lease);
+    if (!run)
+        return FG_NO_MEMORY;
+    tries *t = fg_run_shared(run);
+    *t = (tries){.shape = *shape, .variance = variance, .n_tries = n_tries, .means = out_means};
+    t->sample = (sample){m, shape->n_features, t->memory, t->memory + (size_t)m * d, NULL, NULL};
+    fg_status status = fg_rows_sample(context->rows, shape->n_features, m, state, context->monitor,
+                                      t->sample.rows, t->sample.weights);
+    t->state = *state;
+    *state = fg_random_skip(*state, n_tries * count_draws(shape->n_components));
+    if (status == FG_OK)
+        status = fg_run_tasks(run, context, n_tries);
+    if (status == FG_OK)
+        status = t->status;
+    fg_run_close(run);
+    return status;
 }
 
 static int64_t choose_sample_rows(const fg_shape *shape, int64_t n_rows) {
@@ -206,31 +281,30 @@ static fg_status cluster_rows(fg_context *context, const fg_shape *shape, double
     return status;
 }
 
-fg_status fg_kmeans(fg_context *context, const fg_shape *shape, int with_lloyd, double variance,
-                    uint64_t *state, double *out_means) {
-    const int64_t k_count = shape->n_components, d = shape->n_features;
-    const int64_t n_rows = context->rows->data->n_rows, m = choose_sample_rows(shape, n_rows);
-    double *memory = fg_doubles((size_t)(m * (d + 5) + k_count * d));
+/* Seeds from a sample of m rows, or from all rows. */
+static fg_status seed_by_sample(fg_context *context, const fg_shape *shape, int64_t m,
+                                uint64_t *state, double *out_means) {
+    const int64_t d = shape->n_features;
+    double *memory = fg_doubles((size_t)(m * (d + 5)));
     if (!memory)
         return FG_NO_MEMORY;
     const sample s = {m, d, memory, memory + m * d, memory + m * (d + 1), context->monitor};
     fg_status status =
         fg_rows_sample(context->rows, d, m, state, context->monitor, s.rows, s.weights);
-    if (status == FG_OK && with_lloyd && m < n_rows) {
-        const fg_data data = {s.rows, FG_FLOAT64, m, 1, m, s.weights};
-        fg_rows rows;
-        fg_rows_open(&data, &rows);
-        fg_context alone = {.rows = &rows, .n_threads = 1, .monitor = context->monitor};
-        const int tries = n_rows >= 8 * m ? TRIES : 1;
-        lloyd l;
-        status = lloyd_open(&alone, shape, variance, &l);
-        if (status == FG_OK)
-            status = cluster_sample(&l, &s, tries, state, s.work + 4 * m, out_means);
-        lloyd_close(&l);
-    } else if (status == FG_OK)
-        status = seed_means(&s, k_count, state, out_means);
+    if (status == FG_OK)
+        status = seed_means(&s, shape->n_components, state, out_means);
     fg_release(memory);
-    if (status == FG_OK && with_lloyd)
+    return status;
+}
+
+fg_status fg_kmeans(fg_context *context, const fg_shape *shape, int with_lloyd, double variance,
+                    uint64_t *state, double *out_means) {
+    const int64_t n_rows = context->rows->data->n_rows, m = choose_sample_rows(shape, n_rows);
+    if (!with_lloyd)
+        return seed_by_sample(context, shape, m, state, out_means);
+    fg_status status = m < n_rows ? cluster_by_sample(context, shape, m, variance, state, out_means)
+                                  : seed_by_sample(context, shape, m, state, out_means);
+    if (status == FG_OK)
         status =
             cluster_rows(context, shape, variance, m < n_rows ? AFTER_SAMPLE_TOL : TOL, out_means);
     return status;

@@ -15,10 +15,15 @@ static inline uint64_t fg_random(uint64_t seed, uint64_t n) {
     return z ^ (z >> 31);
 }
 
+/* The state after n more numbers. */
+static inline uint64_t fg_random_skip(uint64_t state, int64_t n) {
+    return state + (uint64_t)n * FG_RANDOM_STEP;
+}
+
 /* The next number, uniform in [0, 1); advances the state. */
 static inline double fg_random_uniform(uint64_t *state) {
     const uint64_t bits = fg_random(*state, 0);
-    *state += FG_RANDOM_STEP;
+    *state = fg_random_skip(*state, 1);
     return (double)(bits >> 11) * 0x1p-53;
 }
 

@@ -3,8 +3,10 @@
 #include "calls.h"
 #include "check.h"
 #include "instruction_sets.h"
+#include "kmeans.h"
 #include "memory.h"
 #include "mixture.h"
+#include "random.h"
 
 static uint64_t seed = 1;
 
@@ -421,6 +423,36 @@ static void test_starts(void) {
     }
 }
 
+static int64_t count_steps(uint64_t from, uint64_t to) {
+    int64_t n = 0;
+    while (n < 1 << 20 && fg_random_skip(from, n) != to)
+        n++;
+    return n;
+}
+
+/* The seeds of each try begin with the random number that follows those of the try before. */
+static void test_tries_on_a_sample_draw_one_after_another(void) {
+    enum { SAMPLE = 2048, ROWS = 8 * SAMPLE };
+    for (int64_t k = 1; k <= 33; k = 2 * k + 1) {
+        const fg_shape shape = {k, 2, FG_DIAG};
+        mixture m = mixture_new(shape, 2, seed++);
+        samples s = samples_new(&m, FG_FLOAT64, ROWS, 0, seed++);
+        double *means = allocate((size_t)(k * 2) * sizeof *means);
+        uint64_t seeds_only = 1, three_tries = 1;
+        CONTEXT("K=%lld", (long long)k);
+        CHECK(fg_kmeans(ON(&s.data, 1, NULL), &shape, 0, 1, &seeds_only, means) == FG_OK &&
+                  fg_kmeans(ON(&s.data, 1, NULL), &shape, 1, 1, &three_tries, means) == FG_OK,
+              "no start");
+        const int64_t once = count_steps(1, seeds_only) - SAMPLE;
+        const int64_t all = count_steps(1, three_tries) - SAMPLE;
+        CHECK(once >= k && all == 3 * once, "%lld draws of three times %lld", (long long)all,
+              (long long)once);
+        free(means);
+        samples_free(&s);
+        mixture_free(&m);
+    }
+}
+
 static void test_dispatch(void) {
     int n = 0;
     CONTEXT("dispatch");
@@ -445,6 +477,7 @@ int main(void) {
     test_bounds_of_a_long_fit();
     test_em_finds_what_was_planted();
     test_starts();
+    test_tries_on_a_sample_draw_one_after_another();
     test_dispatch();
     return check_result();
 }
