@@ -81,10 +81,13 @@ static size_t shared_bytes(const fg_kernels *kernels, const fg_shape *shape) {
            (means + k) * sizeof(double);
 }
 
-/* Prepares the model for the kernels; the other shared fields are already set. */
+/* Prepares the model for the kernels; the other shared fields are already set. NULL without
+ * memory. */
 static shared *prepare(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
                        const fg_shift_choice *choice) {
     shared *s = fg_run_prepare(&pass->run, sizeof *s);
+    if (!s)
+        return NULL;
     char *model = (char *)s + ALIGNED(sizeof *s);
     s->shift = (double *)(model + ALIGNED(pass->kernels->model_bytes(&s->shape)));
     pass->kernels->prepare(&s->shape, parameters, assignment, choice, model, pass->context->monitor,
@@ -200,6 +203,8 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignm
     memcpy(pass->shares, parameters->weights, k * sizeof(double));
     do {
         shared *s = prepare(pass, parameters, assignment, choice);
+        if (!s)
+            return FG_NO_MEMORY;
         s->model.shares = memcpy(s->shift + means, pass->shares, k * sizeof(double));
         s->model.weight_scale = pass->context->rows->weight_scale;
         s->model.sums_scale = pass->sums_scale;
@@ -302,9 +307,10 @@ static fg_status score(fg_context *context, const fg_shape *shape, const score_s
         s->out = out;
         if (source->model)
             s->model = *source->model;
-        else
-            prepare(&pass, source->parameters, FG_SOFT, &AT_MEANS);
-        status = run_scores(&pass);
+        else if (!prepare(&pass, source->parameters, FG_SOFT, &AT_MEANS))
+            status = FG_NO_MEMORY;
+        if (status == FG_OK)
+            status = run_scores(&pass);
     }
     fg_pass_close(&pass);
     return status;
@@ -368,8 +374,7 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
         s->output = FG_OUTPUT_LOG_LIKELIHOOD;
         s->visit = visit;
         s->visitor = visitor;
-        prepare(&pass, parameters, FG_SOFT, &AT_MEANS);
-        status = run_scores(&pass);
+        status = prepare(&pass, parameters, FG_SOFT, &AT_MEANS) ? run_scores(&pass) : FG_NO_MEMORY;
     }
     fg_pass_close(&pass);
     return status;

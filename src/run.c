@@ -20,6 +20,7 @@ enum { FREE, BUSY, COMMITTING, READY };
 typedef struct {
     atomic_int state;
     atomic_int_fast64_t task;
+    _Atomic double since; /* when a helper took the task */
     void *memory;
 } place;
 
@@ -44,7 +45,8 @@ struct fg_run {
     atomic_uchar *committed;
     atomic_int_fast64_t taken;
     atomic_int over, seats_taken;
-    int was_late; /* a helper was late in this run */
+    int wanted, offered; /* helpers that the run can use, and offers made so far */
+    int n_late;          /* helpers that were late */
     seat seats[];
 };
 
@@ -67,7 +69,8 @@ static void reset(fg_run *run, int64_t n_tasks) {
     run->committed = NULL;
     run->n_tasks = n_tasks;
     run->merged = 0;
-    run->was_late = 0;
+    run->offer.has_cpus = 0;
+    run->wanted = run->offered = run->n_late = 0;
     run->forks = fg_team_forks();
     atomic_store_explicit(&run->taken, 0, memory_order_relaxed);
     atomic_store_explicit(&run->over, 0, memory_order_relaxed);
@@ -133,13 +136,11 @@ static int is_left(fg_run *run) {
 void *fg_run_prepare(fg_run **run, size_t keep_bytes) {
     if (!is_left(*run)) {
         fg_run *fresh = fg_run_open(&(*run)->tasks, (*run)->n_seats, (*run)->lease);
-        if (fresh) {
-            memcpy(fresh->shared, (*run)->shared, keep_bytes);
-            fg_run_close(*run);
-            *run = fresh;
-        } else
-            while (!is_left(*run))
-                fg_sleep(50);
+        if (!fresh)
+            return NULL;
+        memcpy(fresh->shared, (*run)->shared, keep_bytes);
+        fg_run_close(*run);
+        *run = fresh;
     }
     return (*run)->shared;
 }
@@ -213,6 +214,8 @@ static void take_part(fg_offer *offer) {
     seat *s = &run->seats[number];
     for (;;) {
         place *p = run->tasks.in_order ? wait_for_place(run, s) : &s->places[0];
+        if (p)
+            atomic_store_explicit(&p->since, fg_seconds(), memory_order_relaxed);
         if (!p || is_over(run) || !take(run, p))
             return;
         do_task(run, s, p->task, &monitor, p->memory);
@@ -225,28 +228,49 @@ static void take_part(fg_offer *offer) {
     }
 }
 
-/* ---- late helpers ---- */
+/* ---- offers, and late helpers ---- */
 
-/* A late helper shows that other processes want the CPUs. For a while, tasks are then not offered
- * to helpers; each time for longer. */
-static _Atomic double alone_until, alone_for;
+/* A late helper shows that other processes want the CPUs. For a while, tasks are then offered only
+ * to as many helpers as were not late; each time for longer. */
+static _Atomic double few_until, few_for;
+static atomic_int few;                                                  /* helpers until then */
 static const double SHORTEST = 0.001, LONGEST = 0.16, FORGOTTEN = 0.01; /* seconds */
 
-static int is_alone(void) {
-    const double until = atomic_load_explicit(&alone_until, memory_order_relaxed);
-    return until > 0 && fg_seconds() < until;
+static int are_few(double now) {
+    return now < atomic_load_explicit(&few_until, memory_order_relaxed);
 }
 
-static void stay_alone(fg_run *run) {
+/* Offers tasks to the helpers that are still wanted; some may have been busy until now. */
+static void offer(fg_run *run, int may_start) {
+    int wanted = run->wanted;
+    if (run->offered < wanted && atomic_load_explicit(&few_until, memory_order_relaxed) > 0 &&
+        are_few(fg_seconds())) {
+        const int most = atomic_load_explicit(&few, memory_order_relaxed);
+        wanted = most < wanted ? most : wanted;
+    }
+    if (run->offered < wanted && !has_forked(run))
+        run->offered += fg_team_offer(&run->offer, wanted - run->offered, may_start);
+}
+
+/* The calling thread, which began at begin, has redone a task that a helper took at since. A helper
+ * on a slower CPU is not late. */
+static void count_late(fg_run *run, double since, double begin) {
+    enum { SLOWER = 4 };
     const double now = fg_seconds();
-    if (run->was_late || is_alone()) /* of several helpers late at once, only the first counts */
+    if (now - since < SLOWER * (now - begin))
         return;
-    run->was_late = 1;
-    double length = atomic_load_explicit(&alone_for, memory_order_relaxed);
-    const double since = now - atomic_load_explicit(&alone_until, memory_order_relaxed);
-    length = since > fmax(2 * length, FORGOTTEN) ? SHORTEST : fmin(2 * length, LONGEST);
-    atomic_store_explicit(&alone_for, length, memory_order_relaxed);
-    atomic_store_explicit(&alone_until, now + length, memory_order_relaxed);
+    const int seats = atomic_load_explicit(&run->seats_taken, memory_order_relaxed);
+    const int in_time = (seats < run->n_seats ? seats : run->n_seats) - 1 - ++run->n_late;
+    const int most = in_time > 0 ? in_time : 0;
+    if (!are_few(now)) { /* of several helpers late at once, only the first makes it longer */
+        double length = atomic_load_explicit(&few_for, memory_order_relaxed);
+        const double ago = now - atomic_load_explicit(&few_until, memory_order_relaxed);
+        length = ago > fmax(2 * length, FORGOTTEN) ? SHORTEST : fmin(2 * length, LONGEST);
+        atomic_store_explicit(&few, most, memory_order_relaxed);
+        atomic_store_explicit(&few_for, length, memory_order_relaxed);
+        atomic_store_explicit(&few_until, now + length, memory_order_relaxed);
+    } else if (most < atomic_load_explicit(&few, memory_order_relaxed))
+        atomic_store_explicit(&few, most, memory_order_relaxed);
 }
 
 /* ---- the calling thread ---- */
@@ -268,8 +292,13 @@ static int do_again(fg_run *run, const place *theirs, int state, int64_t task, f
                     void *result) {
     again a = {theirs, state, user};
     fg_monitor monitor = {.poll = is_needless, .context = &a, .eager = 1};
+    const double since = atomic_load_explicit(&theirs->since, memory_order_relaxed);
+    const double begin = fg_seconds();
     do_task(run, &run->seats[0], task, &monitor, result);
-    return !monitor.stopped && !is_needless(&a);
+    const int redone = !monitor.stopped && !is_needless(&a);
+    if (redone)
+        count_late(run, since, begin);
+    return redone;
 }
 
 static void commit(fg_run *run, place *p) {
@@ -322,13 +351,12 @@ static fg_status run_in_order(fg_run *run, fg_monitor *monitor) {
         if (run->merged == run->n_tasks || fg_parallel_poll(monitor))
             continue;
         if (p && take(run, p)) {
+            offer(run, 0);
             do_task(run, own, p->task, monitor, p->memory);
             atomic_store_explicit(&p->state, READY, memory_order_release);
         } else if (next && memory_for_again(run)) {
-            if (do_again(run, next, BUSY, run->merged, monitor, run->again)) {
+            if (do_again(run, next, BUSY, run->merged, monitor, run->again))
                 run->tasks.commit(run->shared, run->merged++, run->again);
-                stay_alone(run);
-            }
         } else if (next && has_forked(run)) /* no thread will do it */
             return FG_NO_MEMORY;
         else
@@ -359,7 +387,6 @@ static void finish(fg_run *run, const place *p, fg_monitor *monitor, void *resul
             return;
         if (do_again(run, p, state, task, monitor, result) && (is_first(run, task) || is_lost)) {
             run->tasks.commit(run->shared, task, result);
-            stay_alone(run);
             return;
         }
     }
@@ -369,6 +396,7 @@ static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
     seat *own = &run->seats[0];
     place *mine = &own->places[0];
     while (!fg_stopped(monitor) && take(run, mine)) {
+        offer(run, 0);
         do_task(run, own, mine->task, monitor, run->tasks.direct ? NULL : mine->memory);
         if (!fg_stopped(monitor) && is_first(run, mine->task) && !run->tasks.direct)
             run->tasks.commit(run->shared, mine->task, mine->memory);
@@ -408,16 +436,16 @@ fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks) 
         return FG_INTERRUPTED;
     reset(run, n_tasks);
     const int wanted = run->n_seats - 1 < n_tasks - 1 ? run->n_seats - 1 : (int)(n_tasks - 1);
-    int offered = 0;
-    if (wanted > 0 && !is_alone() && open_to_helpers(run))
-        offered = fg_team_offer(&run->offer, wanted);
+    if (wanted > 0 && open_to_helpers(run))
+        run->wanted = wanted;
+    offer(run, 1);
     fg_status status = FG_OK;
     if (run->tasks.in_order)
         status = run_in_order(run, monitor);
     else
         run_in_any_order(run, monitor);
     atomic_store(&run->over, 1);
-    if (offered > 0) {
+    if (run->offered > 0) {
         for (int s = 1; s < run->n_seats; s++)
             wait_for_commit(run, &run->seats[s].places[0]);
         fg_team_withdraw(&run->offer);

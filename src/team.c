@@ -162,13 +162,17 @@ static int offer_to(helper *h, fg_offer *offer) {
     return 1;
 }
 
-int fg_team_offer(fg_offer *offer, int n_wanted) {
+int fg_team_offer(fg_offer *offer, int n_wanted, int may_start) {
     int made = 0;
-    fg_cpus(offer->cpus);
     for (int i = 0; i < MOST_HELPERS && made < n_wanted; i++) {
         if (i >= atomic_load_explicit(&n_helpers, memory_order_acquire) &&
-            (i >= n_wanted || !start_helper()))
+            (!may_start || i >= n_wanted || !start_helper()))
             break;
+        if (atomic_load_explicit(&helpers[i].mail, memory_order_relaxed))
+            continue;
+        if (!offer->has_cpus)
+            fg_cpus(offer->cpus);
+        offer->has_cpus = 1;
         made += offer_to(&helpers[i], offer);
     }
     return made;

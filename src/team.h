@@ -19,13 +19,14 @@ struct fg_offer {
     void (*take_part)(fg_offer *offer); /* called on the helper */
     void (*release)(fg_offer *offer);   /* called by the last user that leaves */
     atomic_int users;                   /* the owner, open offers, and helpers taking part */
+    int has_cpus;                       /* cpus is set; it must not change once an offer is made */
     uint64_t cpus[FG_CPU_WORDS];        /* CPUs on which the owner, and so its helpers, may run */
 };
 
 void fg_offer_leave(fg_offer *offer);
-/* Offers work to n_wanted idle helpers, and starts new helpers if there are too few. Returns the
- * number of offers made, fewer if a helper cannot be started. */
-int fg_team_offer(fg_offer *offer, int n_wanted);
+/* Offers work to n_wanted idle helpers. If there are too few, starts new ones if may_start is set.
+ * Returns the number of offers made. */
+int fg_team_offer(fg_offer *offer, int n_wanted, int may_start);
 /* Withdraws the offers that no helper has taken. */
 void fg_team_withdraw(fg_offer *offer);
 

@@ -33,7 +33,7 @@ static _Thread_local int is_caller;
 static struct {
     atomic_int second_is_held, second_may_go, second_works, first_works, all_may_go;
     atomic_int commits[TASKS], wrong;
-    int is_watched, forks, is_child;
+    int is_watched, forks, is_child, no_memory;
 } world;
 
 static void wait_until(atomic_int *flag) {
@@ -61,7 +61,7 @@ static void before_taking(fg_run *run, const void *place, int64_t task) {
 
 /* When the calling thread is about to redo task 0, the second helper takes another task. */
 static void *memory_at_last(size_t bytes) {
-    if (world.is_child)
+    if (world.is_child || world.no_memory)
         return NULL;
     if (world.is_watched) {
         atomic_store(&world.second_may_go, 1);
@@ -112,6 +112,11 @@ static void check_once(void) {
               atomic_load(&world.commits[i]));
 }
 
+static void forget_late_helpers(void) {
+    atomic_store(&few_until, 0);
+    atomic_store(&few_for, 0);
+}
+
 /* A call of three threads, and its run. */
 typedef struct {
     fg_call call;
@@ -123,8 +128,7 @@ static void begin(int in_order, session *out) {
     const fg_tasks tasks = {
         .work = work, .commit = put, .in_order = in_order, .result_bytes = sizeof(int64_t)};
     memset(&world, 0, sizeof world);
-    atomic_store(&alone_until, 0);
-    atomic_store(&alone_for, 0);
+    forget_late_helpers();
     fg_call_begin(3, &out->call);
     out->context = (fg_context){.n_threads = 3, .lease = out->call.lease};
     out->run = fg_run_open(&tasks, 3, out->call.lease);
@@ -147,8 +151,70 @@ static void test_a_task_that_somebody_else_took(int in_order) {
     /* not in order, the second is held until the run is over */
     CHECK(fg_run_tasks(s.run, &s.context, TASKS) == FG_OK, "status");
     check_once();
-    CHECK(atomic_load(&alone_for) == SHORTEST, "one run of late helpers counts many times");
+    CHECK(atomic_load(&few_for) == SHORTEST, "one run of late helpers counts many times");
+    /* not in order, only the first has a task that is redone */
+    CHECK(atomic_load(&few) == !in_order, "%d helpers in time", atomic_load(&few));
+    world.no_memory = 1;
+    CHECK(fg_run_prepare(&s.run, 0) == NULL, "the memory of a late helper is used again");
+    world.no_memory = world.is_watched = 0;
     end(&s);
+}
+
+static void test_a_slower_helper_is_not_late(void) {
+    const fg_tasks tasks = {.work = work, .commit = put, .result_bytes = sizeof(int64_t)};
+    CONTEXT("a slower helper");
+    forget_late_helpers();
+    fg_run *run = fg_run_open(&tasks, 4, NULL);
+    atomic_store(&run->seats_taken, 4);
+    const double now = fg_seconds();
+    count_late(run, now - 30, now - 10);
+    CHECK(atomic_load(&few_until) == 0, "three times slower is late");
+    count_late(run, now - 50, now - 10);
+    CHECK(are_few(now) && atomic_load(&few) == 2, "%d of three in time", atomic_load(&few));
+    count_late(run, now - 50, now - 10);
+    CHECK(atomic_load(&few_for) == SHORTEST && atomic_load(&few) == 1, "another late one");
+    fg_run_close(run);
+}
+
+/* few is set during the run: helpers are offered tasks as soon as they may have them. */
+static void change_few(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                       void *result) {
+    (void)context;
+    (void)scratch;
+    (void)monitor;
+    (void)result;
+    if (is_caller && task == 10)
+        atomic_store(&few, 1);
+    if (is_caller && task == 20)
+        atomic_store(&few_until, 0);
+}
+
+static int offers_after[TASKS];
+static fg_run *watched;
+
+static void note_offers(void *context, int64_t task, void *result) {
+    (void)context;
+    (void)result;
+    if (is_caller)
+        offers_after[task] = watched->offered;
+}
+
+static void test_helpers_come_when_they_may(void) {
+    const fg_tasks tasks = {
+        .work = change_few, .commit = note_offers, .in_order = 1, .result_bytes = 1};
+    CONTEXT("helpers that come later");
+    const fg_context context = {.n_threads = 3};
+    watched = fg_run_open(&tasks, 3, NULL);
+    for (int round = 0; round < 10000 && watched->offered < 2; round++) { /* both may be away */
+        atomic_store(&few, 0);
+        atomic_store(&few_until, fg_seconds() + 1000);
+        CHECK(fg_run_tasks(watched, &context, TASKS) == FG_OK, "status");
+        CHECK(offers_after[10] == 0, "%d offers to no helper", offers_after[10]);
+        CHECK(offers_after[20] <= 1, "%d offers to one helper", offers_after[20]);
+    }
+    CHECK(watched->offered == 2, "%d offers", watched->offered);
+    fg_run_close(watched);
+    forget_late_helpers();
 }
 
 #ifndef _WIN32
@@ -174,6 +240,8 @@ int main(void) {
     fg_parallel_install();
     for (int in_order = 0; in_order <= 1; in_order++)
         test_a_task_that_somebody_else_took(in_order);
+    test_a_slower_helper_is_not_late();
+    test_helpers_come_when_they_may();
 #ifndef _WIN32
     test_a_child_without_memory();
 #endif
