@@ -6,6 +6,7 @@ Input: X is a 2-D array, aligned, in native byte order, float32 or float64, with
 sample_weight is None or contiguous float64 (N,); parameters are array-like. Output arrays are new,
 and float64 unless stated otherwise. All arguments but the first are passed by keyword."""
 
+import gc
 import os
 import sys
 
@@ -136,6 +137,8 @@ cdef class _Call:
         """Keep this call and all that it refers to: a descheduled helper may still read them."""
         Py_INCREF(self)  # released by _let_go; never, if there is no memory to store it
         fg_lease_keep(lease, <void *>self)
+        if _on_collection not in gc.callbacks:
+            gc.callbacks.append(_on_collection)
 
     cdef int end(self, fg_status status) except -1 nogil:
         """End the call, and raise an exception unless the status is FG_OK."""
@@ -170,6 +173,11 @@ cdef _let_go():
     while call != NULL:
         Py_DECREF(<object>call)
         call = fg_lease_let_go()
+
+
+def _on_collection(phase, info):
+    """Python's garbage collector calls this once there has been a call with a late helper."""
+    _let_go()
 
 
 cdef _Call _call(int n_threads, _Data data=None, report=None, progress=None):

@@ -278,6 +278,42 @@ def test_limits_hold_for_every_call(name, cgroup):
 
 
 @many_cpus
+def test_rows_that_a_late_helper_reads_are_released_by_a_collection():
+    """Beside enough spinning processes, a helper is sooner or later descheduled at the end of a
+    call, which then keeps the rows."""
+    code = """
+        import gc, subprocess, sys, time, weakref
+        import numpy as np
+        from fusedgmm import GaussianMixture
+        gc.disable()
+        spin = [sys.executable, "-c", "while True: pass"]
+        spinning = [subprocess.Popen(spin) for _ in range(4)]
+        rows = np.random.default_rng(0).normal(size=(200_000, 2))
+        model = GaussianMixture(2, random_state=0, n_threads=2, max_iter=3)
+        kept = lambda: None
+        try:
+            end = time.monotonic() + 60
+            while kept() is None and time.monotonic() < end:
+                X = rows.copy()
+                kept = weakref.ref(X)
+                model.fit(X)
+                del X
+            assert kept() is not None, "no helper was late"
+        finally:
+            for process in spinning:
+                process.kill()
+                process.wait()
+        for _ in range(3000):
+            gc.collect()
+            if kept() is None:
+                break
+            time.sleep(0.01)
+        assert kept() is None
+    """
+    run_python(code, timeout=120)
+
+
+@many_cpus
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
 def test_a_helper_gets_the_affinity_of_its_caller():
     """A thread bound to one CPU starts the helper, which then helps a thread that is not bound."""
