@@ -497,19 +497,24 @@ cdef _Statistics _copied(covariance_type, dict sums):
 
 
 def accumulate(X, *, covariance_type, weights, means, covariances, precisions_cholesky,
-               sample_weight=None, n_threads=1):
+               sample_weight=None, n_threads=1, in_double=False):
     """Run one pass and return its sums about each component's shift; sxx has the shape of
     moment_shape. For tied, sxx is summed over the components; if all rows of its shift are the same
-    point, it is the scatter of the data."""
+    point, it is the scatter of the data. in_double: float32 rows are computed in double in any
+    case, not only if the covariances need it."""
     cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
     k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Call call = _call(n_threads, _data(X, sample_weight))
     cdef _Statistics s = _statistics_in(covariance_type, _empty(k), _empty((k, d)), _empty((k, d)),
                                         _empty(_moment_shape(covariance_type, k, d)))
+    cdef bint wide = in_double
     with nogil:
         call.begin()
-        call.end(fg_accumulate(&call.context, &shape, &p.c, &s.c))
+        if wide:
+            call.end(fg_accumulate_in_double(&call.context, &shape, &p.c, &s.c))
+        else:
+            call.end(fg_accumulate(&call.context, &shape, &p.c, &s.c))
     return s.sums() | {"log_likelihood": s.c.log_likelihood, "weight_sum": s.c.weight_sum,
                        "n_samples": s.c.n_rows}
 

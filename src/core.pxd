@@ -134,6 +134,8 @@ cdef extern from "fusedgmm.h" nogil:
                           const fg_statistics *, fg_parameters *)
     fg_status fg_precision_cholesky(fg_context *, const fg_shape *, const fg_parameters *)
     fg_status fg_accumulate(fg_context *, const fg_shape *, const fg_parameters *, fg_statistics *)
+    fg_status fg_accumulate_in_double(fg_context *, const fg_shape *, const fg_parameters *,
+                                      fg_statistics *)
     ctypedef struct fg_scorer:
         pass
     fg_status fg_scorer_open(fg_context *, const fg_shape *, const fg_parameters *, fg_real_type,

@@ -158,6 +158,9 @@ int64_t fg_task_count(const fg_shape *shape, int64_t n_rows); /* no more threads
 int64_t fg_worth_threads(const fg_shape *shape, int64_t n_rows, int64_t n_passes);
 fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                         fg_statistics *out);
+/* The same, but float data are computed in double in any case. */
+fg_status fg_accumulate_in_double(fg_context *context, const fg_shape *shape,
+                                  const fg_parameters *parameters, fg_statistics *out);
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                    fg_output output, void *out);
 /* A mixture prepared for rows of one real type. Any number of calls may use it, also at the same

@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
+#include "random.h"
 #include "rows.h"
 #include "statistics.h"
 
@@ -220,6 +221,119 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignm
     return status;
 }
 
+/* ---- float or double ---- */
+
+/* A covariance may be far narrower in some direction than in every feature. There, moments and
+ * distances lose about eps distance^2 precision. These products still leave six digits in double
+ * and three in float; the likelihood is near its maximum, and loses only the squares of the errors.
+ */
+static double bearable_times_precision(fg_real_type arithmetic) {
+    return arithmetic == FG_FLOAT32 ? 3e4 : 1e10;
+}
+
+/* The precision of feature i, from the factor of a covariance matrix. */
+static double precision_of(const fg_shape *shape, const fg_parameters *p, int64_t k, int64_t i) {
+    const int64_t d = shape->n_features;
+    const double *row = fg_covariance_part(shape, p, k).factor + i * d;
+    double precision = 0;
+    for (int64_t j = i; j < d; j++)
+        precision += row[j] * row[j];
+    return precision;
+}
+
+/* Feature i of the mean of the mixture. */
+static double mean_of_all(const fg_shape *shape, const fg_parameters *p, int64_t i) {
+    double mean = 0;
+    for (int64_t k = 0; k < shape->n_components; k++)
+        mean += p->weights[k] * p->means[k * shape->n_features + i];
+    return mean;
+}
+
+/* The mean squared distance of the components from a point, in feature i. */
+static double square_from(const fg_shape *shape, const fg_parameters *p, int64_t i, double point) {
+    double square = 0;
+    for (int64_t k = 0; k < shape->n_components; k++) {
+        const double step = p->means[k * shape->n_features + i] - point;
+        square += p->weights[k] * step * step;
+    }
+    return square;
+}
+
+enum { SIGNS = 4 };
+
+/* Estimates the variances of a component from its factor, within a factor of about two: those of
+ * U^-T s for a few vectors s of random signs. memory: (SIGNS + 1) d; the variances come first. */
+static void estimate_variances(const fg_shape *shape, const fg_parameters *p, int64_t k,
+                               double *memory) {
+    const int64_t d = shape->n_features;
+    const double *row = fg_covariance_part(shape, p, k).factor;
+    double *x = memory + d;
+    for (int64_t i = 0; i < SIGNS * d; i++)
+        x[i] = fg_random(0, (uint64_t)i) >> 63 ? 1 : -1;
+    for (int64_t i = 0; i < d; i++, row += d) {
+        double solved[SIGNS];
+        memory[i] = 0;
+        for (int v = 0; v < SIGNS; v++) {
+            solved[v] = x[i * SIGNS + v] / row[i];
+            memory[i] += solved[v] * solved[v] / SIGNS;
+        }
+        for (int64_t j = i + 1; j < d; j++) {
+            const double u = row[j];
+            for (int v = 0; v < SIGNS; v++)
+                x[j * SIGNS + v] -= u * solved[v];
+        }
+    }
+}
+
+/* Whether a covariance is so narrow in some direction that float keeps too few digits of it, for
+ * any shift. Tied: the variance between the components counts too, because distances are computed
+ * from whitened samples and whitened means. memory: as above, if there are no covariances. */
+static int needs_double(const fg_shape *shape, const fg_parameters *p, fg_monitor *monitor,
+                        double *memory) {
+    const double limit = bearable_times_precision(FG_FLOAT32);
+    const int64_t d = shape->n_features;
+    const int is_shared = fg_is_shared(shape);
+    for (int64_t k = 0; fg_has_matrices(shape) && k < fg_covariance_parts(shape); k++) {
+        if (fg_parallel_poll_piece(k, d * d, monitor))
+            return 0;
+        if (!is_shared && !(p->weights[k] > 0))
+            continue;
+        if (!p->covariances)
+            estimate_variances(shape, p, k, memory);
+        for (int64_t i = 0; i < d; i++) {
+            double square = p->covariances ? fg_variance(shape, p->covariances, k, i) : memory[i];
+            if (is_shared)
+                square += square_from(shape, p, i, mean_of_all(shape, p, i));
+            if (!(square * precision_of(shape, p, k, i) <= limit))
+                return 1;
+        }
+    }
+    return 0;
+}
+
+/* Usually the type of the data. */
+static fg_status choose_arithmetic(fg_real_type real_type, const fg_shape *shape,
+                                   const fg_parameters *parameters, fg_monitor *monitor,
+                                   fg_real_type *out) {
+    double *memory = NULL;
+    *out = real_type;
+    if (real_type == FG_FLOAT64)
+        return FG_OK;
+    if (!parameters->covariances && fg_has_matrices(shape) &&
+        !(memory = fg_doubles((SIGNS + 1) * (size_t)shape->n_features)))
+        return FG_NO_MEMORY;
+    if (needs_double(shape, parameters, monitor, memory))
+        *out = FG_FLOAT64;
+    fg_release(memory);
+    return fg_stopped(monitor) ? FG_INTERRUPTED : FG_OK;
+}
+
+static fg_status choose_for_rows(const fg_context *context, const fg_shape *shape,
+                                 const fg_parameters *parameters, fg_real_type *out) {
+    return choose_arithmetic(context->rows->data->real_type, shape, parameters, context->monitor,
+                             out);
+}
+
 /* ---- scores ---- */
 
 /* The kernels write the score of row n to element n. For a separate result, the rows of the task
@@ -279,6 +393,7 @@ static fg_status run_scores(fg_pass *pass) {
 typedef struct {
     const fg_parameters *parameters; /* or NULL */
     const fg_model *model;
+    fg_real_type arithmetic;
 } score_source;
 
 static fg_status score(fg_context *context, const fg_shape *shape, const score_source *source,
@@ -297,9 +412,9 @@ static fg_status score(fg_context *context, const fg_shape *shape, const score_s
     }
     tasks.shared_bytes = source->model ? sizeof(shared) : 0;
     tasks.scratch_bytes =
-        fg_kernels_for(data->real_type)
+        fg_kernels_for(source->arithmetic)
             ->score_scratch_bytes(shape, task_rows < data->n_rows ? task_rows : data->n_rows);
-    fg_status status = open_pass(context, shape, data->real_type, task_rows, &tasks, &pass);
+    fg_status status = open_pass(context, shape, source->arithmetic, task_rows, &tasks, &pass);
     if (status == FG_OK) {
         shared *s = fg_run_shared(pass.run);
         s->output = output;
@@ -318,21 +433,29 @@ static fg_status score(fg_context *context, const fg_shape *shape, const score_s
 
 fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
                    fg_output output, void *out) {
-    const score_source source = {.parameters = parameters};
-    return fg_shape_is_countable(shape) ? score(context, shape, &source, output, out)
-                                        : FG_NO_MEMORY;
+    score_source source = {.parameters = parameters};
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
+    const fg_status status = choose_for_rows(context, shape, parameters, &source.arithmetic);
+    return status == FG_OK ? score(context, shape, &source, output, out) : status;
 }
 
 struct fg_scorer {
+    fg_real_type arithmetic;
     fg_model model; /* followed by its arrays */
 };
 
 fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
                          const fg_parameters *parameters, fg_real_type real_type, fg_scorer **out) {
-    const fg_kernels *kernels = fg_kernels_for(real_type);
+    fg_real_type arithmetic;
     *out = NULL;
     if (!fg_shape_is_countable(shape))
         return FG_NO_MEMORY;
+    fg_status status =
+        choose_arithmetic(real_type, shape, parameters, context->monitor, &arithmetic);
+    if (status != FG_OK)
+        return status;
+    const fg_kernels *kernels = fg_kernels_for(arithmetic);
     double *shift = fg_doubles((size_t)(shape->n_components * shape->n_features));
     char *memory = fg_cache_lines(ALIGNED(sizeof(fg_scorer)) + kernels->model_bytes(shape));
     if (!shift || !memory) {
@@ -341,6 +464,7 @@ fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
         return FG_NO_MEMORY;
     }
     fg_scorer *scorer = (fg_scorer *)memory;
+    scorer->arithmetic = arithmetic;
     kernels->prepare(shape, parameters, FG_SOFT, &AT_MEANS, memory + ALIGNED(sizeof(fg_scorer)),
                      context->monitor, shift, &scorer->model);
     fg_release(shift);
@@ -353,7 +477,7 @@ fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
 }
 
 fg_status fg_scorer_run(fg_context *context, const fg_scorer *scorer, fg_output output, void *out) {
-    const score_source source = {.model = &scorer->model};
+    const score_source source = {.model = &scorer->model, .arithmetic = scorer->arithmetic};
     return score(context, &scorer->model.shape, &source, output, out);
 }
 
@@ -368,7 +492,11 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
                       .in_order = 1,
                       .result_bytes = (size_t)task_rows * sizeof(double)};
     fg_pass pass;
-    fg_status status = open_pass(context, shape, data->real_type, task_rows, &tasks, &pass);
+    fg_real_type arithmetic;
+    fg_status status = choose_for_rows(context, shape, parameters, &arithmetic);
+    if (status != FG_OK)
+        return status;
+    status = open_pass(context, shape, arithmetic, task_rows, &tasks, &pass);
     if (status == FG_OK) {
         shared *s = fg_run_shared(pass.run);
         s->output = FG_OUTPUT_LOG_LIKELIHOOD;
@@ -386,36 +514,43 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
  * These squared ratios still leave nine digits in double and four in float. */
 static double bearable(fg_real_type arithmetic) { return arithmetic == FG_FLOAT32 ? 300 : 1e6; }
 
-/* Whether the components are so close to the mixture's mean that sums about it keep the precision
- * of means and scatter. out_shift, if given, receives that mean K times. */
-static int are_close_together(const fg_pass *pass, const fg_parameters *p, double *out_shift) {
+/* Whether moments of feature i about a point at this squared distance from the mean lose too many
+ * digits, and more than the covariance itself costs. Factors are read only if not singular. */
+static int is_too_far(const fg_pass *pass, const fg_parameters *p, int is_singular, int64_t k,
+                      int64_t i, double square) {
     const fg_shape *shape = pass->shape;
-    const int64_t d = shape->n_features, k_count = shape->n_components;
+    const double variance = fg_variance(shape, p->covariances, k, i);
+    if (!(square <= bearable(pass->arithmetic) * variance))
+        return 1;
+    return square > variance && fg_has_matrices(shape) && !is_singular &&
+           !(square * precision_of(shape, p, k, i) <= bearable_times_precision(pass->arithmetic));
+}
+
+/* Whether the components are so close to the common shift, or to the mixture's mean if shift is
+ * NULL, that sums about it keep the precision of means and scatter. out_shift, if given, receives
+ * that mean K times. */
+static int are_close_together(const fg_pass *pass, const fg_parameters *p, const double *shift,
+                              double *out_shift) {
+    const fg_shape *shape = pass->shape;
+    const int64_t d = shape->n_features;
     int close = 1;
     for (int64_t i = 0; i < d; i++) {
-        double centre = 0, between = 0;
-        for (int64_t k = 0; k < k_count; k++)
-            centre += p->weights[k] * p->means[k * d + i];
-        for (int64_t k = 0; k < k_count; k++) {
-            const double step = p->means[k * d + i] - centre;
-            between += p->weights[k] * step * step;
-            if (out_shift)
-                out_shift[k * d + i] = centre;
-        }
-        close &= between <= bearable(pass->arithmetic) * fg_variance(shape, p->covariances, 0, i);
+        const double point = shift ? shift[i] : mean_of_all(shape, p, i);
+        for (int64_t k = 0; out_shift && k < shape->n_components; k++)
+            out_shift[k * d + i] = point;
+        close &= !is_too_far(pass, p, 0, 0, i, square_from(shape, p, i, point));
     }
     return close;
 }
 
 /* Whether a mean moved so far from its shift that its covariance lost precision. */
-static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_parameters *next) {
-    const fg_shape *shape = pass->shape;
-    const int64_t d = shape->n_features;
-    for (int64_t k = 0; k < shape->n_components; k++)
+static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_parameters *next,
+                     int is_singular) {
+    const int64_t d = pass->shape->n_features;
+    for (int64_t k = 0; k < pass->shape->n_components; k++)
         for (int64_t i = 0; i < d && next->weights[k] > 0; i++) {
             const double step = s->sx[k * d + i] / s->nk[k];
-            const double variance = fg_variance(shape, next->covariances, k, i);
-            if (!(step * step <= bearable(pass->arithmetic) * variance))
+            if (is_too_far(pass, next, is_singular, k, i, step * step))
                 return 1;
         }
     return 0;
@@ -425,17 +560,18 @@ static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_param
  * needed only once; the second pass computes it about the data's own mean, since the first M step
  * makes that the mixture's mean for any start. Spherical: about the mixture's mean if that keeps
  * the precision. All others: about the means. */
-static fg_sums choose_shift(fg_step *step, const fg_parameters *parameters, int64_t iteration,
+static fg_sums choose_shift(const fg_step *step, const fg_pass *pass,
+                            const fg_parameters *parameters, int64_t iteration,
                             fg_shift_choice *out) {
-    const fg_shape *shape = step->pass.shape;
+    const fg_shape *shape = pass->shape;
     *out = AT_MEANS;
     if (fg_is_shared(shape)) {
         const int scatter = iteration <= 2 || !step->has_scatter;
-        if (are_close_together(&step->pass, parameters, scatter ? step->shift : NULL))
+        if (are_close_together(pass, parameters, NULL, scatter ? step->shift : NULL))
             *out = (fg_shift_choice){step->shift, 1};
         return scatter || !out->common ? FG_MOMENTS : FG_FIRST_MOMENTS;
     }
-    if (fg_is_isotropic(shape) && !are_close_together(&step->pass, parameters, NULL)) {
+    if (fg_is_isotropic(shape) && !are_close_together(pass, parameters, NULL, NULL)) {
         const size_t means = (size_t)(shape->n_components * shape->n_features);
         memcpy(step->shift, parameters->means, means * sizeof(double));
         *out = (fg_shift_choice){step->shift, 0};
@@ -460,6 +596,7 @@ fg_status fg_step_open(fg_context *context, const fg_shape *shape, fg_step *out)
 
 void fg_step_close(fg_step *step) {
     fg_pass_close(&step->pass);
+    fg_pass_close(&step->wide);
     fg_release(step->memory);
 }
 
@@ -486,9 +623,11 @@ static fg_status run_plan(fg_step *step, fg_pass *pass, step_plan *plan) {
     status = fg_maximize(pass->context, shape, plan->m_step, s, &step->next);
     if (status == FG_INTERRUPTED)
         return status;
-    const int lossy = plan->choice.common
-                          ? status == FG_SINGULAR || !are_close_together(pass, &step->next, NULL)
-                          : moved_far(pass, s, &step->next);
+    const int is_singular = status == FG_SINGULAR;
+    const int lossy =
+        plan->choice.common
+            ? is_singular || !are_close_together(pass, &step->next, plan->choice.shift, NULL)
+            : moved_far(pass, s, &step->next, is_singular);
     if (!lossy)
         return status;
     const double log_likelihood = s->log_likelihood; /* that of the first pass is more accurate */
@@ -503,18 +642,29 @@ static fg_status run_plan(fg_step *step, fg_pass *pass, step_plan *plan) {
                            : status;
 }
 
+/* Opens the pass in double arithmetic when float data need it for the first time. */
+static fg_status open_wide(fg_step *step) {
+    if (step->wide.run)
+        return FG_OK;
+    return fg_pass_open(step->pass.context, step->pass.shape, FG_FLOAT64, &step->wide);
+}
+
+/* Runs in the arithmetic of the data, and once more in double if that keeps too few digits. */
 static fg_status run_step(fg_step *step, step_plan *plan) {
+    const fg_pass *pass = &step->pass;
     fg_status status = run_plan(step, &step->pass, plan);
-    if (status != FG_SINGULAR || step->pass.arithmetic == FG_FLOAT64)
+    if (pass->arithmetic == FG_FLOAT64 || (status != FG_OK && status != FG_SINGULAR))
         return status;
-    fg_pass wide;
+    const int again = status == FG_SINGULAR ||
+                      needs_double(pass->shape, &step->next, pass->context->monitor, NULL);
+    if (fg_stopped(pass->context->monitor))
+        return FG_INTERRUPTED;
+    if (!again)
+        return status;
     plan->choice = AT_MEANS;
     plan->sums = FG_MOMENTS;
-    status = fg_pass_open(step->pass.context, step->pass.shape, FG_FLOAT64, &wide);
-    if (status == FG_OK)
-        status = run_plan(step, &wide, plan);
-    fg_pass_close(&wide);
-    return status;
+    status = open_wide(step);
+    return status == FG_OK ? run_plan(step, &step->wide, plan) : status;
 }
 
 fg_status fg_step_assign(fg_step *step, const fg_parameters *parameters, fg_assignment assignment,
@@ -527,9 +677,20 @@ fg_status fg_step_assign(fg_step *step, const fg_parameters *parameters, fg_assi
 fg_status fg_step_em(fg_step *step, const fg_parameters *parameters, int64_t iteration,
                      const fg_m_step *options) {
     step_plan plan = {.parameters = parameters, .assignment = FG_SOFT, .m_step = options};
-    plan.sums = choose_shift(step, parameters, iteration, &plan.choice);
-    const fg_status status = run_step(step, &plan);
+    fg_pass *pass = &step->pass;
+    fg_real_type arithmetic;
+    fg_status status = choose_for_rows(pass->context, pass->shape, parameters, &arithmetic);
+    if (status == FG_OK && arithmetic != pass->arithmetic) {
+        status = open_wide(step);
+        pass = &step->wide;
+    }
+    if (status != FG_OK)
+        return status;
+    step->has_scatter &= step->scatter_type == pass->arithmetic;
+    plan.sums = choose_shift(step, pass, parameters, iteration, &plan.choice);
+    status = pass == &step->pass ? run_step(step, &plan) : run_plan(step, pass, &plan);
     step->has_scatter = plan.choice.common;
+    step->scatter_type = pass->arithmetic;
     return status;
 }
 
@@ -577,18 +738,17 @@ fg_status fg_variances(fg_context *context, int64_t n_features, double *out_vari
     return status == FG_SINGULAR ? FG_OK : status;
 }
 
-fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
-                        fg_statistics *out) {
+static fg_status accumulate_rows(fg_context *context, const fg_shape *shape,
+                                 const fg_parameters *parameters, fg_real_type arithmetic,
+                                 fg_statistics *out) {
     fg_pass pass;
-    if (!fg_shape_is_countable(shape))
-        return FG_NO_MEMORY;
     double *shift = fg_doubles((size_t)(shape->n_components * shape->n_features));
-    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
+    fg_status status = fg_pass_open(context, shape, arithmetic, &pass);
     if (!shift)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
         fg_shift_choice choice = AT_MEANS;
-        if (fg_is_shared(shape) && are_close_together(&pass, parameters, shift))
+        if (fg_is_shared(shape) && are_close_together(&pass, parameters, NULL, shift))
             choice = (fg_shift_choice){shift, 1};
         pass.sums_scale = 1 / context->rows->weight_scale;
         status = fg_pass_run(&pass, parameters, FG_SOFT, &choice, 0, FG_MOMENTS, out);
@@ -600,12 +760,32 @@ fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_par
     return status;
 }
 
+fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
+                        fg_statistics *out) {
+    fg_real_type arithmetic;
+    if (!fg_shape_is_countable(shape))
+        return FG_NO_MEMORY;
+    const fg_status status = choose_for_rows(context, shape, parameters, &arithmetic);
+    return status == FG_OK ? accumulate_rows(context, shape, parameters, arithmetic, out) : status;
+}
+
+fg_status fg_accumulate_in_double(fg_context *context, const fg_shape *shape,
+                                  const fg_parameters *parameters, fg_statistics *out) {
+    return fg_shape_is_countable(shape)
+               ? accumulate_rows(context, shape, parameters, FG_FLOAT64, out)
+               : FG_NO_MEMORY;
+}
+
 fg_status fg_log_likelihood(fg_context *context, const fg_shape *shape,
                             const fg_parameters *parameters, double *out_total,
                             double *out_weight_sum) {
     fg_pass pass;
+    fg_real_type arithmetic;
+    fg_status status = choose_for_rows(context, shape, parameters, &arithmetic);
+    if (status != FG_OK)
+        return status;
     double *memory = fg_doubles(fg_statistics_count(shape));
-    fg_status status = fg_pass_open(context, shape, context->rows->data->real_type, &pass);
+    status = fg_pass_open(context, shape, arithmetic, &pass);
     if (!memory)
         status = FG_NO_MEMORY;
     if (status == FG_OK) {

@@ -34,21 +34,24 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
 
 /* A pass, its M step, and their workspace. */
 typedef struct {
-    fg_pass pass;
+    fg_pass pass, wide; /* wide: in double, for float data; opened when needed */
     fg_statistics statistics;
-    fg_parameters next; /* result of the M step */
-    double *shift;      /* K x d */
-    int has_scatter;    /* tied: sxx holds the scatter of the data about shift */
+    fg_parameters next;        /* result of the M step */
+    double *shift;             /* K x d */
+    int has_scatter;           /* tied: sxx holds the scatter of the data about shift */
+    fg_real_type scatter_type; /* arithmetic of that scatter */
     double *memory;
 } fg_step;
 
 fg_status fg_step_open(fg_context *context, const fg_shape *shape, fg_step *out);
 void fg_step_close(fg_step *step);
 /* The step of a start. If the shift of the first pass cost precision, a second pass takes the sums
- * about the new means. If float sums give a singular covariance, the step is repeated in double. */
+ * about the new means. If float keeps too few digits of a covariance, the step is repeated in
+ * double. */
 fg_status fg_step_assign(fg_step *step, const fg_parameters *parameters, fg_assignment assignment,
                          uint64_t seed, const fg_m_step *options);
-/* The same for an iteration of EM; iterations are counted from 1. */
+/* The same for an iteration of EM; iterations are counted from 1. All passes are in double if float
+ * keeps too few digits of the parameters. */
 fg_status fg_step_em(fg_step *step, const fg_parameters *parameters, int64_t iteration,
                      const fg_m_step *options);
 

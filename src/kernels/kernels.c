@@ -89,6 +89,16 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
     out_statistics->n_rows += end - begin;
 }
 
+/* Writes count values to out, from element at on, in the type of the data. */
+static void write_values(const fg_data *data, const real *values, int64_t stride, int64_t count,
+                         int64_t at, void *out) {
+    for (int64_t i = 0; i < count; i++)
+        if (data->real_type == FG_FLOAT32)
+            ((float *)out)[at + i] = (float)values[i * stride];
+        else
+            ((double *)out)[at + i] = (double)values[i * stride];
+}
+
 static int score(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                  fg_output output, void *scratch, fg_monitor *monitor, void *out) {
     block b;
@@ -112,11 +122,11 @@ static int score(const fg_model *model, const fg_data *data, int64_t begin, int6
         }
         normalise(&b, padded);
         if (output == FG_OUTPUT_LOG_LIKELIHOOD)
-            memcpy((real *)out + n, b.log_likelihood, sizeof(real) * (size_t)rows);
+            write_values(data, b.log_likelihood, 1, rows, n, out);
         else
             for (int64_t i = 0; i < rows; i++)
-                for (int64_t k = 0; k < k_count; k++)
-                    ((real *)out)[(n + i) * k_count + k] = b.responsibilities[k * b.p.stride + i];
+                write_values(data, b.responsibilities + i, b.p.stride, k_count, (n + i) * k_count,
+                             out);
     }
     return !(poison == 0);
 }

@@ -70,7 +70,7 @@ typedef struct {
     void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
                        fg_statistics *out_statistics);
-    /* Returns non-zero if a sample is NaN or infinite. */
+    /* out: in the type of the data. Returns non-zero if a sample is NaN or infinite. */
     int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                  fg_output output, void *scratch, fg_monitor *monitor, void *out);
     void (*exp_log)(const void *x, int64_t n, int is_log, void *out); /* for the tests */

@@ -40,6 +40,7 @@ TOLERANCES = {
     "second moments": (1e-11, None),  # of the same rows, differently weighted, merged or moved
     "criteria": (1e-12, 1e-5),  # AIC and BIC of a batch and of its models
     "bounds": (1e-11, None),  # the lower bounds of two fits that are equal in exact arithmetic
+    "bounds, falling": (1e-6, 1e-4),  # absolute: from one iteration to the next
     "precisions": (1e-10, 1e-4),  # given precisions, inverted and factored
     "same fit": (1e-9, 1e-4),  # the same rows: repeated, scaled, with weights of another scale
     "same fit, rows of weight 0": (1e-9, 1e-3),  # and with additional rows of weight zero
