@@ -120,6 +120,15 @@ def test_a_start_sees_the_weights():
     np.testing.assert_allclose(model.mean_precision_.sum(), 2 + 300, rtol=tolerance("same fit"))
 
 
+def test_a_first_row_of_weight_zero_costs_no_digits(covariance_type):
+    """The moments for the prior are about a row that counts."""
+    X, weight = np.vstack([[[1e30, -1e30]], GROUPS]), np.r_[0, np.ones(len(GROUPS))]
+    options = dict(n_components=2, covariance_type=covariance_type, random_state=0)
+    among = bayes(**options).fit(X, sample_weight=weight)
+    alone = bayes(**options).fit(GROUPS)
+    assert_close(among, alone, tolerance("same fit, rows of weight 0"))
+
+
 def test_weights_whose_sums_are_beyond_float64_are_named(covariance_type):
     model = bayes(covariance_type=covariance_type, random_state=0)
     with pytest.raises(ValueError, match="the sums are not finite: scale .* their weights"):
@@ -231,6 +240,59 @@ def test_the_posterior_mean_of_much_data_is_the_maximum_likelihood():
         likely = GaussianMixture(covariance_type=covariance_type, n_threads=1).fit(rows)
         np.testing.assert_allclose(expected.means_, likely.means_, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(expected.covariances_, likely.covariances_, rtol=1e-3, atol=1e-3)
+
+
+def degenerate_columns():
+    """Columns by name, most of them beside the two clusters of GROUPS."""
+    N = len(GROUPS)
+    hot = np.eye(4)[np.random.default_rng(1).integers(4, size=N)]
+    return {
+        "one constant": np.full((N, 1), 7.0),
+        "one-hot": hot,
+        "clusters, a constant": np.c_[GROUPS, np.full(N, 0.1)],
+        "clusters, a constant far from zero": np.c_[GROUPS, np.full(N, 1e6 + 0.1)],
+        "clusters, one-hot": np.c_[GROUPS, hot],
+        "clusters, a copy": np.c_[GROUPS, GROUPS[:, :1]],
+        "clusters, a sum": np.c_[GROUPS, GROUPS.sum(axis=1)],
+        "clusters, all zero but for a row": np.c_[GROUPS, np.arange(N) == 5],
+    }
+
+
+@pytest.mark.parametrize("concentration", [1e-3, None, 1e3])
+@pytest.mark.parametrize("columns", degenerate_columns())
+def test_columns_without_a_variance_of_their_own_fit(
+    columns, concentration, covariance_type, prior_type, dtype
+):
+    """Most of the ten components have no rows; their covariance is that of the prior."""
+    rows = degenerate_columns()[columns].astype(dtype)
+    for init in ("kmeans", "random_from_data"):
+        model = bayes(
+            n_components=10, covariance_type=covariance_type, init_params=init, random_state=0,
+            weight_concentration_prior=concentration, weight_concentration_prior_type=prior_type,
+            reg_covar=1e-6 if dtype is np.float64 else 1e-4,
+        )  # fmt: skip
+        quiet_fit(model, rows)
+        assert all(np.isfinite(value).all() for value in values(model).values())
+        np.testing.assert_allclose(model.weights_.sum(), 1, rtol=tolerance("sum of weights"))
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_a_constant_column_draws_no_row_to_an_empty_component(covariance_type, prior_type):
+    """There, all components are equally wide, including those without rows."""
+    options = dict(
+        n_components=6, covariance_type=covariance_type, random_state=0, max_iter=1000,
+        weight_concentration_prior_type=prior_type, weight_concentration_prior=1e-3,
+    )  # fmt: skip
+    plain = bayes(**options).fit(GROUPS)
+    beside = bayes(**options).fit(np.c_[GROUPS, np.full(len(GROUPS), 3.0)])
+    variances = beside.covariances_[..., 2]
+    variances = variances[:, 2] if covariance_type == "full" else variances
+    np.testing.assert_allclose(variances, 1e-6, rtol=1e-6)
+    for model in (plain, beside):
+        assert (model.weights_ > 0.1).sum() == 2
+    same = plain.predict(GROUPS)[:, None] == plain.predict(GROUPS)
+    labels = beside.predict(np.c_[GROUPS, np.full(len(GROUPS), 3.0)])
+    np.testing.assert_array_equal(labels[:, None] == labels, same)
 
 
 def test_digamma_has_all_its_digits():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
 from ._covariance import Layout, layout_of, moments_layout
@@ -56,7 +57,8 @@ class BayesianGaussianMixture(BaseMixture):
     covariance_prior : float or array-like, default=None
         Prior covariance, (n_features, n_features) for "full" and "tied", (n_features,) for "diag",
         a float for "spherical". None: the covariance, the variances or the mean variance of the
-        rows.
+        rows; if these are singular, and not for "tied", plus `reg_covar` times the degrees of
+        freedom.
     random_state, warm_start, verbose, verbose_interval, n_threads
         As in `GaussianMixture`.
 
@@ -105,6 +107,8 @@ class BayesianGaussianMixture(BaseMixture):
     >>> int((model.weights_ > 0.02).sum())
     2
     """
+
+    _has_prior = True
 
     weight_concentration_: tuple[Reals, Reals] | Reals
     weight_concentration_prior_: float
@@ -189,14 +193,18 @@ class BayesianGaussianMixture(BaseMixture):
     def _prior(self, X: Reals, weight: Floats | None, n_threads: int) -> Prior:
         """Return the user's prior; parts that are not given come from the moments of the rows."""
         d, kind = X.shape[1], self.covariance_type
-        freedom = float(d)
+        layout, freedom = layout_of(kind), float(d)
         if self.degrees_of_freedom_prior is not None:
             freedom = as_positive(self.degrees_of_freedom_prior, "degrees_of_freedom_prior", d - 1)
         mean, covariance = self.mean_prior, self.covariance_prior
         if mean is None or covariance is None:
             sums = _moments(X, weight, moments_layout(kind), n_threads)
             mean = sums.means[0] if mean is None else mean
-            covariance = _sample_covariance(sums, kind) if covariance is None else covariance
+            if covariance is None:
+                covariance = _sample_covariance(sums, kind)
+                if _is_singular(covariance, sums.means[0], kind, X.dtype):
+                    # components without rows have only the prior; they become as wide as others
+                    covariance = covariance + freedom * float(self.reg_covar) * layout.identity(d)
         concentration, precision = self.weight_concentration_prior, self.mean_precision_prior
         return Prior(
             self.weight_concentration_prior_type,
@@ -302,7 +310,8 @@ class BayesianGaussianMixture(BaseMixture):
             start_seed = _core.start_seed(seed, init=init)
             return self._start(X, weight, prior, start_seed, n_threads), -math.inf
 
-        def step(posterior: Posterior) -> tuple[Posterior, float]:
+        def updated(posterior: Posterior, in_double: bool) -> tuple[Posterior, float]:
+            """Return the next posterior and its lower bound."""
             weights, means, factors, _ = posterior.density()
             sums = _core.accumulate(
                 X,
@@ -313,6 +322,7 @@ class BayesianGaussianMixture(BaseMixture):
                 covariances=posterior.covariances,
                 precisions_cholesky=factors,
                 n_threads=n_threads,
+                in_double=in_double,
             )
             statistics = of_pass(sums, self.covariance_type)
             centred = _centred(statistics)
@@ -321,6 +331,14 @@ class BayesianGaussianMixture(BaseMixture):
                 prior, centred, self.covariance_type, float(self.reg_covar)
             )
             return posterior, posterior.lower_bound(entropy)
+
+        def step(posterior: Posterior) -> tuple[Posterior, float]:
+            if X.dtype == np.float32 and not posterior.needs_double():
+                with suppress(ValueError):  # singular in float32
+                    following, bound = updated(posterior, in_double=False)
+                    if not following.needs_double():
+                        return following, bound
+            return updated(posterior, in_double=True)
 
         run = best_of(
             1 if resume else as_integer(self.n_init, "n_init", 1),
@@ -389,7 +407,8 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
     # A density so wide that no row is too far from it: only the sums are used.
     narrow = float(np.finfo(X.dtype).max ** -0.5 / d)
     unit = layout.identity(d)[None] * narrow
-    shift = np.array(X[:1], dtype=np.float64)
+    first = 0 if weight is None else int(np.argmax(weight > 0.0))  # others may be anywhere
+    shift = np.array(X[first : first + 1], dtype=np.float64)
     statistics = _core.accumulate(
         X,
         sample_weight=weight,
@@ -399,6 +418,7 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
         covariances=np.ones_like(unit),
         precisions_cholesky=unit,
         n_threads=n_threads,
+        in_double=True,  # the covariance may be far narrower in some direction
     )
     sums = _centred(of_pass(statistics, layout.name))
     if not (np.isfinite(sums.means).all() and np.isfinite(sums.scatter).all()):
@@ -413,3 +433,24 @@ def _sample_covariance(sums: CentredSums, covariance_type: CovarianceType) -> Fl
     covariance: Floats = sums.scatter[0] / max(total - 1, total / 2)
     shape = layout_of(covariance_type).prior_shape(sums.means.shape[1])
     return covariance if shape else np.asarray(covariance.mean())
+
+
+def _is_singular(
+    covariance: Floats, mean: Floats, covariance_type: CovarianceType, dtype: DTypeLike
+) -> bool:
+    """Return whether the covariance of the rows, in the layout of a prior, is singular except for
+    rounding: of the rows in their dtype, and of the sums in float64. False for a shared one: there
+    every component has rows."""
+    layout, eps = layout_of(covariance_type), 4 * float(np.finfo(dtype).eps)
+    if layout.shared:
+        return False
+    variances = layout.diagonals(covariance)
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    rounding = eps * (np.abs(mean) if variances.ndim else np.abs(mean).min())
+    if np.any(deviations <= rounding):
+        return True
+    if not layout.has_matrices:
+        return False
+    correlation = covariance / np.outer(deviations, deviations)
+    of_rows, of_sums = np.max(eps + rounding / deviations) ** 2, 4 * np.finfo(np.float64).eps
+    return bool(np.linalg.eigvalsh(correlation)[0] <= max(of_rows, of_sums) * len(correlation))

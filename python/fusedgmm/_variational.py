@@ -31,6 +31,7 @@ def _log_gamma(x: float) -> float:
         return math.inf
 
 
+_FLOAT_KEEPS = 3e3  # variance times precision of a feature, at most
 _lgamma = np.vectorize(_log_gamma, otypes=[np.float64])
 
 
@@ -144,6 +145,23 @@ class Posterior:
         return layout_of(self.covariance_type).log_determinants(
             self.precisions_cholesky, *self.means.shape
         )
+
+    def needs_double(self) -> bool:
+        """Whether float32 sums keep too few digits of a covariance that is narrow in some
+        direction.
+
+        A fit by maximum likelihood bears ten times as much, see src/pass.c: its lower bound comes
+        from the rows, near the maximum. Here it comes from the sums too, and its error per row is
+        about eps times variance times precision."""
+        layout = layout_of(self.covariance_type)
+        if not layout.has_matrices:
+            return False
+        variances = layout.diagonals(self.covariances)
+        if layout.shared:  # distances are computed from whitened samples and whitened means
+            weights = self.weights()
+            variances = variances + weights @ (self.means - weights @ self.means) ** 2
+        precisions = (self.precisions_cholesky**2).sum(axis=-1)
+        return not bool((variances * precisions <= _FLOAT_KEEPS).all())
 
     def density(self) -> tuple[Floats, Floats, Floats, float]:
         """The Gaussian mixture with the same responsibilities: weights that sum to one, means,
