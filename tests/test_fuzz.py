@@ -32,7 +32,7 @@ WARNINGS = (
     "Best performing initialization did not converge",
     r"component\(s\) .* of the mixture have weight 0",
     "degenerate components were repaired",
-    "reg_covar=.* is more than every variance of the data",
+    "reg_covar=.* is more than (every|the) variance of",
 )
 ERRORS = (
     "Fitting the mixture model failed because some components have ill-defined empirical",

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fusedgmm import BayesianGaussianMixture, GaussianMixture, MixtureParameters, reference
@@ -158,6 +159,58 @@ def test_a_reg_covar_beyond_the_data_gives_one_warning(covariance_type):
         )
     assert [w.filename for w in caught] == [__file__]
     assert all(np.isfinite(getattr(model, name)).all() for name in FITTED)
+
+
+@pytest.mark.parametrize(
+    ("covariance_type", "where"),
+    [
+        ("full", r"feature 1 of component (0|1) \(\d\S*e-08\)"),
+        ("tied", r"feature 1 \(\d\S*e-08\)"),
+        ("diag", r"feature 1 of component (0|1) \(\d\S*e-08\)"),
+    ],
+)
+def test_a_reg_covar_beyond_one_feature_says_which(covariance_type, where, dtype):
+    """Also where the feature's variance between the components is large."""
+    X = GROUPS[:600].copy()
+    X[:, 1] = 8 + np.round(X[:, 0] / 5) + RNG.normal(size=600) * 2e-4
+    options = dict(covariance_type=covariance_type, random_state=0)
+    if covariance_type != "tied":  # in one component of the two
+        X[:300, 1] += RNG.normal(size=300)
+    with pytest.warns(
+        UserWarning, match=rf"^reg_covar=1e-06 is more than the variance of {where} and"
+    ):
+        GaussianMixture(2, **options).fit(X.astype(dtype))
+    frame = pd.DataFrame(X.astype(dtype), columns=["a", "b"])
+    with pytest.warns(UserWarning, match="feature 'b'"):
+        GaussianMixture(2, **options).fit(frame)
+
+
+def test_a_reg_covar_beyond_one_component_says_which(covariance_type):
+    """Two clusters in degrees of longitude and latitude, and a third that is wider."""
+    X = [47.37, 8.54] + RNG.normal(size=(900, 2)) * np.repeat([1e-4, 2e-4, 1.0], 300)[:, None]
+    X[300:600] += 0.01
+    X[600:] += 20
+    means = X.reshape(3, 300, 2).mean(axis=1)
+    start = of_type(np.stack([np.eye(2) * 1e-6, np.eye(2) * 1e-6, np.eye(2)]), covariance_type)
+    model = GaussianMixture(
+        3, covariance_type=covariance_type, means_init=means, covariances_init=start
+    )
+    if covariance_type == "tied":  # as wide as the widest
+        quiet_fit(model, X)
+        return
+    with pytest.warns(UserWarning, match="reg_covar=1e-06 is more than the variance of") as caught:
+        model.fit(X)
+    message = str(caught[0].message)
+    assert "component 0" in message and "component 1" in message
+    assert message.count("component") == (2 if covariance_type == "spherical" else 3)
+    assert ("1 more and" in message) == (covariance_type != "spherical")
+
+
+def test_constant_features_and_single_rows_are_what_reg_covar_is_for(covariance_type, dtype):
+    X = np.column_stack([GROUPS, np.full(len(GROUPS), 0.1), np.arange(len(GROUPS)) < 300])
+    X = np.vstack([X, [[40.0, 30.0, 0.1, 0.0]]]).astype(dtype)
+    for kind in BOTH:
+        fit_either(kind, X, n_components=4, covariance_type=covariance_type)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -114,6 +114,7 @@ def test_a_later_start_must_be_better_by_more_than_rounding(tol):
     assert by_rounding if tol < 1e-6 else by_little  # another margin would choose another
 
 
+@pytest.mark.filterwarnings("ignore:reg_covar=1 is more than the variance of feature")
 @pytest.mark.parametrize("reg_covar", [1e-6, 1.0])
 def test_stops_at_the_first_change_below_tol(reg_covar, covariance_type):
     """Also if the bound decreases: a large reg_covar moves away from the maximum of the

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, _threads
 from ._covariance import COVARIANCE_TYPES, layout_of
@@ -76,6 +76,8 @@ class Estimate:
 
 class BaseMixture(FittedMixture):
     """A Gaussian mixture that can be fitted; subclasses implement `_estimate`."""
+
+    _has_prior: ClassVar[bool] = False  # of the covariances
 
     n_components: int
     tol: float
@@ -206,7 +208,7 @@ class BaseMixture(FittedMixture):
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in in_dtype
             fitted = self._converted(found.parameters, X.dtype)
             fitted |= {name: in_dtype(value, X.dtype, name) for name, value in found.others.items()}
-            self._warn(found.parameters, found.converged)
+            self._warn(found.parameters, found.converged, X.dtype, names)
         self._set_made(fitted)
         self.converged_ = found.converged
         self.n_iter_ = len(found.lower_bounds)
@@ -235,21 +237,26 @@ class BaseMixture(FittedMixture):
         )
         return False
 
-    def _warn(self, parameters: Parameters, converged: bool) -> None:
-        """Warn of a reg_covar that exceeds the data's variances, an empty component, or no
+    def _warn(
+        self,
+        parameters: Parameters,
+        converged: bool,
+        dtype: DTypeLike,
+        names: NDArray[np.object_] | None,
+    ) -> None:
+        """Warn of a reg_covar that exceeds variances of the data, an empty component, or no
         convergence."""
-        largest = self._largest_variance(parameters)
-        if 1e-12 * self.reg_covar < largest < self.reg_covar:
+        dominated = self._dominated(parameters, dtype, names)
+        if dominated:
             warn_caller(
-                f"reg_covar={float(self.reg_covar):g} is more than every variance of the data (at "
-                f"most {largest:.3g}) and dominates the covariances; scale the data or lower "
-                "reg_covar"
+                f"reg_covar={float(self.reg_covar):g} is more than {dominated} and dominates the "
+                "covariances; scale the data or lower reg_covar"
             )
         empty = np.flatnonzero(np.asarray(parameters[0]) == 0.0)
         if len(empty):
-            names = ", ".join(map(str, empty))
+            numbers = ", ".join(map(str, empty))
             warn_caller(
-                f"component(s) {names} of the mixture have weight 0: they lost all their rows. "
+                f"component(s) {numbers} of the mixture have weight 0: they lost all their rows. "
                 "Use fewer components or another start."
             )
         if not converged and self.max_iter > 0:
@@ -259,9 +266,47 @@ class BaseMixture(FittedMixture):
                 sklearn_counterpart(ConvergenceWarning),
             )
 
-    def _largest_variance(self, parameters: Parameters) -> float:
-        """Return the largest variance of a feature under the mixture, minus `reg_covar`."""
+    def _dominated(
+        self, parameters: Parameters, dtype: DTypeLike, names: NDArray[np.object_] | None
+    ) -> str:
+        """Return, in words, the variances of the data that are less than `reg_covar`; "" if there
+        is none.
+
+        Variances that are zero except for rounding, or for a trace of a row, do not count:
+        `reg_covar` is meant for features that are constant, everywhere or in a component. Beside a
+        prior, such a variance is that of the prior."""
         weights, means, covariances, _ = parameters
-        variances = layout_of(self.covariance_type).variances(covariances, *means.shape)
-        between = weights @ (means - weights @ means) ** 2
-        return float((weights @ variances + between).max()) - self.reg_covar
+        layout = layout_of(self.covariance_type)
+        variances = layout.variances(covariances, *means.shape)
+        if not (variances < 2 * self.reg_covar).any():
+            return ""
+        variances = variances - self.reg_covar
+        eps = float(np.finfo(dtype).eps)
+        rounding = np.maximum(1e-12 * self.reg_covar, (4 * eps * means) ** 2)
+        if layout.shared:  # a difference of sums about one point, see pass.c
+            bearable = (300 if dtype == np.float32 else 1e6) * self.reg_covar
+            between = weights @ (means - weights @ means) ** 2
+            rounding = np.maximum(rounding, 16 * eps * np.minimum(between, bearable))
+        has_rows = weights[:, None] > 0.0
+        dominated: NDArray[np.bool_] = (variances < self.reg_covar) & (variances > rounding)
+        dominated &= has_rows
+        if (dominated | ~has_rows).all():
+            most = variances[weights > 0.0].max()
+            return f"every variance of the components (at most {most:.3g})"
+        if self._has_prior:
+            return ""
+        dominated &= variances > 1e-4 * self.reg_covar
+        if layout.shared:
+            dominated = np.asarray(dominated.any(axis=0, keepdims=True))
+        one_for_all = not layout.prior_shape(means.shape[1])  # features
+        if one_for_all:
+            dominated = np.asarray(dominated.any(axis=1, keepdims=True))
+        found = []
+        for k, i in np.argwhere(dominated)[:3]:
+            feature = [] if one_for_all else [f"feature {i if names is None else repr(names[i])}"]
+            component = [] if layout.shared else [f"component {k}"]
+            found.append(f"{' of '.join(feature + component)} ({variances[k, i]:.3g})")
+        more = np.count_nonzero(dominated) - len(found)
+        if more:
+            found.append(f"{more} more")
+        return f"the variance of {', '.join(found)}" if found else ""

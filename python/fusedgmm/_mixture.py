@@ -54,7 +54,8 @@ class GaussianMixture(BaseMixture):
         this, in nats.
     reg_covar : float, default=1e-6
         Value added to every variance (the diagonal of every covariance), in squared units of the
-        data.
+        data. A fit warns, once, if it exceeds what the rows alone gave, and names the components
+        and features; features that are constant, also within a component, do not count.
     max_iter : int, default=100
         Maximum number of iterations per start; 0 keeps the starting parameters.
     n_init : int or "auto", default="auto"
