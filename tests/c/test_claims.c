@@ -160,6 +160,61 @@ static void test_a_task_that_somebody_else_took(int in_order) {
     end(&s);
 }
 
+static fg_run *watched;
+static atomic_int held;
+static atomic_int_fast64_t released;
+
+/* Both helpers are held in a task. When the calling thread redoes that of the second, the first is
+ * released: its task has been redone and committed. */
+static void hold_both(void *context, int64_t task, void *scratch, fg_monitor *monitor,
+                      void *result) {
+    (void)context;
+    (void)scratch;
+    (void)monitor;
+    const place *first = &watched->seats[1].places[0], *second = &watched->seats[2].places[0];
+    if (!is_caller) {
+        atomic_fetch_add(&held, 1);
+        while (atomic_load(&released) != task && !atomic_load(&world.all_may_go))
+            fg_sleep(50);
+    }
+    for (int i = 0; is_caller && i < 1000 && atomic_load(&held) < 2; i++)
+        fg_sleep(50);
+    if (is_caller && atomic_load(&held) == 2 && is(second, BUSY) && task == second->task) {
+        atomic_store(&released, first->task);
+        while (!is(first, FREE))
+            fg_sleep(50);
+    }
+    *(int64_t *)result = task;
+}
+
+static void test_a_task_that_was_redone_is_not_committed_again(void) {
+    const fg_tasks tasks = {.work = hold_both, .commit = put, .result_bytes = sizeof(int64_t)};
+    int both = 0;
+    CONTEXT("a helper that ends after its task was redone");
+    for (int round = 0; round < 1000 && !both; round++) { /* until both helpers take part */
+        memset(&world, 0, sizeof world);
+        forget_late_helpers();
+        atomic_store(&held, 0);
+        atomic_store(&released, -1);
+        fg_call call;
+        fg_call_begin(3, &call);
+        const fg_context context = {.n_threads = 3, .lease = call.lease};
+        watched = fg_run_open(&tasks, 3, call.lease);
+        atomic_store(&world.second_may_go, 1); /* see before_taking */
+        atomic_store(&world.second_is_held, 1);
+        atomic_store(&world.first_works, 1);
+        CHECK(fg_run_tasks(watched, &context, TASKS) == FG_OK, "status");
+        both = atomic_load(&released) >= 0;
+        check_once();
+        fg_run_close(watched);
+        atomic_store(&world.all_may_go, 1);
+        fg_lease *lease = fg_call_end(&call);
+        while (lease && !fg_lease_try_end(lease))
+            fg_sleep(100);
+    }
+    CHECK(both, "the helpers did not come");
+}
+
 static void test_a_slower_helper_is_not_late(void) {
     const fg_tasks tasks = {.work = work, .commit = put, .result_bytes = sizeof(int64_t)};
     CONTEXT("a slower helper");
@@ -190,7 +245,6 @@ static void change_few(void *context, int64_t task, void *scratch, fg_monitor *m
 }
 
 static int offers_after[TASKS];
-static fg_run *watched;
 
 static void note_offers(void *context, int64_t task, void *result) {
     (void)context;
@@ -240,6 +294,7 @@ int main(void) {
     fg_parallel_install();
     for (int in_order = 0; in_order <= 1; in_order++)
         test_a_task_that_somebody_else_took(in_order);
+    test_a_task_that_was_redone_is_not_committed_again();
     test_a_slower_helper_is_not_late();
     test_helpers_come_when_they_may();
 #ifndef _WIN32
