@@ -39,18 +39,21 @@ PYTHON_LAYERS = """
     _cli
     _data_files
     __init__
-    patch _batch _config
+    patch _config
+    _bootstrap _ratio_test
+    _batch _resampling
     _batch_result
     _mixture _bayesian
     _fitting _variational
-    _fitted _statistics
-    _parameters _problems _threads _model_files plots
+    _fitted _statistics plots
+    _quality
+    _parameters _problems _threads _model_files _alignment
     _scoring
     _covariance
     _core
     _estimator
     _validation
-    _files _tables _sklearn _em datasets reference
+    _files _tables _report _sklearn _em datasets reference
     _typing
 """
 

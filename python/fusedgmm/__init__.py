@@ -23,9 +23,12 @@ except ModuleNotFoundError as error:
 from ._batch import fit_batch
 from ._batch_result import BatchResult, BatchStatus
 from ._bayesian import BayesianGaussianMixture
+from ._bootstrap import BootstrapResult, bootstrap
 from ._config import __version__, show_config
 from ._mixture import GaussianMixture
 from ._parameters import MixtureParameters
+from ._quality import ClassificationTable, Crossings, classification_table, crossings, overlap
+from ._ratio_test import LikelihoodRatioTest, likelihood_ratio_test
 from ._statistics import SufficientStatistics, accumulate
 from .patch import patch_sklearn, unpatch_sklearn
 
@@ -33,12 +36,21 @@ __all__ = [
     "BatchResult",
     "BatchStatus",
     "BayesianGaussianMixture",
+    "BootstrapResult",
+    "ClassificationTable",
+    "Crossings",
     "GaussianMixture",
+    "LikelihoodRatioTest",
     "MixtureParameters",
     "SufficientStatistics",
     "__version__",
     "accumulate",
+    "bootstrap",
+    "classification_table",
+    "crossings",
     "fit_batch",
+    "likelihood_ratio_test",
+    "overlap",
     "patch_sklearn",
     "reference",
     "show_config",

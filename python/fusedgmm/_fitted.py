@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from numbers import Integral
 from pathlib import Path
@@ -30,6 +30,7 @@ from ._validation import (
 
 # weights, means, covariances and the factors of the precisions
 Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
+_PART = 1 << 20  # responsibilities that are in memory at a time
 
 
 def _fitted_attributes(model: object) -> dict[str, Any]:
@@ -114,6 +115,58 @@ class FittedMixture(Scored):
             zero.
         """
         return self._run(self._checked(X), "responsibilities")
+
+    def uncertainty(self, X: ArrayLike) -> Reals:
+        """Return how uncertain the component of each row is: one minus its largest responsibility.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        uncertainty : array of shape (n_samples,)
+            In the dtype of `X`, between 0 and 1 - 1 / n_components; the probability that `predict`
+            is wrong, if the model is right. Computed as the sum of the other responsibilities, so
+            that small values keep their precision. NaN for rows too far from every component, see
+            `predict_proba`.
+        """
+        rows = self._checked(X)
+        uncertainty = np.empty(len(rows), dtype=rows.dtype)
+        for part, responsibilities in self._responsibilities(rows):
+            best = responsibilities.argmax(axis=1)[:, None]
+            nowhere = np.take_along_axis(responsibilities, best, axis=1)[:, 0] == 0.0
+            np.put_along_axis(responsibilities, best, 0.0, axis=1)
+            uncertainty[part] = np.where(nowhere, np.nan, responsibilities.sum(axis=1))
+        return uncertainty
+
+    def entropy(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the entropy of the responsibilities, summed over the rows, in nats.
+
+        It measures how much the components overlap: 0 if every row belongs to one component with
+        certainty, at most n_samples log(n_components).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+
+        Returns
+        -------
+        float
+            The sum over rows and components of -r log r, with responsibilities r (Celeux &
+            Soromenho, 1996, "An entropy criterion for assessing the number of clusters in a mixture
+            model", J. Classification 13, 195-212).
+        """
+        rows = self._checked(X)
+        weight = as_sample_weight(sample_weight, len(rows))
+        total = 0.0
+        for part, responsibilities in self._responsibilities(rows):
+            r = responsibilities.astype(np.float64, copy=False)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                terms = np.where(r > 0.0, -r * np.log(r), 0.0).sum(axis=1)
+            total += float(terms.sum() if weight is None else weight[part] @ terms)
+        return total
 
     def score_samples(self, X: ArrayLike) -> Reals:
         """Return the log-likelihood of each row, in nats.
@@ -408,6 +461,18 @@ class FittedMixture(Scored):
         if output == "log_likelihood" and scale != 0.0:
             answer += answer.dtype.type(scale)
         return answer
+
+    def _responsibilities(self, X: Reals) -> Iterator[tuple[slice, Reals]]:
+        """Yield the responsibilities of converted rows in parts of bounded size, with their
+        place."""
+        size = max(1, _PART // len(self.weights_))
+        for begin in range(0, len(X), size):
+            part = slice(begin, begin + size)
+            try:
+                yield part, self._run(X[part], "responsibilities")
+            except ValueError:
+                check_finite(X)  # which counts the rows from the beginning
+                raise
 
     def _mean_log_likelihood(self, X: Reals, weight: Floats | None = None) -> float:
         values = self._run(X, "log_likelihood")

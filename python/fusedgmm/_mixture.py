@@ -294,6 +294,29 @@ class GaussianMixture(BaseMixture):
         penalty = self._n_parameters() * math.log(len(X))
         return -2 * self._mean_log_likelihood(X) * len(X) + penalty
 
+    def icl(self, X: ArrayLike) -> float:
+        """Return the integrated completed likelihood criterion, BIC + 2 `entropy`; lower is better.
+
+        It prefers components that are well separated, as clusters, where BIC prefers a good
+        density.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+
+        Notes
+        -----
+        Biernacki, Celeux & Govaert (2000), "Assessing a mixture model for clustering with the
+        integrated completed likelihood", IEEE Trans. Pattern Anal. Mach. Intell. 22, 719-725, with
+        expected assignments, as in McLachlan & Peel (2000), "Finite Mixture Models". R's mclust
+        takes the most probable assignments, which gives a smaller penalty, and the opposite sign.
+        """
+        return self.bic(X) + 2.0 * self.entropy(X)
+
     def _n_parameters(self) -> int:
         """Return the number of free parameters."""
         n_components, n_features = np.shape(self.means_)

@@ -104,6 +104,14 @@ def as_positive(value: object, name: str, above: float = 0.0) -> float:
     return number
 
 
+def as_fraction(value: object, name: str) -> float:
+    """Return `value` as a float between 0 and 1, both excluded; anything else is a ValueError."""
+    number = _as_number(value, name)
+    if not 0.0 < number < 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
+    return number
+
+
 def check_shape(array: Reals, shape: tuple[int, ...], name: str) -> None:
     """Raise ValueError unless `array` has `shape`."""
     if array.shape != shape:
