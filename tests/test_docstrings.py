@@ -34,7 +34,7 @@ PAGES = (
 )
 MODULES = [
     name
-    for _, name, _ in pkgutil.iter_modules(fusedgmm.__path__, "fusedgmm.")
+    for _, name, _ in pkgutil.walk_packages(fusedgmm.__path__, "fusedgmm.")
     if not name.endswith("__main__")
 ]
 
@@ -43,8 +43,9 @@ MODULES = [
 def test_examples_run(name):
     module = importlib.import_module(name)
     needs = {"fusedgmm.patch": "sklearn", "fusedgmm.plots": "matplotlib"}
-    if name in needs:
-        pytest.importorskip(needs[name])
+    package = ".".join(name.split(".")[:2])
+    if package in needs:
+        pytest.importorskip(needs[package])
     assert doctest.testmod(module).failed == 0
 
 

@@ -295,7 +295,8 @@ class GaussianMixture(BaseMixture):
         return -2 * self._mean_log_likelihood(X) * len(X) + penalty
 
     def icl(self, X: ArrayLike) -> float:
-        """Return the integrated completed likelihood criterion, BIC + 2 `entropy`; lower is better.
+        """Return the integrated completed likelihood criterion, BIC - 2 sum_n log max_k r_nk with
+        responsibilities r; lower is better.
 
         It prefers components that are well separated, as clusters, where BIC prefers a good
         density.
@@ -311,11 +312,12 @@ class GaussianMixture(BaseMixture):
         Notes
         -----
         Biernacki, Celeux & Govaert (2000), "Assessing a mixture model for clustering with the
-        integrated completed likelihood", IEEE Trans. Pattern Anal. Mach. Intell. 22, 719-725, with
-        expected assignments, as in McLachlan & Peel (2000), "Finite Mixture Models". R's mclust
-        takes the most probable assignments, which gives a smaller penalty, and the opposite sign.
+        integrated completed likelihood", IEEE Trans. Pattern Anal. Mach. Intell. 22, 719-725. R's
+        mclust has the opposite sign. Some authors take `entropy`, the expected value, instead of
+        -sum_n log max_k r_nk.
         """
-        return self.bic(X) + 2.0 * self.entropy(X)
+        certain = np.log1p(-self.uncertainty(X).astype(np.float64, copy=False))
+        return self.bic(X) - 2.0 * float(certain.sum())
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters."""
