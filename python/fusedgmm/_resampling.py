@@ -40,7 +40,7 @@ def as_tolerance(tol: float | None, n_rows: int) -> float:
     """Return the tolerance of fits that are compared with each other.
 
     None: the log-likelihood of all rows changes by less than 1e-5 nats. EM is slow where components
-    overlap: with 0.01 instead, standard errors were found to be a quarter too small. The mean over
+    overlap: with 0.01 instead, standard errors were found to be a fifth too small. The mean over
     the rows has too few digits for less than 1e-12, even in float64.
     """
     return max(1e-5 / n_rows, 1e-12) if tol is None else as_nonnegative(tol, "tol")
