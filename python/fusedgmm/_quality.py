@@ -60,7 +60,7 @@ def overlap(model: FittedMixture) -> Floats:
     >>> overlap(GaussianMixture.from_parameters(parameters)).round(2).tolist()
     [[1.0, 0.14], [0.14, 1.0]]
     """
-    check_fitted(model)
+    check_fitted(model, "means_", "covariances_")
     means = np.asarray(model.means_, dtype=np.float64)
     n_components, d = means.shape
     layout = layout_of(model.covariance_type)
@@ -152,17 +152,13 @@ def crossings(model: FittedMixture) -> Crossings:
     >>> print(thresholds.round(1), components)
     [ 41.9 172.5] [1 0 1]
     """
-    check_fitted(model)
+    check_fitted(model, "means_", "precisions_cholesky_")
     n_features = np.shape(model.means_)[1]
     if n_features != 1:
         raise ValueError(f"crossings needs a mixture of one feature, this one has {n_features}")
-    weights, means, factors, _ = model._density()
-    each = layout_of(model.covariance_type).each(np.asarray(factors, dtype=np.float64), len(means))
-    return envelope(
-        np.asarray(weights, dtype=np.float64),
-        np.asarray(means, dtype=np.float64)[:, 0],
-        each.reshape(len(means)),
-    )
+    density = model._as_prepared().density
+    factors = layout_of(model.covariance_type).each(density.factors, len(density.means))
+    return envelope(density.weights, density.means[:, 0], factors.reshape(len(density.means)))
 
 
 def envelope(weights: Floats, means: Floats, factors: Floats) -> Crossings:

@@ -48,7 +48,7 @@ def plot_convergence(model: BaseMixture, *, ax: Axes | None = None) -> Axes:
     >>> ax.get_xlabel()
     'iteration'
     """
-    check_fitted(model)
+    check_fitted(model, "lower_bounds_", "n_iter_", "converged_")
     bounds = np.asarray(model.lower_bounds_, dtype=np.float64)
     if not len(bounds):
         raise ValueError("the model has no iterations to plot: its parameters were given")

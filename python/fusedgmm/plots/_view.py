@@ -65,7 +65,7 @@ class View:
             The model is not fitted or does not accept the rows, or the number of `columns` is
             wrong.
         """
-        check_fitted(model)
+        check_fitted(model, "weights_", "means_", "covariances_")
         d = int(np.shape(model.means_)[1])
         rows = as_data(X, n_features=d, estimator=type(model).__name__)
         check_finite(rows)
