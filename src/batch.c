@@ -1,189 +1,18 @@
-/* Many independent fits. Each thread takes one problem after the other; a problem that is large
- * compared with the rest is instead fitted by all threads. Either way its result is identical to
- * that of a separate fit. */
+/* Many independent fits. The result of a problem is identical to that of a separate fit, however
+ * the problems are distributed over the threads. */
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "covariance.h"
 #include "history.h"
-#include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
 #include "pass.h"
+#include "problems.h"
 #include "random.h"
 #include "rows.h"
-#include "run.h"
 #include "statistics.h"
-
-/* ---- problems ---- */
-
-static fg_data problem_data(const fg_problems *problems, int64_t i) {
-    const int64_t begin = problems->offsets[i], n_rows = problems->offsets[i + 1] - begin;
-    fg_data data = problems->each ? problems->each[i] : problems->rows;
-    if (!problems->each) {
-        const int64_t size = data.real_type == FG_FLOAT32 ? 4 : 8;
-        data.x = (const char *)data.x + (begin * data.row_stride + i * problems->gap) * size;
-        if (data.sample_weight)
-            data.sample_weight += begin;
-    }
-    data.n_rows = n_rows;
-    return data;
-}
-
-/* ---- distributing the problems ---- */
-
-/* What to do with each problem. work: computes with the context's threads and monitor, into result;
- * or, if direct, writes straight to the destination. commit: copies a result to its destination. A
- * helper may be late, so both access only the copied job and what it and problems point to. */
-typedef struct {
-    fg_status (*work)(const void *job, const fg_problems *problems, int64_t problem,
-                      fg_context *context, void *result);
-    void (*commit)(const void *job, const fg_problems *problems, int64_t problem,
-                   const void *result);
-    int direct;
-    size_t job_bytes, result_bytes;
-    int64_t most_rows; /* capacity of a result */
-    fg_shape largest;
-} batch_kind;
-
-/* Followed by the job. */
-typedef struct {
-    batch_kind kind;
-    fg_problems problems;
-    int64_t first; /* position in order; earlier problems are done */
-    atomic_int failed;
-    atomic_int_fast64_t done, not_finite; /* number done; first problem with NaN or infinity */
-} shared;
-
-/* Followed by the output of the batch's kind. */
-typedef struct {
-    fg_status status;
-} problem_result;
-
-#define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
-static void *after(const void *head, size_t bytes) { return (char *)head + ALIGNED(bytes); }
-
-static fg_status work_on(shared *b, int64_t place, fg_context *context, void *result) {
-    return b->kind.work(after(b, sizeof *b), &b->problems, b->problems.order[place], context,
-                        result);
-}
-
-static void keep_first(atomic_int_fast64_t *first, int64_t problem) {
-    int_fast64_t known = atomic_load(first);
-    while (problem < known && !atomic_compare_exchange_weak(first, &known, problem))
-        ;
-}
-
-static void count(shared *b, int64_t place, fg_status status) {
-    if (status == FG_NOT_FINITE)
-        keep_first(&b->not_finite, b->problems.order[place]);
-    if (status == FG_OK || status == FG_NOT_FINITE)
-        atomic_fetch_add_explicit(&b->done, 1, memory_order_relaxed);
-    else if (status != FG_INTERRUPTED)
-        atomic_store_explicit(&b->failed, status, memory_order_relaxed);
-}
-
-static void commit_task(void *context, int64_t task, void *result) {
-    shared *b = context;
-    const problem_result *head = result;
-    if (head->status == FG_OK)
-        b->kind.commit(after(b, sizeof *b), &b->problems, b->problems.order[b->first + task],
-                       after(head, sizeof *head));
-    count(b, b->first + task, head->status);
-}
-
-static void problem_task(void *context, int64_t task, void *scratch, fg_monitor *monitor,
-                         void *result) {
-    (void)scratch;
-    shared *b = context;
-    problem_result *head = result;
-    fg_context alone = {.n_threads = 1, .monitor = monitor};
-    if (head)
-        head->status = work_on(b, b->first + task, &alone, after(head, sizeof *head));
-    else
-        count(b, b->first + task, work_on(b, b->first + task, &alone, NULL));
-}
-
-/* Passes the progress of the batch on to the user's monitor. */
-typedef struct {
-    shared *b;
-    fg_monitor *user;
-} teller;
-
-static int poll_user(void *context) {
-    const teller *t = context;
-    t->user->done = atomic_load_explicit(&t->b->done, memory_order_relaxed);
-    return t->user->poll && t->user->poll(t->user->context);
-}
-
-/* A problem that is larger than one thread's share of the remaining work would keep one thread busy
- * while the others wait. */
-static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_threads) {
-    const int64_t threads = n_threads;
-    return threads > 1 && n_rows > left / (2 * threads) &&
-           fg_task_count(shape, n_rows) >= 4 * threads;
-}
-
-/* Fits the wide problems at the beginning one by one, each with all threads. */
-static fg_status run_wide(shared *b, fg_context *context, problem_result *result) {
-    const int64_t *offsets = b->problems.offsets, n_problems = b->problems.n_problems;
-    int64_t left = offsets[n_problems] - offsets[0];
-    for (; b->first < n_problems && !fg_stopped(context->monitor); b->first++) {
-        const int64_t problem = b->problems.order[b->first];
-        const int64_t n_rows = offsets[problem + 1] - offsets[problem];
-        if (!is_wide(&b->kind.largest, n_rows, left, context->n_threads) &&
-            (context->n_threads == 1 || n_rows <= b->kind.most_rows))
-            return FG_OK;
-        if (b->kind.direct)
-            count(b, b->first, work_on(b, b->first, context, NULL));
-        else {
-            result->status = work_on(b, b->first, context, after(result, sizeof *result));
-            commit_task(b, 0, result);
-        }
-        left -= n_rows;
-    }
-    return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
-}
-
-/* context: the threads, the lease and the user's monitor. With FG_NOT_FINITE, out_problem is set.
- */
-static fg_status run_problems(const fg_context *context, const fg_problems *problems,
-                              const batch_kind *kind, const void *job, int64_t *out_problem) {
-    fg_monitor *user = context->monitor;
-    const fg_tasks tasks = {.work = problem_task,
-                            .commit = commit_task,
-                            .direct = kind->direct,
-                            .shared_bytes = ALIGNED(sizeof(shared)) + kind->job_bytes,
-                            .result_bytes = ALIGNED(sizeof(problem_result)) + kind->result_bytes};
-    fg_run *run = fg_run_open(&tasks, context->n_threads, context->lease);
-    if (!run && context->n_threads > 1) /* needs less memory */
-        run = fg_run_open(&tasks, 1, context->lease);
-    void *result = fg_cache_lines(tasks.result_bytes); /* of wide problems */
-    fg_status status = run && result ? FG_OK : FG_NO_MEMORY;
-    if (status == FG_OK) {
-        shared *b = fg_run_shared(run);
-        *b = (shared){.kind = *kind, .problems = *problems, .not_finite = INT64_MAX};
-        memcpy(after(b, sizeof *b), job, kind->job_bytes);
-        teller t = {b, user};
-        fg_monitor monitor = {.poll = poll_user, .context = &t};
-        fg_context all = {
-            .n_threads = context->n_threads, .monitor = &monitor, .lease = context->lease};
-        status = run_wide(b, &all, result);
-        if (status == FG_OK)
-            status = fg_run_tasks(run, &all, problems->n_problems - b->first);
-        user->done = b->done;
-        *out_problem = b->not_finite;
-        if (status == FG_OK)
-            status = b->failed                   ? (fg_status)b->failed
-                     : b->not_finite < INT64_MAX ? FG_NOT_FINITE
-                                                 : FG_OK;
-    }
-    fg_release(result);
-    fg_run_close(run);
-    return status;
-}
 
 /* ---- the status of a problem ---- */
 
@@ -410,7 +239,7 @@ typedef struct {
 } fit_result;
 
 static size_t fit_result_bytes(const fit_job *job) {
-    return ALIGNED(sizeof(fit_result)) +
+    return FG_ALIGNED(sizeof(fit_result)) +
            (2 * fg_parameters_count(&job->largest) + (size_t)job->options.n_candidates) *
                sizeof(double);
 }
@@ -418,9 +247,9 @@ static size_t fit_result_bytes(const fit_job *job) {
 static fg_status fit_problem(const void *context_of_job, const fg_problems *problems,
                              int64_t problem, fg_context *context, void *result) {
     const fit_job *job = context_of_job;
-    const fg_data data = problem_data(problems, problem);
+    const fg_data data = fg_problem_data(problems, problem);
     fit_result *found = result;
-    double *memory = after(found, sizeof *found);
+    double *memory = fg_after(found, sizeof *found);
     double *criteria = memory + 2 * fg_parameters_count(&job->largest);
     for (int64_t c = 0; c < job->options.n_candidates; c++)
         criteria[c] = NAN;
@@ -440,7 +269,7 @@ static void write_fit(const void *context, const fg_problems *problems, int64_t 
     const fit_job *job = context;
     const fg_batch_result *out = &job->out;
     const trial *best = &((const fit_result *)result)->best;
-    const double *memory = after(result, sizeof(fit_result));
+    const double *memory = fg_after(result, sizeof(fit_result));
     const double *criteria = memory + 2 * fg_parameters_count(&job->largest);
     const size_t n_candidates = (size_t)job->options.n_candidates;
     out->status[problem] = (int8_t)best->status;
@@ -471,14 +300,14 @@ fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
     const fit_job job = {*options, {max_components, problems->n_features, options->layout}, *out};
     if (!fg_shape_is_countable(&job.largest))
         return FG_NO_MEMORY;
-    const batch_kind kind = {.work = fit_problem,
-                             .commit = write_fit,
-                             .job_bytes = sizeof job,
-                             .result_bytes = fit_result_bytes(&job),
-                             .most_rows = INT64_MAX,
-                             .largest = job.largest};
+    const fg_batch_kind kind = {.work = fit_problem,
+                                .commit = write_fit,
+                                .job_bytes = sizeof job,
+                                .result_bytes = fit_result_bytes(&job),
+                                .most_rows = INT64_MAX,
+                                .largest = job.largest};
     int64_t unused;
-    const fg_status status = run_problems(context, problems, &kind, &job, &unused);
+    const fg_status status = fg_run_problems(context, problems, &kind, &job, &unused);
     if (status != FG_NO_MEMORY)
         return status;
     for (int64_t i = 0; i < problems->n_problems; i++) /* each needs the same memory */
@@ -517,7 +346,7 @@ static fg_status score_problem(const void *context_of_job, const fg_problems *pr
                                int64_t problem, fg_context *context, void *result) {
     const score_job *job = context_of_job;
     const fg_score_batch_options *options = &job->options;
-    const fg_data data = problem_data(problems, problem);
+    const fg_data data = fg_problem_data(problems, problem);
     const part_sizes room = sizes_of(&job->largest);
     const fg_parameters parameters = parameters_of(&options->parameters, &room, problem);
     char *out = result ? result : output_of(problems, problem, job);
@@ -562,12 +391,12 @@ fg_status fg_score_batch(fg_context *context, const fg_problems *problems,
                     : options->output == FG_OUTPUT_RESPONSIBILITIES
                         ? (size_t)options->max_components * job.real_bytes
                         : job.real_bytes;
-    const batch_kind kind = {.work = score_problem,
-                             .commit = write_scores,
-                             .direct = 1,
-                             .job_bytes = sizeof job,
-                             .result_bytes = context->n_threads > 1 ? RESULT_BYTES : 0,
-                             .most_rows = (int64_t)(RESULT_BYTES / job.row_bytes),
-                             .largest = job.largest};
-    return run_problems(context, problems, &kind, &job, out_problem);
+    const fg_batch_kind kind = {.work = score_problem,
+                                .commit = write_scores,
+                                .direct = 1,
+                                .job_bytes = sizeof job,
+                                .result_bytes = context->n_threads > 1 ? RESULT_BYTES : 0,
+                                .most_rows = (int64_t)(RESULT_BYTES / job.row_bytes),
+                                .largest = job.largest};
+    return fg_run_problems(context, problems, &kind, &job, out_problem);
 }

@@ -23,7 +23,7 @@ C_LAYERS = """
     start em
     kmeans repair
     pass
-    parameters dispatch
+    parameters dispatch problems
     kernels statistics
     covariance simd
     rows run
