@@ -684,37 +684,52 @@ def _batch_statuses():
 BATCH_STATUSES = _batch_statuses()  # name: (value, meaning)
 
 
+cdef fg_data *_tables(list rows, sample_weight) except NULL:
+    """Memory, to be freed, that points to the rows of each array, and to their weights."""
+    cdef Py_ssize_t i, n = len(rows)
+    cdef fg_data *tables = <fg_data *>malloc(max(1, n) * sizeof(fg_data))
+    if tables == NULL:
+        raise MemoryError(_NO_MEMORY)
+    try:
+        for i in range(n):
+            _point_at(&tables[i], rows[i])
+            if sample_weight is not None:
+                tables[i].sample_weight = <const double *>_maybe(sample_weight[i])
+    except BaseException:
+        free(tables)
+        raise
+    return tables
+
+
 cdef class Problems:
     """The rows of many problems, used in place and divided by offsets (P + 1): a 2-D array, a 3-D
     array of problems of equal size, or a list of 2-D arrays, all of one dtype. Keeps the arrays
     that it points into alive. sample_weight: None, contiguous float64 (N,), or a list of such
-    arrays. order: the numbers of the problems in the order in which they are fitted."""
+    arrays. order: the numbers of the problems in the order in which they are fitted. copies: so
+    many problems, one after the other, have the same rows. cost: the relative amount of work of
+    each problem, as float64; None: its number of rows."""
 
     cdef fg_problems c
     cdef fg_data *own
-    cdef readonly object rows, sample_weight, offsets, order, dtype
+    cdef readonly object rows, sample_weight, offsets, order, cost, dtype
 
-    def __cinit__(self, rows, *, offsets, order, sample_weight, dtype, n_features):
-        cdef int64_t i
+    def __cinit__(self, rows, *, offsets, order, sample_weight, dtype, n_features, copies=1,
+                  cost=None):
         self.rows, self.sample_weight, self.dtype = rows, sample_weight, dtype
         self.offsets = np.ascontiguousarray(offsets, dtype=np.int64)
         self.order = np.ascontiguousarray(order, dtype=np.int64)
-        if self.order.size != self.offsets.size - 1:
-            raise ValueError("order must have an entry per problem")
-        self.c.n_problems, self.c.n_features = len(self.offsets) - 1, n_features
+        self.cost = None if cost is None else np.ascontiguousarray(cost, dtype=np.float64)
+        self.c.n_problems, self.c.n_features = (len(self.offsets) - 1) * copies, n_features
+        self.c.copies = copies
+        self.c.cost = _maybe(self.cost)
+        if not len(self.order) == self.c.n_problems == len(self.order if cost is None else cost):
+            raise ValueError("order and cost must have an entry per problem")
         self.c.offsets = <const int64_t *>_address(self.offsets)
         self.c.order = <const int64_t *>_address(self.order)
         self.c.gap = 0
         self.c.each = NULL
         if isinstance(rows, list):
-            self.own = <fg_data *>malloc(max(1, len(rows)) * sizeof(fg_data))
-            if self.own == NULL:
-                raise MemoryError(_NO_MEMORY)
-            for i in range(len(rows)):
-                _point_at(&self.own[i], rows[i])
-                if sample_weight is not None:
-                    self.own[i].sample_weight = <const double *>_maybe(sample_weight[i])
-            self.c.each = self.own
+            self.c.each = self.own = _tables(rows, sample_weight)
             return
         if rows.ndim == 3 and len(rows) > 0:
             _point_at(&self.c.rows, rows[0])
@@ -747,24 +762,46 @@ def seeds(seed, *, n):
     return out
 
 
-def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_params, n_init, tol,
-              reg_covar, max_iter, repair, given, given_each, n_threads, progress, result):
-    """Fit every problem with each number of components in candidates, from result["seeds"]. The
-    results are written into the arrays of result, which are named like the fields of
-    fg_batch_result. Returns the exception that stopped the batch, or None.
+cdef class _Candidates:
+    """The candidates of a batch, from tuples (n_components, covariance_type, n_init)."""
+
+    cdef fg_candidate *c
+
+    def __cinit__(self, candidates):
+        cdef Py_ssize_t i
+        self.c = <fg_candidate *>malloc(max(1, len(candidates)) * sizeof(fg_candidate))
+        if self.c == NULL:
+            raise MemoryError(_NO_MEMORY)
+        for i, (n_components, covariance_type, n_init) in enumerate(candidates):
+            self.c[i].n_components, self.c[i].n_init = n_components, n_init
+            self.c[i].layout = _COVARIANCE_TYPES[covariance_type]
+
+    def __dealloc__(self):
+        free(self.c)
+
+
+def fit_batch(Problems problems, *, candidates, separate=False, by_aic, init_params, tol, reg_covar,
+              max_iter, repair, given=(None, None, None, None),
+              given_each=(False, False, False), Problems held_out=None, n_threads, progress,
+              result):
+    """Fit every problem with each of the candidates, which are (n_components, covariance_type,
+    n_init), from result["seeds"], and keep the best; if separate, problem p is fitted only with
+    candidate p % len(candidates). The results are written into the arrays of result, which are
+    named like the fields of fg_batch_result. Returns the exception that stopped the batch, or None.
 
     given: as for fit; given_each: which of (weights, means, precisions) have one entry per
-    problem."""
+    problem. held_out: other rows, a list with an array for each of those of the problems, whose
+    log-likelihood is written to result["held_out"]."""
     cdef fg_batch_options options
     cdef fg_batch_result out
     cdef _Call call = _call(n_threads, None, None, progress)
+    cdef _Candidates c_candidates = _Candidates(candidates)
     cdef fg_status status
-    candidates = np.ascontiguousarray(candidates, dtype=np.int64)
-    call.others = (problems, candidates, given, result)
-    options.layout = _COVARIANCE_TYPES[covariance_type]
-    options.fit = _fit_options(init_params, n_init, tol, reg_covar, max_iter, repair)
-    options.candidates = <const int64_t *>_address(candidates)
-    options.n_candidates, options.by_aic = len(candidates), by_aic
+    call.others = (problems, c_candidates, given, held_out, result)
+    options.fit = _fit_options(init_params, 1, tol, reg_covar, max_iter, repair)
+    options.candidates, options.n_candidates = c_candidates.c, len(candidates)
+    options.separate, options.by_aic = separate, by_aic
+    options.held_out = NULL if held_out is None else held_out.own
     options.given = _starting(given)
     options.weights_each, options.means_each, options.precisions_each = given_each
     options.seeds = <const uint32_t *>_address(result["seeds"])
@@ -772,8 +809,10 @@ def fit_batch(Problems problems, *, covariance_type, candidates, by_aic, init_pa
                                 result["precisions_cholesky"]))
     out.lower_bound, out.criteria = _maybe(result["lower_bound"]), _maybe(result["criteria"])
     out.bic, out.aic = _maybe(result["bic"]), _maybe(result["aic"])
+    out.log_likelihood = _maybe(result["log_likelihood"])
+    out.held_out = _maybe(result.get("held_out"))
     out.n_iter = <int64_t *>_address(result["n_iter"])
-    out.n_components = <int64_t *>_address(result["n_components"])
+    out.candidate = <int64_t *>_address(result["candidate"])
     out.status = <int8_t *>_address(result["status"])
     out.converged = <uint8_t *>_address(result["converged"])
     with nogil:

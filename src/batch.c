@@ -140,18 +140,34 @@ static int all_finite(const double *x, size_t n) {
 
 typedef struct {
     fg_batch_options options;
-    fg_shape largest;
+    int64_t n_features;
+    part_sizes room; /* of the parameters of any candidate */
     fg_batch_result out;
 } fit_job;
 
-/* The fit of one problem with one number of components. */
+static size_t room_count(const part_sizes *room) {
+    return room->weights + room->means + 2 * room->covariances;
+}
+
+/* The candidates of a problem are first .. first + n - 1. */
 typedef struct {
+    int64_t first, n;
+} candidate_range;
+
+static candidate_range candidates_of(const fg_batch_options *options, int64_t problem) {
+    return options->separate ? (candidate_range){problem % options->n_candidates, 1}
+                             : (candidate_range){0, options->n_candidates};
+}
+
+/* The fit of one problem with one candidate. */
+typedef struct {
+    int64_t candidate;
     fg_shape shape;
     fg_batch_status status;
     int fitted;
     fg_parameters parameters;
     fg_fit_result fit;
-    double bic, aic;
+    double log_likelihood, held_out, bic, aic;
 } trial;
 
 /* The status of a fit, with or without a mixture. */
@@ -166,7 +182,17 @@ static fg_batch_status status_of(const trial *t, fg_status status, int repaired)
     return repaired ? FG_REPAIRED : t->fit.converged ? FG_CONVERGED : FG_NOT_CONVERGED;
 }
 
-static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
+/* Computes the log-likelihood of the rows that a problem holds out. */
+static fg_status score_held_out(const fg_data *held_out, const fg_context *context, trial *t) {
+    fg_rows rows;
+    double weight_sum;
+    fg_rows_open(held_out, &rows);
+    fg_context other = *context;
+    other.rows = &rows;
+    return fg_log_likelihood(&other, &t->shape, &t->parameters, &t->held_out, &weight_sum);
+}
+
+static fg_status try_candidate(const fg_batch_options *options, int64_t problem, int64_t table,
                                fg_context *context, trial *t) {
     const fg_shape *shape = &t->shape;
     const part_sizes n = sizes_of(shape);
@@ -174,45 +200,55 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
                              options->means_each ? n.means : 0,
                              options->precisions_each ? n.covariances : 0};
     const fg_parameters given = parameters_of(&options->given, &step, problem);
-    double log_likelihood = 0, weight_sum = 0;
-    fg_status status = fg_fit(context, shape, &options->fit, &given, options->seeds[problem],
+    const fg_data *held_out = options->held_out ? &options->held_out[table] : NULL;
+    fg_fit_options fit_options = options->fit;
+    fit_options.n_init = options->candidates[t->candidate].n_init;
+    double weight_sum = 0;
+    fg_status status = fg_fit(context, shape, &fit_options, &given, options->seeds[table],
                               &t->parameters, &t->fit);
     const int repaired = t->fit.history.n_repairs > 0;
     fg_history_free(&t->fit.history);
     if (status == FG_OK)
-        status = fg_log_likelihood(context, shape, &t->parameters, &log_likelihood, &weight_sum);
+        status = fg_log_likelihood(context, shape, &t->parameters, &t->log_likelihood, &weight_sum);
+    /* with max_iter = 0 this was the first pass over the rows */
+    if (status == FG_OK && !isfinite(t->log_likelihood))
+        status = FG_NOT_FINITE;
+    if (status == FG_OK && held_out && held_out->n_rows > 0)
+        status = score_held_out(held_out, context, t);
     if (status == FG_INTERRUPTED)
         return status;
-    /* with max_iter = 0 this was the first pass over the rows */
-    if (status == FG_OK && !isfinite(log_likelihood))
-        status = FG_NOT_FINITE;
     if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
                              all_finite(t->parameters.covariances, n.covariances)))
         status = FG_NOT_FINITE;
     t->fitted = status == FG_OK;
     if (t->fitted) {
         const double penalty = fg_free_parameters(shape);
-        t->bic = penalty * log(weight_sum) - 2 * log_likelihood;
-        t->aic = penalty * 2 - 2 * log_likelihood;
+        t->bic = penalty * log(weight_sum) - 2 * t->log_likelihood;
+        t->aic = penalty * 2 - 2 * t->log_likelihood;
     }
     t->status = explain(context, shape, status_of(t, status, repaired));
     return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
 }
 
 /* Returns the best candidate that could be fitted, or the first one if none could. */
-static fg_status try_all(const fit_job *job, int64_t problem, fg_context *context, double *memory,
-                         double *out_criteria, trial *out_best) {
+static fg_status try_all(const fit_job *job, int64_t problem, int64_t table, fg_context *context,
+                         double *memory, double *out_criteria, trial *out_best) {
     const fg_batch_options *options = &job->options;
     const int64_t n_rows = context->rows->data->n_rows;
-    double *spare = memory + fg_parameters_count(&job->largest);
+    const candidate_range range = candidates_of(options, problem);
+    double *spare = memory + room_count(&job->room);
     double least = INFINITY;
-    for (int64_t c = 0; c < options->n_candidates; c++) {
-        trial t = {.shape = job->largest, .status = FG_TOO_FEW_ROWS, .bic = NAN, .aic = NAN};
-        t.shape.n_components = options->candidates[c];
+    for (int64_t c = 0; c < range.n; c++) {
+        const fg_candidate *candidate = &options->candidates[range.first + c];
+        trial t = {.candidate = range.first + c,
+                   .shape = {candidate->n_components, job->n_features, candidate->layout},
+                   .status = FG_TOO_FEW_ROWS,
+                   .bic = NAN,
+                   .aic = NAN};
         t.parameters = fg_parameters_in(&t.shape, memory);
         t.fit.lower_bound = -INFINITY;
         if (n_rows >= 2 && n_rows >= t.shape.n_components) {
-            const fg_status status = try_candidate(options, problem, context, &t);
+            const fg_status status = try_candidate(options, problem, table, context, &t);
             if (status != FG_OK)
                 return status;
             if (t.status == FG_OUT_OF_MEMORY) { /* this candidate might have been the best */
@@ -240,7 +276,7 @@ typedef struct {
 
 static size_t fit_result_bytes(const fit_job *job) {
     return FG_ALIGNED(sizeof(fit_result)) +
-           (2 * fg_parameters_count(&job->largest) + (size_t)job->options.n_candidates) *
+           (2 * room_count(&job->room) + (size_t)candidates_of(&job->options, 0).n) *
                sizeof(double);
 }
 
@@ -250,8 +286,8 @@ static fg_status fit_problem(const void *context_of_job, const fg_problems *prob
     const fg_data data = fg_problem_data(problems, problem);
     fit_result *found = result;
     double *memory = fg_after(found, sizeof *found);
-    double *criteria = memory + 2 * fg_parameters_count(&job->largest);
-    for (int64_t c = 0; c < job->options.n_candidates; c++)
+    double *criteria = memory + 2 * room_count(&job->room);
+    for (int64_t c = 0; c < candidates_of(&job->options, problem).n; c++)
         criteria[c] = NAN;
     found->best = (trial){.status = data.n_rows < 2 ? FG_TOO_FEW_ROWS : FG_BAD_SAMPLE_WEIGHT};
     if (data.n_rows < 2 || !weights_are_good(&data))
@@ -259,7 +295,8 @@ static fg_status fit_problem(const void *context_of_job, const fg_problems *prob
     fg_rows rows;
     fg_rows_open(&data, &rows);
     context->rows = &rows;
-    return try_all(job, problem, context, memory, criteria, &found->best);
+    return try_all(job, problem, fg_problem_table(problems, problem), context, memory, criteria,
+                   &found->best);
 }
 
 /* Called only after all candidates are tried: an interrupt leaves no partial results. */
@@ -270,16 +307,18 @@ static void write_fit(const void *context, const fg_problems *problems, int64_t 
     const fg_batch_result *out = &job->out;
     const trial *best = &((const fit_result *)result)->best;
     const double *memory = fg_after(result, sizeof(fit_result));
-    const double *criteria = memory + 2 * fg_parameters_count(&job->largest);
-    const size_t n_candidates = (size_t)job->options.n_candidates;
+    const double *criteria = memory + 2 * room_count(&job->room);
+    const size_t n_tried = (size_t)candidates_of(&job->options, problem).n;
     out->status[problem] = (int8_t)best->status;
-    memcpy(out->criteria + (size_t)problem * n_candidates, criteria, n_candidates * sizeof(double));
+    memcpy(out->criteria + (size_t)problem * n_tried, criteria, n_tried * sizeof(double));
     if (!best->fitted)
         return;
-    const part_sizes room = sizes_of(&job->largest);
-    fg_parameters to = parameters_of(&out->parameters, &room, problem);
+    fg_parameters to = parameters_of(&out->parameters, &job->room, problem);
     fg_parameters_copy(&best->shape, &best->parameters, &to);
-    out->n_components[problem] = best->shape.n_components;
+    out->candidate[problem] = best->candidate;
+    out->log_likelihood[problem] = best->log_likelihood;
+    if (job->options.held_out)
+        out->held_out[problem] = best->held_out;
     out->lower_bound[problem] = best->fit.lower_bound;
     out->n_iter[problem] = best->fit.n_iter;
     out->converged[problem] = (uint8_t)best->fit.converged;
@@ -287,25 +326,41 @@ static void write_fit(const void *context, const fg_problems *problems, int64_t 
     out->aic[problem] = best->aic;
 }
 
-static int64_t largest_of(const int64_t *candidates, int64_t n) {
-    int64_t largest = 1;
-    for (int64_t c = 0; c < n; c++)
-        largest = candidates[c] > largest ? candidates[c] : largest;
-    return largest;
+static void raise_to(size_t *size, size_t other) { *size = other > *size ? other : *size; }
+
+/* Computes the room for any candidate, and the shape of the costliest one. Returns 0 if a candidate
+ * is too large. */
+static int measure(const fg_batch_options *options, int64_t n_features, part_sizes *out_room,
+                   fg_shape *out_largest) {
+    *out_room = (part_sizes){0, 0, 0};
+    *out_largest = (fg_shape){0, n_features, options->candidates[0].layout};
+    for (int64_t c = 0; c < options->n_candidates; c++) {
+        const fg_candidate *candidate = &options->candidates[c];
+        const fg_shape shape = {candidate->n_components, n_features, candidate->layout};
+        if (!fg_shape_is_countable(&shape))
+            return 0;
+        const part_sizes sizes = sizes_of(&shape);
+        raise_to(&out_room->weights, sizes.weights);
+        raise_to(&out_room->means, sizes.means);
+        raise_to(&out_room->covariances, sizes.covariances);
+        if (shape.n_components > out_largest->n_components)
+            *out_largest = shape;
+    }
+    return 1;
 }
 
 fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
                        const fg_batch_options *options, fg_batch_result *out) {
-    const int64_t max_components = largest_of(options->candidates, options->n_candidates);
-    const fit_job job = {*options, {max_components, problems->n_features, options->layout}, *out};
-    if (!fg_shape_is_countable(&job.largest))
+    fit_job job = {.options = *options, .n_features = problems->n_features, .out = *out};
+    fg_shape largest;
+    if (!measure(options, problems->n_features, &job.room, &largest))
         return FG_NO_MEMORY;
     const fg_batch_kind kind = {.work = fit_problem,
                                 .commit = write_fit,
                                 .job_bytes = sizeof job,
                                 .result_bytes = fit_result_bytes(&job),
                                 .most_rows = INT64_MAX,
-                                .largest = job.largest};
+                                .largest = largest};
     int64_t unused;
     const fg_status status = fg_run_problems(context, problems, &kind, &job, &unused);
     if (status != FG_NO_MEMORY)

@@ -79,17 +79,23 @@ cdef extern from "fusedgmm.h" nogil:
         int64_t gap
         const fg_data *each
         const int64_t *order
+        int64_t copies
+        const double *cost
     const char *fg_batch_status_name(int)
     const char *fg_batch_status_meaning(int)
-    ctypedef struct fg_batch_options:
+    ctypedef struct fg_candidate:
+        int64_t n_components, n_init
         fg_layout layout
+    ctypedef struct fg_batch_options:
         fg_fit_options fit
-        const int64_t *candidates
+        const fg_candidate *candidates
         int64_t n_candidates
+        int separate
         int by_aic
         fg_parameters given
         int weights_each, means_each, precisions_each
         const uint32_t *seeds
+        const fg_data *held_out
     ctypedef struct fg_score_batch_options:
         fg_layout layout
         int64_t max_components
@@ -101,9 +107,11 @@ cdef extern from "fusedgmm.h" nogil:
         double *lower_bound
         double *bic
         double *aic
+        double *log_likelihood
+        double *held_out
         double *criteria
         int64_t *n_iter
-        int64_t *n_components
+        int64_t *candidate
         int8_t *status
         uint8_t *converged
 

@@ -218,15 +218,18 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
 
 /* batch: many independent fits, distributed over the threads */
 
-/* Problem i has the rows offsets[i] .. offsets[i + 1] - 1 of rows, preceded by i gaps; or, if each
- * is given, the same number of rows in each[i]. */
+/* Table i has the rows offsets[i] .. offsets[i + 1] - 1 of rows, preceded by i gaps; or, if each is
+ * given, the same number of rows in each[i]. Every table is one problem, or several: problem p has
+ * the rows of table p / copies. */
 typedef struct {
     int64_t n_problems, n_features;
-    const int64_t *offsets; /* n_problems + 1 */
+    const int64_t *offsets; /* one more than tables */
     fg_data rows;
-    int64_t gap;          /* elements between two problems; sample_weight has no gaps */
-    const fg_data *each;  /* n_problems, or NULL */
+    int64_t gap;          /* elements between two tables; sample_weight has no gaps */
+    const fg_data *each;  /* one per table, or NULL */
     const int64_t *order; /* n_problems: the order of fitting, the largest first */
+    int64_t copies;       /* problems per table; 0 means 1 */
+    const double *cost;   /* n_problems: relative amounts of work; or NULL: numbers of rows */
 } fg_problems;
 
 /* The outcome of a problem: every status and its meaning. Statuses up to FG_TOO_FEW_DISTINCT_ROWS
@@ -256,26 +259,39 @@ typedef enum {
 const char *fg_batch_status_name(int i); /* without the prefix; NULL after the last */
 const char *fg_batch_status_meaning(int i);
 
-/* Every problem is fitted with each of n_candidates numbers of components; the fit with the
- * smallest criterion is kept. given: starting values for all problems, or one set per problem if
- * the _each flag is set; only with a single candidate. */
+/* A mixture that is tried for a problem, with its number of starts. */
 typedef struct {
+    int64_t n_components, n_init;
     fg_layout layout;
-    fg_fit_options fit;
-    const int64_t *candidates;
+} fg_candidate;
+
+/* Every problem is fitted with each of n_candidates candidates; the fit with the smallest criterion
+ * is kept. Or, if separate is set, problem p only with candidate p % n_candidates: with as many
+ * copies of each table as candidates, all fits are kept. given: starting values for all problems,
+ * or one set per problem if the _each flag is set; only with a single candidate. */
+typedef struct {
+    fg_fit_options fit; /* without n_init */
+    const fg_candidate *candidates;
     int64_t n_candidates;
+    int separate;
     int by_aic; /* the criterion is AIC, otherwise BIC */
     fg_parameters given;
     int weights_each, means_each, precisions_each;
-    const uint32_t *seeds; /* n_problems */
+    const uint32_t *seeds;   /* one per table */
+    const fg_data *held_out; /* one per table: other rows whose likelihood is wanted; or NULL */
 } fg_batch_options;
 
-/* Every problem has room for the largest candidate K; unused elements are left unchanged. */
+/* Every problem has room for the largest candidate, in each part of the parameters; unused elements
+ * are left unchanged, as is everything of a problem without a mixture but its status and its
+ * criteria. */
 typedef struct {
     fg_parameters parameters;
     double *lower_bound, *bic, *aic; /* n_problems */
-    double *criteria;                /* n_problems x n_candidates */
-    int64_t *n_iter, *n_components;  /* n_problems */
+    double *log_likelihood;          /* n_problems: of all rows, at the final parameters */
+    double *held_out;                /* n_problems: of the held-out rows; unused without these */
+    double *criteria;                /* n_problems x n_candidates; separate: n_problems */
+    int64_t *n_iter;                 /* n_problems */
+    int64_t *candidate;              /* n_problems: the number of the chosen candidate */
     int8_t *status;                  /* n_problems, values of fg_batch_status */
     uint8_t *converged;              /* n_problems */
 } fg_batch_result;

@@ -8,7 +8,12 @@
 #include "parallel.h"
 #include "run.h"
 
-fg_data fg_problem_data(const fg_problems *problems, int64_t i) {
+int64_t fg_problem_table(const fg_problems *problems, int64_t problem) {
+    return problems->copies > 1 ? problem / problems->copies : problem;
+}
+
+fg_data fg_problem_data(const fg_problems *problems, int64_t problem) {
+    const int64_t i = fg_problem_table(problems, problem);
     const int64_t begin = problems->offsets[i], n_rows = problems->offsets[i + 1] - begin;
     fg_data data = problems->each ? problems->each[i] : problems->rows;
     if (!problems->each) {
@@ -90,20 +95,28 @@ static int poll_user(void *context) {
 
 /* A problem that is larger than one thread's share of the remaining work would keep one thread busy
  * while the others wait. */
-static int is_wide(const fg_shape *shape, int64_t n_rows, int64_t left, int n_threads) {
-    const int64_t threads = n_threads;
-    return threads > 1 && n_rows > left / (2 * threads) &&
-           fg_task_count(shape, n_rows) >= 4 * threads;
+static int is_wide(const fg_shape *shape, int64_t n_rows, double cost, double left, int threads) {
+    return threads > 1 && cost > left / (2 * threads) &&
+           fg_task_count(shape, n_rows) >= 4 * (int64_t)threads;
+}
+
+static double cost_of(const fg_problems *problems, int64_t problem) {
+    return problems->cost ? problems->cost[problem]
+                          : (double)fg_problem_data(problems, problem).n_rows;
 }
 
 /* Fits the wide problems at the beginning one by one, each with all threads. */
 static fg_status run_wide(shared *b, fg_context *context, problem_result *result) {
-    const int64_t *offsets = b->problems.offsets, n_problems = b->problems.n_problems;
-    int64_t left = offsets[n_problems] - offsets[0];
+    const fg_problems *problems = &b->problems;
+    const int64_t n_problems = problems->n_problems;
+    double left = 0;
+    for (int64_t i = 0; i < n_problems; i++)
+        left += cost_of(problems, i);
     for (; b->first < n_problems && !fg_stopped(context->monitor); b->first++) {
-        const int64_t problem = b->problems.order[b->first];
-        const int64_t n_rows = offsets[problem + 1] - offsets[problem];
-        if (!is_wide(&b->kind.largest, n_rows, left, context->n_threads) &&
+        const int64_t problem = problems->order[b->first];
+        const int64_t n_rows = fg_problem_data(problems, problem).n_rows;
+        const double cost = cost_of(problems, problem);
+        if (!is_wide(&b->kind.largest, n_rows, cost, left, context->n_threads) &&
             (context->n_threads == 1 || n_rows <= b->kind.most_rows))
             return FG_OK;
         if (b->kind.direct)
@@ -112,7 +125,7 @@ static fg_status run_wide(shared *b, fg_context *context, problem_result *result
             result->status = work_on(b, b->first, context, fg_after(result, sizeof *result));
             commit_task(b, 0, result);
         }
-        left -= n_rows;
+        left -= cost;
     }
     return fg_stopped(context->monitor) ? FG_INTERRUPTED : FG_OK;
 }

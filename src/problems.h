@@ -6,7 +6,9 @@
 
 #include "fusedgmm.h"
 
-fg_data fg_problem_data(const fg_problems *problems, int64_t i);
+/* The table of a problem, and its rows. */
+int64_t fg_problem_table(const fg_problems *problems, int64_t problem);
+fg_data fg_problem_data(const fg_problems *problems, int64_t problem);
 
 /* What stands behind another object in the same memory, both aligned to a cache line. */
 #define FG_ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)

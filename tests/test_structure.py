@@ -39,10 +39,11 @@ PYTHON_LAYERS = """
     _cli
     _data_files
     __init__
-    patch _config
+    patch _config _search
     _bootstrap _ratio_test
-    _batch _resampling
-    _batch_result
+    _batch _resampling _select
+    _batch_result _selection
+    _fits
     _mixture _bayesian
     _fitting _variational
     _fitted _statistics plots
@@ -52,8 +53,9 @@ PYTHON_LAYERS = """
     _covariance
     _core
     _estimator
+    _frames
     _validation
-    _files _tables _report _sklearn _em datasets reference
+    _files _tables _report _sklearn _em _progress datasets reference
     _typing
 """
 

@@ -21,14 +21,18 @@ except ModuleNotFoundError as error:
     ) from error
 
 from ._batch import fit_batch
-from ._batch_result import BatchResult, BatchStatus
+from ._batch_result import BatchResult
 from ._bayesian import BayesianGaussianMixture
 from ._bootstrap import BootstrapResult, bootstrap
 from ._config import __version__, show_config
+from ._fits import BatchStatus
 from ._mixture import GaussianMixture
 from ._parameters import MixtureParameters
 from ._quality import ClassificationTable, Crossings, classification_table, crossings, overlap
 from ._ratio_test import LikelihoodRatioTest, likelihood_ratio_test
+from ._search import GaussianMixtureSearch
+from ._select import select
+from ._selection import Candidate, Selection
 from ._statistics import SufficientStatistics, accumulate
 from .patch import patch_sklearn, unpatch_sklearn
 
@@ -37,11 +41,14 @@ __all__ = [
     "BatchStatus",
     "BayesianGaussianMixture",
     "BootstrapResult",
+    "Candidate",
     "ClassificationTable",
     "Crossings",
     "GaussianMixture",
+    "GaussianMixtureSearch",
     "LikelihoodRatioTest",
     "MixtureParameters",
+    "Selection",
     "SufficientStatistics",
     "__version__",
     "accumulate",
@@ -53,6 +60,7 @@ __all__ = [
     "overlap",
     "patch_sklearn",
     "reference",
+    "select",
     "show_config",
     "unpatch_sklearn",
 ]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core, _threads
-from ._batch_result import BatchResult, empty_arrays
-from ._covariance import layout_of
+from . import _core
+from ._batch_result import BatchResult, arrays_of
+from ._covariance import common_type, layout_of
 from ._estimator import as_seed
+from ._fits import Fits, Tried, as_covariance_types, best_of_each, fit_candidates
 from ._mixture import GaussianMixture
 from ._parameters import as_starting_values
 from ._problems import arrange
+from ._progress import reports
 from ._typing import CovarianceType, InitParams, RandomState
 from ._validation import as_candidates, as_integer, as_nonnegative, as_option
 
@@ -28,7 +28,7 @@ def fit_batch(
     offsets: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
-    covariance_type: CovarianceType = "full",
+    covariance_type: CovarianceType | Sequence[CovarianceType] = "full",
     tol: float = 1e-3,
     reg_covar: float = 1e-6,
     max_iter: int = 100,
@@ -45,6 +45,7 @@ def fit_batch(
     progress: bool | Callable[[int, int], object] = False,
     degenerate: Literal["raise", "repair"] = "raise",
     sort: Literal["means", "weights"] | None = None,
+    keep_candidates: bool = False,
 ) -> BatchResult:
     """Fit many independent Gaussian mixtures, distributed over the threads.
 
@@ -71,17 +72,20 @@ def fit_batch(
         "group_1", ... if they have no names.
     sample_weight : like X without its last axis, default=None
         As in `GaussianMixture.fit`, but checked problem by problem.
-    covariance_type, tol, reg_covar, max_iter, init_params
+    covariance_type : str or sequence of str, default="full"
+        As in `GaussianMixture`. With several, each problem keeps the best combination of type and
+        number of components.
+    tol, reg_covar, max_iter, init_params
         As in `GaussianMixture`, for every problem.
     n_init : int, default=1
         Number of starts for each problem and each number of components.
     weights_init, means_init, precisions_init, covariances_init : array-like, default=None
         As in `GaussianMixture`: the same for all problems, or with an additional leading axis one
-        per problem. Only with a single `n_components`.
+        per problem. Only with a single `n_components` and `covariance_type`.
     random_state : int, RandomState, Generator, None, or array-like of int of shape (P,)
         Source of one seed per problem; or the seeds themselves.
     criterion : {"bic", "aic"}, default="bic"
-        Criterion to choose among several `n_components`.
+        Criterion to choose among several `n_components` or covariance types.
     n_threads : int or None, default=None
         As in `GaussianMixture`.
     on_error : {"mark", "raise"}, default="mark"
@@ -97,6 +101,9 @@ def fit_batch(
         The order of the components in every problem: "means" sorts by the mean of the first
         feature (then the next), smallest first; "weights" by weight, largest first. None keeps
         the order of the fit, which is arbitrary.
+    keep_candidates : bool, default=False
+        True: keep the mixtures of all candidates, and not only the best of each problem;
+        `BatchResult.selection` returns them. They need memory for each candidate.
 
     Returns
     -------
@@ -123,7 +130,7 @@ def fit_batch(
     >>> result[17].means_.shape == (result.n_components[17], 1)
     True
     """
-    tried = as_candidates(n_components)
+    numbers, types = as_candidates(n_components), as_covariance_types(covariance_type)
     as_option(criterion, "criterion", ("bic", "aic"))
     as_option(on_error, "on_error", ("mark", "raise"))
     if sort is not None:
@@ -132,8 +139,8 @@ def fit_batch(
         raise ValueError(f"fit_batch takes n_init as an int (default 1), got {n_init!r}")
     n_init = as_integer(n_init, "n_init", 1)
     template = GaussianMixture(
-        max(tried),
-        covariance_type=covariance_type,
+        max(numbers),
+        covariance_type=common_type(types),
         tol=as_nonnegative(tol, "tol"),
         reg_covar=as_nonnegative(reg_covar, "reg_covar"),
         max_iter=as_integer(max_iter, "max_iter", 0),
@@ -144,55 +151,43 @@ def fit_batch(
     )
     template._check_options()
     problems = arrange(X, offsets, groups, sample_weight)
-    count, max_components, d = len(problems.core), max(tried), problems.n_features
+    count, tried = len(problems.core), [Tried(k, kind, n_init) for kind in types for k in numbers]
     inits = (weights_init, means_init, precisions_init, covariances_init)
     if len(tried) > 1 and any(init is not None for init in inits):
-        raise ValueError("starting values need a single n_components")
-    each = _own_axes(inits, covariance_type)
+        raise ValueError("starting values need a single n_components and covariance_type")
+    each = _own_axes(inits, types[0])
     given = as_starting_values(
         *inits,
-        covariance_type,
-        (max_components, d),
+        types[0],
+        (max(numbers), problems.n_features),
         problems=tuple(count if own else None for own in each),
     )
-    empty = empty_arrays(covariance_type, count, max_components, d, len(tried))
-    arrays: dict[str, Any] = {name: np.full(shape, fill) for name, (shape, fill) in empty.items()}
-    arrays["seeds"] = _as_seeds(random_state, count)
+    with reports(progress, count * (len(tried) if keep_candidates else 1)) as report:
+        fits, error = fit_candidates(
+            problems.core,
+            problems.n_features,
+            tried,
+            template,
+            _as_seeds(random_state, count),
+            separate=keep_candidates,
+            by_aic=criterion == "aic",
+            given=given,
+            given_each=each,
+            report=report,
+        )
+    if sort is not None:
+        _sort(fits, sort)
+    best = best_of_each(fits) if keep_candidates else fits
     result = BatchResult(
-        **arrays,
+        **arrays_of(best, types),
         groups=problems.groups,
-        n_components_tried=tried,
+        n_components_tried=numbers,
+        covariance_types_tried=types,
         criterion=criterion,
         dtype=problems.core.dtype,
         template=template,
+        kept=fits if keep_candidates else None,
     )
-    with _reports(progress, count) as report:
-        error = _core.fit_batch(
-            problems.core,
-            covariance_type=covariance_type,
-            candidates=tried,
-            by_aic=criterion == "aic",
-            init_params=init_params,
-            n_init=n_init,
-            tol=template.tol,
-            reg_covar=template.reg_covar,
-            max_iter=template.max_iter,
-            repair=degenerate == "repair",
-            given=given,
-            given_each=each,
-            n_threads=_threads.for_passes(
-                n_threads,
-                covariance_type,
-                int(problems.core.offsets[-1]),
-                max_components,
-                d,
-                n_passes=_threads.PASSES * len(tried),
-            ),
-            progress=report,
-            result=arrays,
-        )
-    if sort is not None:
-        _sort(arrays, sort, shared=layout_of(covariance_type).shared)
     if error is None and on_error == "raise" and not result.ok.all():
         i = int(np.argmin(result.ok))
         error = ValueError(f"{result._name(i)} has no mixture: {result._reason(i)}")
@@ -205,18 +200,24 @@ def fit_batch(
         del error  # avoids a reference cycle that would keep X alive
 
 
-def _sort(arrays: dict[str, Any], by: Literal["means", "weights"], shared: bool) -> None:
-    """Sort the components of every problem in place; those that do not exist, NaN, stay last."""
+def _sort(fits: Fits, by: Literal["means", "weights"]) -> None:
+    """Sort the components of every fit in place; those that do not exist, NaN, stay last."""
     if by == "means":
         # the last key counts most
-        order = np.lexsort(np.moveaxis(arrays["means"], -1, 0)[::-1], axis=-1)
+        order = np.lexsort(np.moveaxis(fits.means, -1, 0)[::-1], axis=-1)
     else:
-        order = np.argsort(-arrays["weights"], axis=-1, kind="stable")
-    per_component = () if shared else ("covariances", "precisions_cholesky")
-    for name in ("weights", "means", *per_component):
-        array = arrays[name]
-        places = order.reshape(order.shape + (1,) * (array.ndim - 2))
-        array[...] = np.take_along_axis(array, places, axis=1)
+        order = np.argsort(-fits.weights, axis=-1, kind="stable")
+    fits.weights[...] = np.take_along_axis(fits.weights, order, axis=1)
+    fits.means[...] = np.take_along_axis(fits.means, order[..., None], axis=1)
+    for kind in {candidate.covariance_type for candidate in fits.tried}:
+        if layout_of(kind).shared:
+            continue
+        places = fits.places_of_type(kind)
+        for name in ("covariances", "precisions_cholesky"):
+            array = fits.of_type(name, places, kind)
+            by_axes = order[places].reshape(*array.shape[:2], *(1,) * (array.ndim - 2))
+            array = np.take_along_axis(array, by_axes, axis=1).reshape(len(places), -1)
+            getattr(fits, name)[places, : array.shape[1]] = array
 
 
 def _own_axes(inits: tuple[ArrayLike | None, ...], covariance_type: str) -> tuple[bool, bool, bool]:
@@ -241,26 +242,3 @@ def _as_seeds(random_state: RandomState | ArrayLike, count: int) -> NDArray[np.u
     if count and (seeds.min() < 0 or seeds.max() >= 2**32):
         raise ValueError("seeds must be between 0 and 2**32 - 1")
     return seeds.astype(np.uint32)
-
-
-@contextmanager
-def _reports(
-    progress: bool | Callable[[int, int], object], count: int
-) -> Iterator[Callable[[int], object] | None]:
-    """Yield a function that the core calls with the number of finished problems."""
-    if not progress:
-        yield None
-        return
-    if callable(progress):
-        yield lambda done: progress(done, count)
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        try:
-            yield lambda done: print(f"\r{done}/{count} fits", end="", file=sys.stderr, flush=True)
-        finally:
-            print(file=sys.stderr)
-        return
-    with tqdm(total=count, unit="fit") as bar:
-        yield lambda done: bar.update(done - bar.n)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
-from enum import IntEnum
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
@@ -18,9 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core, _threads
-from ._covariance import layout_of
+from ._covariance import common_type, layout_of, narrowed, widened
+from ._fits import BatchStatus, Fits, as_covariance_types, model_of
+from ._frames import data_frame
 from ._mixture import GaussianMixture
 from ._problems import Answers, arrange, as_records, places_of
+from ._selection import Selection
 from ._typing import CovarianceType, Floats, Labels, Output
 from ._validation import as_candidates, as_option
 
@@ -29,42 +29,6 @@ if TYPE_CHECKING:
     import polars
 
 _KIND, _FORMAT = "fusedgmm.BatchResult", 1  # of saved results
-_STATUSES = _core.BATCH_STATUSES
-
-
-class BatchStatus(IntEnum):
-    """The outcome of a problem of a batch.
-
-    The first five may come with a mixture; of the others only REPAIRED has one.
-
-    Examples
-    --------
-    >>> from fusedgmm import BatchStatus, fit_batch
-    >>> result = fit_batch([[1.0, 2.0, 4.0], [1.0]], 1)
-    >>> [BatchStatus(status).name for status in result.status]
-    ['CONVERGED', 'TOO_FEW_ROWS']
-    >>> BatchStatus.TOO_FEW_ROWS.meaning
-    'fewer rows than components, or fewer than two'
-    """
-
-    CONVERGED = _STATUSES["CONVERGED"][0]
-    NOT_CONVERGED = _STATUSES["NOT_CONVERGED"][0]
-    EMPTY_COMPONENT = _STATUSES["EMPTY_COMPONENT"][0]
-    CONSTANT_ROWS = _STATUSES["CONSTANT_ROWS"][0]
-    TOO_FEW_DISTINCT_ROWS = _STATUSES["TOO_FEW_DISTINCT_ROWS"][0]
-    TOO_FEW_ROWS = _STATUSES["TOO_FEW_ROWS"][0]
-    ROWS_NOT_FINITE = _STATUSES["ROWS_NOT_FINITE"][0]
-    BAD_SAMPLE_WEIGHT = _STATUSES["BAD_SAMPLE_WEIGHT"][0]
-    SINGULAR_COVARIANCE = _STATUSES["SINGULAR_COVARIANCE"][0]
-    ROWS_OUT_OF_REACH = _STATUSES["ROWS_OUT_OF_REACH"][0]
-    OUT_OF_MEMORY = _STATUSES["OUT_OF_MEMORY"][0]
-    NOT_RUN = _STATUSES["NOT_RUN"][0]
-    REPAIRED = _STATUSES["REPAIRED"][0]
-
-    @property
-    def meaning(self) -> str:
-        """The meaning of the status, in words."""
-        return _STATUSES[self.name][1]
 
 
 def empty_arrays(
@@ -84,11 +48,37 @@ def empty_arrays(
         "converged": ((P,), np.bool_(False)),
         "status": ((P,), np.int8(BatchStatus.NOT_RUN)),
         "n_components": ((P,), none),
+        "covariance_type_index": ((P,), np.int8(-1)),
         "bic": ((P,), nan),
         "aic": ((P,), nan),
         "criteria": ((P, n_candidates), nan),
         "seeds": ((P,), np.uint32(0)),
     }
+
+
+def arrays_of(fits: Fits, types: tuple[CovarianceType, ...]) -> dict[str, Any]:
+    """Return the arrays of a result, given the best fit of each problem."""
+    fitted, common = fits.candidate >= 0, common_type(types)
+    n_components, kinds = (
+        np.array([kind[0] for kind in fits.tried], dtype=np.int64),
+        np.array([types.index(kind[1]) for kind in fits.tried], dtype=np.int8),
+    )
+    found = fits.arrays()
+    found["n_components"] = np.where(fitted, n_components[fits.candidate], 0)
+    found["covariance_type_index"] = np.where(fitted, kinds[fits.candidate], np.int8(-1))
+    P, K, d = fits.means.shape
+    missing = np.arange(K) >= found["n_components"][:, None]
+    for name in ("covariances", "precisions_cholesky"):
+        if len(types) == 1:
+            found[name] = fits.of_type(name, slice(None), common)
+            continue
+        array = np.full((P, *layout_of(common).shape(K, d)), np.nan)
+        for kind in types:
+            places = fits.places_of_type(kind)
+            array[places] = widened(fits.of_type(name, places, kind), kind, common, (K, d))
+        array[missing] = np.nan
+        found[name] = array
+    return {name: found[name] for name in empty_arrays(common, P, K, d, 1)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,7 +95,8 @@ class BatchResult:
     means : array of shape (P, K, n_features), float64
     covariances, precisions_cholesky : array, float64
         (P, K, n_features, n_features) for "full", (P, n_features, n_features) for "tied",
-        (P, K, n_features) for "diag", (P, K) for "spherical".
+        (P, K, n_features) for "diag", (P, K) for "spherical". If several types were tried, all
+        are stored as "full", or as "diag" if neither "full" nor "tied" was tried.
     lower_bound : array of shape (P,), float64
         Mean log-likelihood per row (nats) in the last iteration.
     n_iter : array of shape (P,), int64
@@ -114,10 +105,13 @@ class BatchResult:
         Values of `BatchStatus`.
     n_components : array of shape (P,), int64
         The chosen number of components; 0 without a mixture.
+    covariance_type_index : array of shape (P,), int8
+        The chosen covariance type, as an index into `covariance_types_tried`; -1 without a mixture.
     bic, aic : array of shape (P,), float64
         Criteria of the chosen mixture at its final parameters; with sample weights, N is their sum.
-    criteria : array of shape (P, len(n_components_tried)), float64
-        The criterion for every number of components tried; NaN if there is no mixture.
+    criteria : array of shape (P, C), float64
+        The criterion of every candidate, NaN if there is no mixture: for each of
+        `covariance_types_tried`, the numbers in `n_components_tried`.
     seeds : array of shape (P,), uint32
         The `random_state` of each problem.
     groups : array of shape (P,) or None
@@ -125,6 +119,8 @@ class BatchResult:
         had several columns, ``result.groups["name"]`` has the labels of one column.
     n_components_tried : tuple of int
         The numbers of components tried for each problem.
+    covariance_types_tried : tuple of str
+        The covariance types tried for each problem.
     criterion : {"bic", "aic"}
         The criterion that chose among them.
     dtype : numpy.dtype
@@ -152,6 +148,7 @@ class BatchResult:
     converged: NDArray[np.bool_]
     status: NDArray[np.int8]
     n_components: Labels
+    covariance_type_index: NDArray[np.int8]
     bic: Floats
     aic: Floats
     criteria: Floats
@@ -161,11 +158,19 @@ class BatchResult:
     criterion: Literal["bic", "aic"]
     dtype: np.dtype[np.floating]
     template: GaussianMixture
+    covariance_types_tried: tuple[CovarianceType, ...]
+    kept: Fits | None = None  # of all candidates
 
     @property
     def covariance_type(self) -> CovarianceType:
-        """The covariance type of all mixtures."""
+        """The covariance type of the arrays; see `covariances`."""
         return self.template.covariance_type
+
+    @property
+    def covariance_types(self) -> list[CovarianceType | None]:
+        """The covariance type of each mixture; None without a mixture."""
+        names = (*self.covariance_types_tried, None)
+        return [names[i] for i in self.covariance_type_index.tolist()]
 
     @property
     def ok(self) -> NDArray[np.bool_]:
@@ -198,35 +203,76 @@ class BatchResult:
     def __getitem__(self, index: int | slice | ArrayLike) -> GaussianMixture | Self:
         if isinstance(index, slice) or np.ndim(index):
             chosen = index if isinstance(index, slice) else _as_places(index)
-            return replace(self, **{name: array[chosen] for name, array in self._arrays().items()})
-        i = operator.index(cast(int, index))
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"problem {i} of {len(self)}")
-        i %= len(self)
+            parts: dict[str, Any] = {name: a[chosen] for name, a in self._arrays().items()}
+            if self.kept is not None:
+                C = len(self.kept.tried)
+                places = np.arange(len(self))[chosen, None] * C + np.arange(C)
+                parts["kept"] = self.kept[places.ravel()]
+            return replace(self, **parts)
+        i = self._index(cast(int, index))
         K = int(self.n_components[i])
         if K == 0:
             raise ValueError(
                 f"{self._name(i)} has no mixture: {self._reason(i)}; result[result.ok] has the "
                 "others"
             )
-        parts = slice(None) if layout_of(self.covariance_type).shared else slice(K)
-        model = copy(self.template)
-        model.n_components, model.random_state = K, int(self.seeds[i])
-        model._assign(
+        common = self.covariance_type
+        kind = self.covariance_types_tried[self.covariance_type_index[i]]
+        own = slice(None) if layout_of(common).shared else slice(K)
+        return model_of(
+            self.template,
+            kind,
             (
                 self.weights[i, :K],
                 self.means[i, :K],
-                self.covariances[i, parts],
-                self.precisions_cholesky[i, parts],
+                narrowed(self.covariances[i, own], kind, common),
+                narrowed(self.precisions_cholesky[i, own], kind, common),
             ),
             self.dtype,
+            seed=int(self.seeds[i]),
+            converged=bool(self.converged[i]),
+            n_iter=int(self.n_iter[i]),
+            lower_bound=float(self.lower_bound[i]),
         )
-        model.n_features_in_ = self.means.shape[2]
-        model.converged_ = bool(self.converged[i])
-        model.n_iter_ = int(self.n_iter[i])
-        model.lower_bound_ = float(self.lower_bound[i])
-        model.lower_bounds_ = [model.lower_bound_] if model.n_iter_ else []
-        return model
+
+    def selection(self, index: int) -> Selection:
+        """Return all candidates of a problem, as `select` does for a single table of data.
+
+        Parameters
+        ----------
+        index : int
+            The number of the problem.
+
+        Returns
+        -------
+        Selection
+
+        Raises
+        ------
+        ValueError
+            The fit did not keep the candidates.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fusedgmm import fit_batch
+        >>> X = np.random.default_rng(0).normal(size=(5, 100, 2))
+        >>> result = fit_batch(X, [1, 2], random_state=0, keep_candidates=True)
+        >>> result.selection(3).models[2, "full"].means_.shape
+        (2, 2)
+        """
+        if self.kept is None:
+            raise ValueError("the candidates were not kept; fit_batch(..., keep_candidates=True)")
+        i = self._index(index)
+        C = len(self.kept.tried)
+        fits = self.kept[slice(i * C, (i + 1) * C)]
+        return Selection(fits, self.criterion, fits.criteria[:, 0])
+
+    def _index(self, index: int) -> int:
+        i = operator.index(index)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"problem {i} of {len(self)}")
+        return i % len(self)
 
     def of(self, label: object) -> GaussianMixture:
         """Return the mixture of a group.
@@ -405,17 +451,7 @@ class BatchResult:
         ImportError
             The library is not installed; if it is None, neither of them.
         """
-        columns = self._columns()
-        for name in ("pandas", "polars") if library is None else (library,):
-            try:
-                module = import_module(as_option(name, "library", ("pandas", "polars")))
-            except ImportError:
-                continue
-            return module.DataFrame(columns)
-        raise ImportError(
-            f"to_frame needs {library or 'pandas or polars'}: "
-            f"pip install fusedgmm[{library or 'pandas'}]"
-        )
+        return data_frame(self._columns(), library)
 
     def _columns(self) -> dict[str, NDArray[np.generic] | list[str]]:
         d = self.means.shape[2]
@@ -490,6 +526,7 @@ class BatchResult:
         options.pop("random_state")
         meta = {
             "n_components_tried": self.n_components_tried,
+            "covariance_types_tried": self.covariance_types_tried,
             "criterion": self.criterion,
             "dtype": self.dtype.name,
             "options": options,
@@ -531,6 +568,7 @@ class BatchResult:
         result = cls(
             **{"groups": None, **arrays},
             n_components_tried=as_candidates(meta["n_components_tried"]),
+            covariance_types_tried=as_covariance_types(meta["covariance_types_tried"]),
             criterion=meta["criterion"],
             dtype=np.dtype(as_option(meta["dtype"], "dtype", ("float32", "float64"))),
             template=template,
@@ -544,9 +582,12 @@ class BatchResult:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"rows of {self.dtype}")
         P, d = len(self), self.means.shape[-1]
-        empty = empty_arrays(
-            self.covariance_type, P, max(self.n_components_tried), d, len(self.n_components_tried)
-        )
+        n_candidates = len(self.n_components_tried) * len(self.covariance_types_tried)
+        if self.covariance_type != common_type(self.covariance_types_tried):
+            raise ValueError(
+                f"arrays of {self.covariance_type!r} cannot hold {self.covariance_types_tried}"
+            )
+        empty = empty_arrays(self.covariance_type, P, max(self.n_components_tried), d, n_candidates)
         for name, (shape, fill) in empty.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != fill.dtype:
@@ -559,6 +600,9 @@ class BatchResult:
             self.n_components_tried
         ):
             raise ValueError("n_components has numbers that were not tried")
+        index = self.covariance_type_index
+        if P and not -1 <= index.min() <= index.max() < len(self.covariance_types_tried):
+            raise ValueError("covariance_type_index has a type that was not tried")
         if P and not 0 <= self.status.min() <= self.status.max() <= max(BatchStatus):
             raise ValueError("status has an unknown value")
 

@@ -126,6 +126,7 @@ class Problems:
     dtype: np.dtype[np.floating]
     offsets: Labels
     order: Labels
+    cost: Floats | None
     def __new__(
         cls,
         rows: Reals | list[Reals],
@@ -135,6 +136,8 @@ class Problems:
         sample_weight: Floats | list[Floats] | None,
         dtype: np.dtype[np.floating],
         n_features: int,
+        copies: int = 1,
+        cost: Floats | None = None,
     ) -> Self: ...
     def __len__(self) -> int: ...
 
@@ -142,17 +145,17 @@ def seeds(seed: int, *, n: int) -> NDArray[np.uint32]: ...
 def fit_batch(
     problems: Problems,
     *,
-    covariance_type: str,
-    candidates: Sequence[int],
+    candidates: Sequence[tuple[int, str, int]],
+    separate: bool = False,
     by_aic: bool,
     init_params: str,
-    n_init: int,
     tol: float,
     reg_covar: float,
     max_iter: int,
     repair: bool,
-    given: _Given,
-    given_each: tuple[bool, bool, bool],
+    given: _Given = ...,
+    given_each: tuple[bool, bool, bool] = ...,
+    held_out: Problems | None = None,
     n_threads: int,
     progress: Callable[[int], object] | None,
     result: Mapping[str, NDArray[np.generic]],

@@ -456,7 +456,7 @@ class _Spherical(_Variances):
 _LAYOUTS: dict[str, Layout] = {
     layout.name: layout for layout in (_Full(), _Tied(), _Diag(), _Spherical())
 }
-COVARIANCE_TYPES = tuple(_LAYOUTS)
+COVARIANCE_TYPES: tuple[CovarianceType, ...] = tuple(layout.name for layout in _LAYOUTS.values())
 
 
 def layout_of(covariance_type: str) -> Layout:
@@ -472,3 +472,47 @@ def layout_of(covariance_type: str) -> Layout:
 def moments_layout(covariance_type: str) -> Layout:
     """Return the layout of a prior's moments: matrices if the type has them, else variances."""
     return _LAYOUTS["full" if layout_of(covariance_type).has_matrices else "diag"]
+
+
+# ---- several types ----
+
+
+def equal_type(n_components: int, covariance_type: str, n_features: int) -> str:
+    """Return a type that has the same mixtures, the same one for all such types: with one component
+    "tied" is "full"; with one feature matrices are variances."""
+    layout = layout_of(covariance_type)
+    if layout.shared and n_components > 1:
+        return "tied"
+    return "full" if layout.shared or n_features == 1 else layout.name
+
+
+def common_type(covariance_types: tuple[CovarianceType, ...]) -> CovarianceType:
+    """Return the type of arrays that can hold the covariances of all these types."""
+    if len(covariance_types) == 1:
+        return covariance_types[0]
+    matrices = any(layout_of(name).has_matrices for name in covariance_types)
+    return "full" if matrices else "diag"
+
+
+def widened(array: Floats, covariance_type: str, common: str, shape: tuple[int, int]) -> Floats:
+    """Convert covariances or factors of K components and d features, `shape`, to the common type of
+    several; leading axes are allowed."""
+    if covariance_type == common:
+        return array
+    layout, (K, d) = layout_of(covariance_type), shape
+    if layout.shared:
+        return np.broadcast_to(array[..., None, :, :], (*array.shape[:-2], K, d, d))
+    if not layout.prior_shape(d):
+        array = np.broadcast_to(array[..., None], (*array.shape, d))
+    return array[..., None] * np.eye(d) if layout_of(common).has_matrices else array
+
+
+def narrowed(array: Floats, covariance_type: str, common: str) -> Floats:
+    """Return what `widened` converted."""
+    if covariance_type == common:
+        return array
+    layout = layout_of(covariance_type)
+    if layout.shared:
+        return array[..., 0, :, :]
+    variances = layout_of(common).diagonals(array)
+    return variances if layout.prior_shape(variances.shape[-1]) else variances[..., 0]

@@ -256,17 +256,19 @@ static int fuzz_fit(const input *in, fg_parameters *out) {
 static void fuzz_batch(const input *in) {
     enum { P = 3 };
     static double memory[2][MOST];
-    const int64_t k = in->shape.n_components, n = in->data.n_rows, candidates[2] = {k, 1};
+    const int64_t k = in->shape.n_components, n = in->data.n_rows;
+    const fg_candidate candidates[2] = {{k, in->options.n_init, in->shape.layout},
+                                        {1, in->options.n_init, in->shape.layout}};
     const int64_t offsets[P + 1] = {0, n / 3, n / 3 + n / 4, n}, order[P] = {2, 0, 1};
     const uint32_t seeds[P] = {1, 2, (uint32_t)in->seed};
-    const fg_problems problems = {P, in->shape.n_features, offsets, in->data, 0, NULL, order};
-    const fg_batch_options options = {.layout = in->shape.layout,
-                                      .fit = in->options,
+    const fg_problems problems = {P,   in->shape.n_features, offsets, in->data, 0, NULL, order, 1,
+                                  NULL};
+    const fg_batch_options options = {.fit = in->options,
                                       .candidates = candidates,
                                       .n_candidates = k > 1 ? 2 : 1,
                                       .seeds = seeds};
-    double values[2][P], criteria[2][2 * P], bic[P], aic[P];
-    int64_t n_iter[P] = {0}, components[2][P] = {{0}};
+    double values[2][P], criteria[2][2 * P], bic[P], aic[P], log_likelihood[P];
+    int64_t n_iter[P] = {0}, chosen[2][P] = {{-1, -1, -1}, {-1, -1, -1}};
     int8_t status[2][P];
     uint8_t converged[P];
     fg_parameters p = {0};
@@ -274,8 +276,16 @@ static void fuzz_batch(const input *in) {
         p = parameters_in(&in->shape, memory[i], P);
         memset(values[i], 0, sizeof values[i]);
         memset(status[i], FG_NOT_RUN, sizeof status[i]);
-        fg_batch_result out = {p,      values[i],     bic,       aic,      criteria[i],
-                               n_iter, components[i], status[i], converged};
+        fg_batch_result out = {.parameters = p,
+                               .lower_bound = values[i],
+                               .bic = bic,
+                               .aic = aic,
+                               .log_likelihood = log_likelihood,
+                               .criteria = criteria[i],
+                               .n_iter = n_iter,
+                               .candidate = chosen[i],
+                               .status = status[i],
+                               .converged = converged};
         fg_monitor monitor = {0};
         REQUIRE(fg_fit_batch(ON(NULL, i ? 3 : 1, &monitor), &problems, &options, &out) == FG_OK,
                 "batch");
@@ -284,14 +294,16 @@ static void fuzz_batch(const input *in) {
     REQUIRE(memcmp(memory[0], memory[1], parameters_bytes(&in->shape, P)) == 0, "bits, batch");
     const size_t room_k = (size_t)k, room_d = room_k * (size_t)in->shape.n_features,
                  room_c = fg_covariance_count(&in->shape);
+    int64_t n_components[P];
     for (size_t i = 0; i < P; i++) {
+        n_components[i] = chosen[0][i] < 0 ? 0 : candidates[chosen[0][i]].n_components;
         const int8_t outcome = status[0][i];
         REQUIRE(outcome >= 0 &&
                     (outcome < FG_OUT_OF_MEMORY || (outcome == FG_REPAIRED && in->options.repair)),
                 "status");
-        if (components[0][i] == 0)
+        if (n_components[i] == 0)
             continue;
-        const fg_shape shape = {components[0][i], in->shape.n_features, in->shape.layout};
+        const fg_shape shape = {n_components[i], in->shape.n_features, in->shape.layout};
         const fg_parameters own = {p.weights + i * room_k, p.means + i * room_d,
                                    p.covariances + i * room_c, p.precisions_cholesky + i * room_c};
         check_mixture(&shape, &own);
@@ -299,7 +311,7 @@ static void fuzz_batch(const input *in) {
     static char out[MOST_ROWS * MOST_COMPONENTS * sizeof(double)];
     fg_monitor monitor = {0};
     int64_t bad;
-    const fg_score_batch_options scores = {in->shape.layout, k, components[0], p,
+    const fg_score_batch_options scores = {in->shape.layout, k, n_components, p,
                                            (fg_output)(in->seed % 3)};
     const fg_status scored = fg_score_batch(ON(NULL, 1, &monitor), &problems, &scores, out, &bad);
     REQUIRE(scored == FG_OK || (scored == FG_NOT_FINITE && !in->finite), "score batch");

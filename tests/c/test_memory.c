@@ -65,7 +65,8 @@ typedef struct {
     fg_parameters parameters;
     fg_fit_options options;
     fg_output output;
-    int64_t offsets[PROBLEMS + 1], order[PROBLEMS], candidates[CANDIDATES], n_components[PROBLEMS];
+    int64_t offsets[PROBLEMS + 1], order[PROBLEMS], n_components[PROBLEMS];
+    fg_candidate candidates[CANDIDATES];
     uint32_t seeds[PROBLEMS];
     double out[ROOM];
     int8_t status[PROBLEMS];
@@ -123,26 +124,28 @@ static fg_status call_fit(call *c) {
 }
 
 static fg_problems problems_of(const call *c) {
-    return (fg_problems){PROBLEMS, D, c->offsets, c->data, 0, NULL, c->order};
+    return (fg_problems){PROBLEMS, D, c->offsets, c->data, 0, NULL, c->order, 1, NULL};
 }
 
 static fg_status call_fit_batch(call *c) {
     const fg_problems problems = problems_of(c);
-    const fg_batch_options options = {.layout = c->shape.layout,
-                                      .fit = c->options,
+    for (int i = 0; i < CANDIDATES; i++)
+        c->candidates[i].n_init = c->options.n_init;
+    const fg_batch_options options = {.fit = c->options,
                                       .candidates = c->candidates,
                                       .n_candidates = CANDIDATES,
                                       .seeds = c->seeds};
     double *at = c->out + 2000;
-    int64_t n_iter[PROBLEMS] = {0}, n_components[PROBLEMS] = {0};
+    int64_t n_iter[PROBLEMS] = {0}, candidate[PROBLEMS] = {0};
     uint8_t converged[PROBLEMS] = {0};
     fg_batch_result out = {.parameters = parameters_at(&c->shape, PROBLEMS, c->out),
                            .lower_bound = at,
                            .bic = at + PROBLEMS,
                            .aic = at + 2 * PROBLEMS,
-                           .criteria = at + 3 * PROBLEMS,
+                           .log_likelihood = at + 3 * PROBLEMS,
+                           .criteria = at + 4 * PROBLEMS,
                            .n_iter = n_iter,
-                           .n_components = n_components,
+                           .candidate = candidate,
                            .status = c->status,
                            .converged = converged};
     fg_monitor monitor = {0};
@@ -241,7 +244,7 @@ static void test_every_failure(void) {
                    .parameters = m.parameters,
                    .offsets = {0, 100, 200, 202, ROWS},
                    .order = {3, 0, 1, 2},
-                   .candidates = {2, 3},
+                   .candidates = {{2, 1, layout}, {3, 1, layout}},
                    .n_components = {3, 2, 0, 3},
                    .seeds = {1, 2, 3, 4}};
         for (fg_output output = FG_OUTPUT_LABELS; output <= FG_OUTPUT_LOG_LIKELIHOOD; output++) {
@@ -284,7 +287,7 @@ static void test_failures_of_repairs(void) {
                    .options = {FG_START_DATA, 2, 40, 0, {0}, 1},
                    .offsets = {0, 100, 200, 202, ROWS},
                    .order = {3, 0, 1, 2},
-                   .candidates = {2, 3},
+                   .candidates = {{2, 1, layout}, {3, 1, layout}},
                    .seeds = {1, 2, 3, 4}};
         check_call(call_fit, &c, "fit");
         check_call(call_fit_batch, &c, "fit_batch");
@@ -347,10 +350,11 @@ static void test_shapes_that_cannot_be_counted(void) {
             if (shape.n_components < 1) /* a batch has at least one */
                 continue;
             const int64_t offsets[2] = {0, 2}, order = 0;
-            const fg_problems problems = {1, shape.n_features, offsets, data, 0, NULL, &order};
-            const fg_batch_options options = {.layout = layout,
-                                              .fit = {FG_START_KMEANS, 1, 1, 0, {0}, 0},
-                                              .candidates = &shape.n_components,
+            const fg_problems problems = {1,    shape.n_features, offsets, data, 0,
+                                          NULL, &order,           1,       NULL};
+            const fg_candidate candidate = {shape.n_components, 1, layout};
+            const fg_batch_options options = {.fit = {FG_START_KMEANS, 1, 1, 0, {0}, 0},
+                                              .candidates = &candidate,
                                               .n_candidates = 1};
             fg_batch_result batch = {.parameters = none};
             CHECK(fg_fit_batch(ON(NULL, 1, &monitor), &problems, &options, &batch) == FG_NO_MEMORY,
