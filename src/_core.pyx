@@ -398,7 +398,7 @@ cdef fg_parameters _starting(tuple given) except *:
 cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
                                  repair) except *:
     cdef fg_fit_options options
-    options.repair = repair
+    options.repair, options.records = repair, NULL
     options.start = _STARTS[init_params]
     options.n_init, options.max_iter = n_init, max_iter
     options.tol, options.m_step.reg_covar = tol, reg_covar
@@ -766,8 +766,11 @@ cdef class _Candidates:
     """The candidates of a batch, from tuples (n_components, covariance_type, n_init)."""
 
     cdef fg_candidate *c
+    cdef fg_shared_starts starts
+    cdef object n_components, init, offset, of_candidate, order, records
 
     def __cinit__(self, candidates):
+        self.starts.n = 0
         cdef Py_ssize_t i
         self.c = <fg_candidate *>malloc(max(1, len(candidates)) * sizeof(fg_candidate))
         if self.c == NULL:
@@ -775,6 +778,32 @@ cdef class _Candidates:
         for i, (n_components, covariance_type, n_init) in enumerate(candidates):
             self.c[i].n_components, self.c[i].n_init = n_components, n_init
             self.c[i].layout = _COVARIANCE_TYPES[covariance_type]
+
+    cdef share_starts(self, candidates, int64_t n_tables, int64_t n_features):
+        """Let candidates of the same n_components share their starts, if there are such."""
+        cdef dict begin = {}, n_init = {}
+        for k, _, count in candidates:
+            n_init[k] = max(count, n_init.get(k, 0))
+        if len(n_init) == len(candidates):
+            return
+        starts, size = [], 0
+        for k in sorted(n_init, reverse=True):  # the costliest first
+            begin[k] = size
+            for init in range(n_init[k]):
+                starts.append((k, init, size))
+                size += 1 + k * n_features
+        self.n_components, self.init, self.offset = np.array(starts, dtype=np.int64).T.copy()
+        self.of_candidate = np.array([begin[k] for k, _, _ in candidates], dtype=np.int64)
+        n = len(starts)
+        self.order = np.arange(n_tables * n).reshape(n_tables, n).T.ravel().astype(np.int64)
+        self.records = np.full(n_tables * size, np.nan)
+        self.starts.n, self.starts.size = n, size
+        self.starts.n_components = <const int64_t *>_address(self.n_components)
+        self.starts.init = <const int64_t *>_address(self.init)
+        self.starts.offset = <const int64_t *>_address(self.offset)
+        self.starts.of_candidate = <const int64_t *>_address(self.of_candidate)
+        self.starts.order = <const int64_t *>_address(self.order)
+        self.starts.records = <double *>_address(self.records)
 
     def __dealloc__(self):
         free(self.c)
@@ -802,6 +831,9 @@ def fit_batch(Problems problems, *, candidates, separate=False, by_aic, init_par
     options.candidates, options.n_candidates = c_candidates.c, len(candidates)
     options.separate, options.by_aic = separate, by_aic
     options.held_out = NULL if held_out is None else held_out.own
+    if separate and init_params != "random" and len(problems):
+        c_candidates.share_starts(candidates, len(problems.offsets) - 1, problems.c.n_features)
+    options.starts = c_candidates.starts
     options.given = _starting(given)
     options.weights_each, options.means_each, options.precisions_each = given_each
     options.seeds = <const uint32_t *>_address(result["seeds"])

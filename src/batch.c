@@ -12,6 +12,7 @@
 #include "problems.h"
 #include "random.h"
 #include "rows.h"
+#include "start.h"
 #include "statistics.h"
 
 /* ---- the status of a problem ---- */
@@ -203,6 +204,9 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
     const fg_data *held_out = options->held_out ? &options->held_out[table] : NULL;
     fg_fit_options fit_options = options->fit;
     fit_options.n_init = options->candidates[t->candidate].n_init;
+    if (options->starts.n > 0)
+        fit_options.records = options->starts.records + table * options->starts.size +
+                              options->starts.of_candidate[t->candidate];
     double weight_sum = 0;
     fg_status status = fg_fit(context, shape, &fit_options, &given, options->seeds[table],
                               &t->parameters, &t->fit);
@@ -299,6 +303,62 @@ static fg_status fit_problem(const void *context_of_job, const fg_problems *prob
                    &found->best);
 }
 
+/* ---- the starts that candidates share ---- */
+
+static fg_status make_start(const void *context_of_job, const fg_problems *problems,
+                            int64_t problem, fg_context *context, void *result) {
+    const fit_job *job = context_of_job;
+    const fg_shared_starts *starts = &job->options.starts;
+    const int64_t table = problem / starts->n, start = problem % starts->n;
+    const fg_data data = fg_problem_data(problems, problem);
+    const fg_shape shape = {starts->n_components[start], job->n_features, FG_SPHERICAL};
+    double *record = result;
+    record[0] = NAN;
+    if (data.n_rows < 2 || data.n_rows < shape.n_components || !weights_are_good(&data))
+        return FG_OK; /* no fit will need it */
+    fg_rows rows;
+    fg_rows_open(&data, &rows);
+    context->rows = &rows;
+    const fg_status status =
+        fg_start_record(context, &shape, job->options.fit.start, job->options.seeds[table],
+                        starts->init[start], record);
+    if (status != FG_OK) /* the fits find out why */
+        record[0] = NAN;
+    return status == FG_INTERRUPTED ? status : FG_OK;
+}
+
+static void write_start(const void *context_of_job, const fg_problems *problems, int64_t problem,
+                        const void *result) {
+    (void)problems;
+    const fit_job *job = context_of_job;
+    const fg_shared_starts *starts = &job->options.starts;
+    const int64_t start = problem % starts->n;
+    const fg_shape shape = {starts->n_components[start], job->n_features, FG_SPHERICAL};
+    memcpy(starts->records + problem / starts->n * starts->size + starts->offset[start], result,
+           (size_t)fg_start_record_size(&shape) * sizeof(double));
+}
+
+static fg_status make_starts(fg_context *context, const fg_problems *problems, const fit_job *job,
+                             const fg_shape *largest) {
+    const int64_t n = job->options.starts.n;
+    fg_problems each = *problems;
+    each.n_problems = fg_problem_table(problems, problems->n_problems) * n;
+    each.copies = n;
+    each.order = job->options.starts.order;
+    each.cost = NULL;
+    const fg_batch_kind kind = {.work = make_start,
+                                .commit = write_start,
+                                .silent = 1,
+                                .job_bytes = sizeof *job,
+                                .result_bytes =
+                                    (size_t)fg_start_record_size(largest) * sizeof(double),
+                                .most_rows = INT64_MAX,
+                                .largest = *largest};
+    int64_t unused;
+    const fg_status status = fg_run_problems(context, &each, &kind, job, &unused);
+    return status == FG_NO_MEMORY ? FG_OK : status; /* each fit then makes its own */
+}
+
 /* Called only after all candidates are tried: an interrupt leaves no partial results. */
 static void write_fit(const void *context, const fg_problems *problems, int64_t problem,
                       const void *result) {
@@ -362,7 +422,11 @@ fg_status fg_fit_batch(fg_context *context, const fg_problems *problems,
                                 .most_rows = INT64_MAX,
                                 .largest = largest};
     int64_t unused;
-    const fg_status status = fg_run_problems(context, problems, &kind, &job, &unused);
+    fg_status status = FG_OK;
+    if (options->starts.n > 0)
+        status = make_starts(context, problems, &job, &largest);
+    if (status == FG_OK)
+        status = fg_run_problems(context, problems, &kind, &job, &unused);
     if (status != FG_NO_MEMORY)
         return status;
     for (int64_t i = 0; i < problems->n_problems; i++) /* each needs the same memory */

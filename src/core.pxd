@@ -60,6 +60,7 @@ cdef extern from "fusedgmm.h" nogil:
         double tol
         fg_m_step m_step
         int repair
+        const double *records
     ctypedef struct fg_repair:
         int64_t iteration, component, row
     ctypedef struct fg_history:
@@ -86,6 +87,14 @@ cdef extern from "fusedgmm.h" nogil:
     ctypedef struct fg_candidate:
         int64_t n_components, n_init
         fg_layout layout
+    ctypedef struct fg_shared_starts:
+        int64_t n, size
+        const int64_t *n_components
+        const int64_t *init
+        const int64_t *offset
+        const int64_t *of_candidate
+        const int64_t *order
+        double *records
     ctypedef struct fg_batch_options:
         fg_fit_options fit
         const fg_candidate *candidates
@@ -96,6 +105,7 @@ cdef extern from "fusedgmm.h" nogil:
         int weights_each, means_each, precisions_each
         const uint32_t *seeds
         const fg_data *held_out
+        fg_shared_starts starts
     ctypedef struct fg_score_batch_options:
         fg_layout layout
         int64_t max_components

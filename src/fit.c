@@ -5,7 +5,6 @@
 #include "em.h"
 #include "memory.h"
 #include "parameters.h"
-#include "random.h"
 #include "repair.h"
 #include "start.h"
 #include "statistics.h"
@@ -34,8 +33,8 @@ static fg_status fit_once(fit *f, uint64_t seed, int64_t init, fg_parameters *pa
                           fg_fit_result *result) {
     fg_status status = FG_OK;
     if (!all_are_given(f->given))
-        status = fg_start_parameters(&f->starter, &f->step, fg_random(seed, (uint64_t)init),
-                                     &f->options->m_step, parameters);
+        status =
+            fg_start_parameters(&f->starter, &f->step, seed, init, &f->options->m_step, parameters);
     if (status == FG_SINGULAR && f->given->precisions_cholesky) /* not needed from the start */
         status = FG_OK;
     fg_parameters_copy(f->shape, f->given, parameters);
@@ -103,7 +102,7 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
         status = fg_repairer_open(context, shape, &repairer);
     }
     if (status == FG_OK && !all_are_given(given))
-        status = fg_starter_open(context, shape, options->start, &f.starter);
+        status = fg_starter_open(context, shape, options->start, options->records, &f.starter);
     if (status == FG_OK)
         status = fit_all(&f, seed, memory ? &trial : out_parameters, out_parameters, out_result);
     fg_starter_close(&f.starter);

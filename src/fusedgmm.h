@@ -180,7 +180,8 @@ typedef struct {
     int64_t n_init, max_iter;
     double tol;
     fg_m_step m_step;
-    int repair; /* repair degenerate components; otherwise FG_SINGULAR, or weight zero */
+    int repair;            /* repair degenerate components; otherwise FG_SINGULAR, or weight zero */
+    const double *records; /* of the starts, made by fg_start_record; or NULL */
 } fg_fit_options;
 
 /* A repair: its kind, the iteration (0: during the start), the component (-1: the tied covariance),
@@ -265,6 +266,18 @@ typedef struct {
     fg_layout layout;
 } fg_candidate;
 
+/* Starts that candidates of the same n_components share, since only the layout of covariances
+ * distinguishes them. Start s of table t, with its record at records[t * size + offset[s]], is that
+ * of number init[s] with n_components[s] components. */
+typedef struct {
+    int64_t n;    /* starts of a table; 0: the candidates share nothing */
+    int64_t size; /* doubles of the records of a table */
+    const int64_t *n_components, *init, *offset; /* n */
+    const int64_t *of_candidate;                 /* n_candidates: where its records begin */
+    const int64_t *order;                        /* n per table: the order in which they are made */
+    double *records;                             /* all NaN before the call */
+} fg_shared_starts;
+
 /* Every problem is fitted with each of n_candidates candidates; the fit with the smallest criterion
  * is kept. Or, if separate is set, problem p only with candidate p % n_candidates: with as many
  * copies of each table as candidates, all fits are kept. given: starting values for all problems,
@@ -279,6 +292,7 @@ typedef struct {
     int weights_each, means_each, precisions_each;
     const uint32_t *seeds;   /* one per table */
     const fg_data *held_out; /* one per table: other rows whose likelihood is wanted; or NULL */
+    fg_shared_starts starts;
 } fg_batch_options;
 
 /* Every problem has room for the largest candidate, in each part of the parameters; unused elements

@@ -89,7 +89,8 @@ typedef struct {
 
 static int poll_user(void *context) {
     const teller *t = context;
-    t->user->done = atomic_load_explicit(&t->b->done, memory_order_relaxed);
+    if (!t->b->kind.silent)
+        t->user->done = atomic_load_explicit(&t->b->done, memory_order_relaxed);
     return t->user->poll && t->user->poll(t->user->context);
 }
 
@@ -155,7 +156,8 @@ fg_status fg_run_problems(const fg_context *context, const fg_problems *problems
         status = run_wide(b, &all, result);
         if (status == FG_OK)
             status = fg_run_tasks(run, &all, problems->n_problems - b->first);
-        user->done = b->done;
+        if (!kind->silent)
+            user->done = b->done;
         *out_problem = b->not_finite;
         if (status == FG_OK)
             status = b->failed                   ? (fg_status)b->failed

@@ -25,6 +25,7 @@ typedef struct {
     void (*commit)(const void *job, const fg_problems *problems, int64_t problem,
                    const void *result);
     int direct;
+    int silent; /* the problems done are not counted for the user */
     size_t job_bytes, result_bytes;
     int64_t most_rows; /* capacity of a result */
     fg_shape largest;

@@ -11,13 +11,18 @@
 #include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
+#include "random.h"
 #include "rows.h"
 
 fg_status fg_starter_open(fg_context *context, const fg_shape *shape, fg_start start,
-                          fg_starter *out) {
-    *out = (fg_starter){context, start, fg_doubles((size_t)shape->n_features), 1};
+                          const double *records, fg_starter *out) {
+    *out = (fg_starter){context, start, fg_doubles((size_t)shape->n_features), 1, records};
     if (!out->centre)
         return FG_NO_MEMORY;
+    if (records && !isnan(records[0])) { /* only random responsibilities need the centre */
+        out->variance = records[0];
+        return FG_OK;
+    }
     return fg_mean_and_variance(context, shape->n_features, out->centre, &out->variance);
 }
 
@@ -97,18 +102,37 @@ static fg_status assign(const fg_starter *starter, fg_step *step, const double *
     return status;
 }
 
-fg_status fg_start_parameters(const fg_starter *starter, fg_step *step, uint64_t seed,
+fg_status fg_start_record(fg_context *context, const fg_shape *shape, fg_start start, uint64_t seed,
+                          int64_t init, double *out) {
+    uint64_t state = fg_random(seed, (uint64_t)init);
+    fg_starter starter;
+    fg_status status = fg_starter_open(context, shape, start, NULL, &starter);
+    if (status == FG_OK)
+        status = choose_means(&starter, shape, &state, out + 1);
+    out[0] = starter.variance;
+    fg_starter_close(&starter);
+    return status;
+}
+
+fg_status fg_start_parameters(const fg_starter *starter, fg_step *step, uint64_t seed, int64_t init,
                               const fg_m_step *options, fg_parameters *out) {
     const fg_shape *shape = step->pass.shape;
     const fg_m_step bare = {.reg_covar = 0};
     const int pooled = starter->start == FG_START_KMEANS_PP || starter->start == FG_START_DATA;
-    uint64_t state = seed;
-    double *means = fg_doubles((size_t)(shape->n_components * shape->n_features));
+    const uint64_t own_seed = fg_random(seed, (uint64_t)init);
+    uint64_t state = own_seed;
+    const int64_t size = fg_start_record_size(shape);
+    const double *record = starter->records ? starter->records + init * size : NULL;
+    double *means = fg_doubles((size_t)(size - 1));
     if (!means)
         return FG_NO_MEMORY;
-    fg_status status = choose_means(starter, shape, &state, means);
+    fg_status status = FG_OK;
+    if (record && !isnan(record[0]))
+        memcpy(means, record + 1, (size_t)(size - 1) * sizeof(double));
+    else
+        status = choose_means(starter, shape, &state, means);
     if (status == FG_OK) {
-        status = assign(starter, step, means, seed, pooled ? &bare : options);
+        status = assign(starter, step, means, own_seed, pooled ? &bare : options);
         if (status == FG_OK || status == FG_SINGULAR)
             fg_parameters_copy(shape, &step->next, out);
         if (pooled && (status == FG_OK || status == FG_SINGULAR))

@@ -226,6 +226,8 @@ def _problems(tables: list[_Table]) -> _core.Problems:
 
 
 def _starts(template: GaussianMixture, k: int, kind: CovarianceType, rows: Reals) -> int:
+    if k == 1:
+        return 1  # all starts are the same
     model = GaussianMixture(
         k, covariance_type=kind, n_init=template.n_init, max_iter=template.max_iter
     )
