@@ -3,11 +3,11 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fusedgmm import BayesianGaussianMixture, GaussianMixture
+from fusedgmm import BayesianGaussianMixture, GaussianMixture, GaussianMixtureSearch
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-@parametrize_with_checks([GaussianMixture(), BayesianGaussianMixture()])
+@parametrize_with_checks([GaussianMixture(), BayesianGaussianMixture(), GaussianMixtureSearch(1)])
 def test_estimator_check(estimator, check):
     check(estimator)

@@ -9,10 +9,13 @@ from fusedgmm import (
     BatchResult,
     BayesianGaussianMixture,
     GaussianMixture,
+    GaussianMixtureSearch,
     MixtureParameters,
+    Selection,
     SufficientStatistics,
     accumulate,
     fit_batch,
+    select,
 )
 
 X = np.zeros((10, 2))
@@ -36,6 +39,14 @@ assert_type(result[0], GaussianMixture)
 assert_type(result[:1], BatchResult)
 assert_type(result.bic, NDArray[np.float64])
 
+selection = select(X, range(1, 4), ("full", "diag"), criterion="icl")
+assert_type(selection, Selection)
+assert_type(selection.best_, GaussianMixture)
+assert_type(selection.table[0].criterion, float)
+assert_type(selection.models[2, "full"], GaussianMixture)
+assert_type(GaussianMixtureSearch((1, 2)).fit(X), GaussianMixtureSearch)
+assert_type(fit_batch([X], 2, covariance_type=["full", "tied"]).selection(0), Selection)
+
 parameters = MixtureParameters.from_covariances([1.0], [[0.0, 0.0]], [np.eye(2)])
 statistics = accumulate(X, parameters)
 assert_type(statistics + accumulate(X, model), SufficientStatistics)
@@ -47,5 +58,6 @@ assert_type(sum([statistics, statistics]), SufficientStatistics | Literal[0])
 GaussianMixture(covariance_type="round")  # type: ignore[arg-type]
 GaussianMixture(n_init="always")  # type: ignore[arg-type]
 BayesianGaussianMixture(n_init="auto")  # type: ignore[arg-type]
+select(X, criterion="vic")  # type: ignore[arg-type]
 GaussianMixture(2, "full")  # type: ignore[call-arg]
 GaussianMixture(degenerate="ignore")  # type: ignore[arg-type]

@@ -127,6 +127,9 @@ class BatchResult:
         The dtype of the rows: float32 or float64.
     template : GaussianMixture
         An unfitted model with the options of the fits.
+    kept : object or None
+        The fits of all candidates if `fit_batch` was asked to keep them, for `selection`. Files do
+        not contain them.
 
     Examples
     --------

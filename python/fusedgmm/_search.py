@@ -26,7 +26,7 @@ class GaussianMixtureSearch(Estimator):
 
     Parameters
     ----------
-    n_components : int or sequence of int, default=range(1, 10)
+    n_components : int or sequence of int, default=(1, 2, ..., 9)
         The numbers of components to try.
     covariance_types : str or sequence of str, default=("full", "tied", "diag", "spherical")
         The covariance types to try.
@@ -64,7 +64,7 @@ class GaussianMixtureSearch(Estimator):
 
     def __init__(
         self,
-        n_components: int | Sequence[int] = range(1, 10),
+        n_components: int | Sequence[int] = (1, 2, 3, 4, 5, 6, 7, 8, 9),
         *,
         covariance_types: CovarianceType | Sequence[CovarianceType] = COVARIANCE_TYPES,
         criterion: Criterion = "bic",
@@ -148,33 +148,99 @@ class GaussianMixtureSearch(Estimator):
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def predict(self, X: ArrayLike) -> Labels:
-        """Return the most probable component of each row, (n_samples,) int64."""
+        """Return the most probable component of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : array of shape (n_samples,), int64
+        """
         return self._best.predict(X)
 
     def predict_proba(self, X: ArrayLike) -> Reals:
-        """Return the responsibilities, (n_samples, n_components)."""
+        """Return the responsibilities: the probability of each component for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : array of shape (n_samples, n_components_)
+        """
         return self._best.predict_proba(X)
 
     def score_samples(self, X: ArrayLike) -> Reals:
-        """Return the log-likelihood of each row in nats, (n_samples,)."""
+        """Return the log-likelihood of each row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : array of shape (n_samples,)
+        """
         return self._best.score_samples(X)
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the (weighted) mean log-likelihood of the rows, in nats."""
+        """Return the (weighted) mean log-likelihood of the rows, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+
+        Returns
+        -------
+        float
+        """
         return self._best.score(X, sample_weight=sample_weight)
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
-        """Draw random rows from the best mixture, as `GaussianMixture.sample`."""
+        """Draw random rows from the best mixture, as `GaussianMixture.sample`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), float64
+        y : array of shape (n_samples,), int64
+        """
         return self._best.sample(n_samples)
 
     def aic(self, X: ArrayLike) -> float:
-        """Return Akaike's information criterion of the best mixture; lower is better."""
+        """Return Akaike's information criterion of the best mixture; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
         return self._best.aic(X)
 
     def bic(self, X: ArrayLike) -> float:
-        """Return the Bayesian information criterion of the best mixture; lower is better."""
+        """Return the Bayesian information criterion of the best mixture; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
         return self._best.bic(X)
 
     @property

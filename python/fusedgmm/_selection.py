@@ -48,6 +48,13 @@ class Candidate(NamedTuple):
     status : BatchStatus
         The outcome of the fit. With "cv", if the fit to all rows has a mixture, that of the first
         fold without one.
+
+    Examples
+    --------
+    >>> from fusedgmm import select
+    >>> row = select([[1.0], [2.0], [4.0], [5.0]], 1, "full").table[0]
+    >>> row.n_components, row.covariance_type, row.n_parameters, row.status.name
+    (1, 'full', 2, 'CONVERGED')
     """
 
     n_components: int
@@ -103,7 +110,7 @@ class Selection:
     table : tuple of Candidate
         One row per candidate: the numbers of components of the first covariance type, then those of
         the next.
-    models : mapping
+    models : Models
         ``models[n_components, covariance_type]`` is the fitted `GaussianMixture` of a candidate;
         those without a mixture are missing. `lower_bounds_` of a model contains only the last lower
         bound.
@@ -113,12 +120,12 @@ class Selection:
     --------
     >>> from fusedgmm import select
     >>> from fusedgmm.datasets import load_faithful
-    >>> selection = select(load_faithful(), range(1, 10), random_state=0)
+    >>> selection = select(load_faithful(), random_state=2)
     >>> selection
     Best of 36 candidates by BIC (lower is better):
                   3 tied    2 full    2 tied
-    BIC         2314.316  2322.192  2325.220
-    difference     0.000     7.876    10.904
+    BIC         2314.311  2322.192  2325.220
+    difference     0.000     7.881    10.909
     >>> selection.best_.n_components, selection.best_.covariance_type
     (3, 'tied')
     >>> selection.models[2, "full"].weights_.round(2).tolist()
@@ -159,6 +166,7 @@ class Selection:
 
     @property
     def lower_is_better(self) -> bool:
+        """Whether a lower criterion is better: for all but "cv"."""
         return self.criterion != "cv"
 
     @property

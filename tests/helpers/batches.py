@@ -8,7 +8,7 @@ import numpy as np
 from fusedgmm import BatchResult, BatchStatus, GaussianMixture, fit_batch
 from helpers import tolerance
 
-PER_PROBLEM = [f.name for f in fields(BatchResult)][:13]
+PER_PROBLEM = [f.name for f in fields(BatchResult)][:14]
 OF_A_MODEL = (
     "weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_",
     "lower_bound_", "converged_", "n_iter_", "n_features_in_",
