@@ -277,20 +277,18 @@ def _classification_entropies(fits: Fits, rows: Reals, weight: Floats | None) ->
     for i in np.flatnonzero(fits.candidate >= 0).tolist():
         kind = fits.tried[fits.candidate[i]].covariance_type
         weights, means, _, factors = fits.parameters(i)
+        scorer = _core.Scorer(
+            covariance_type=kind,
+            weights=weights,
+            means=means,
+            precisions_cholesky=factors,
+            dtype=rows.dtype,
+        )
         total = 0.0
         for begin in range(0, len(rows), _CHUNK_ROWS):
             chunk = rows[begin : begin + _CHUNK_ROWS]
-            responsibilities = _core.score(
-                chunk,
-                covariance_type=kind,
-                weights=weights,
-                means=means,
-                precisions_cholesky=factors,
-                n_threads=_threads.for_passes(
-                    fits.template.n_threads, kind, len(chunk), *means.shape
-                ),
-                output="responsibilities",
-            )
+            n_threads = _threads.for_passes(fits.template.n_threads, kind, len(chunk), *means.shape)
+            responsibilities = scorer.score(chunk, n_threads, "responsibilities")
             with np.errstate(divide="ignore"):
                 each = np.log(responsibilities.max(axis=1).astype(np.float64, copy=False))
             if weight is None:

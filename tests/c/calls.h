@@ -27,11 +27,11 @@ static inline fg_status start_once(fg_context *context, const fg_shape *shape, f
     const fg_m_step options = {reg_covar};
     fg_starter starter;
     fg_step step = {0};
-    fg_status status = fg_starter_open(context, shape, start, &starter);
+    fg_status status = fg_starter_open(context, shape, start, NULL, &starter);
     if (status == FG_OK)
         status = fg_step_open(context, shape, &step);
     if (status == FG_OK)
-        status = fg_start_parameters(&starter, &step, seed, &options, out);
+        status = fg_start_parameters(&starter, &step, seed, 0, &options, out);
     fg_step_close(&step);
     fg_starter_close(&starter);
     return status;

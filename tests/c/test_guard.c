@@ -160,7 +160,7 @@ static void test_fits(int64_t step) {
             for (int at_end = 0; at_end <= 1; at_end++) {
                 const fg_start start = (fg_start)(n % 4);
                 const fg_data data = lay_out(&s, n, d, d, 1, n % 2, at_end);
-                const fg_fit_options options = {start, 1 + n % 2, 3, 0, {0.1}, n % 3 == 0};
+                const fg_fit_options options = {start, 1 + n % 2, 3, 0, {0.1}, n % 3 == 0, NULL};
                 fg_fit_result result = {.lower_bound = -INFINITY};
                 CONTEXT("fit %s %s %s N=%lld d=%lld", fg_isa_name(), real_name(real_type),
                         layout_name(c), (long long)n, (long long)d);
@@ -169,7 +169,7 @@ static void test_fits(int64_t step) {
                       "fit");
                 fg_history_free(&result.history);
                 const int64_t offsets[3] = {0, n / 2, n}, order[2] = {1, 0}, k[2] = {K, K - 1};
-                const fg_problems problems = {2, d, offsets, data, 0, NULL, order};
+                const fg_problems problems = {2, d, offsets, data, 0, NULL, order, 1, NULL};
                 fg_monitor monitor = {0};
                 const size_t covariances = fg_covariance_count(&m.shape);
                 const size_t kd = (size_t)(K * d);

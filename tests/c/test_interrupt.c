@@ -31,7 +31,7 @@ static int ask(void *context) {
 }
 
 static fg_status fit(const mixture *m, const samples *s, fg_start start, int repair, user *u) {
-    const fg_fit_options options = {start, 1, 2, 0, {1e-3}, repair};
+    const fg_fit_options options = {start, 1, 2, 0, {1e-3}, repair, NULL};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters parameters = parameters_new(&m->shape);
     fg_monitor monitor = {.poll = ask, .context = u};

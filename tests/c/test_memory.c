@@ -57,6 +57,7 @@ void __wrap_free(void *memory) {
 /* ---- calls ---- */
 
 enum { K = 3, D = 3, ROWS = 700, PROBLEMS = 4, CANDIDATES = 2, ROOM = 6000 };
+enum { FITS = PROBLEMS * CANDIDATES, STARTS = 2, RECORD = 1 + K * D };
 
 /* One call with everything it reads and writes. out: all results, one after the other. */
 typedef struct {
@@ -69,7 +70,8 @@ typedef struct {
     fg_candidate candidates[CANDIDATES];
     uint32_t seeds[PROBLEMS];
     double out[ROOM];
-    int8_t status[PROBLEMS];
+    int separate; /* a batch keeps the fits of all candidates, which share their starts */
+    int8_t status[FITS];
     int64_t n_problems_lost; /* of a batch: problems lost for lack of memory */
 } call;
 
@@ -127,23 +129,56 @@ static fg_problems problems_of(const call *c) {
     return (fg_problems){PROBLEMS, D, c->offsets, c->data, 0, NULL, c->order, 1, NULL};
 }
 
+static int64_t n_fits(const call *c) { return c->separate ? FITS : PROBLEMS; }
+
+/* Both candidates have K components and at most two starts. */
+static fg_shared_starts shared_starts(const call *c) {
+    static const int64_t n_components[STARTS] = {K, K}, init[STARTS] = {0, 1};
+    static const int64_t offset[STARTS] = {0, RECORD}, of_candidate[CANDIDATES] = {0, 0};
+    static const int64_t order[PROBLEMS * STARTS] = {0, 1, 2, 3, 4, 5, 6, 7};
+    static double records[PROBLEMS * STARTS * RECORD];
+    for (int i = 0; i < PROBLEMS * STARTS * RECORD; i++)
+        records[i] = NAN;
+    return (fg_shared_starts){c->options.n_init,
+                              c->options.n_init * RECORD,
+                              n_components,
+                              init,
+                              offset,
+                              of_candidate,
+                              order,
+                              records};
+}
+
 static fg_status call_fit_batch(call *c) {
-    const fg_problems problems = problems_of(c);
+    static const int64_t order_of_fits[FITS] = {7, 6, 0, 1, 2, 3, 4, 5};
+    fg_problems problems = problems_of(c);
+    if (c->separate) {
+        problems.n_problems = FITS;
+        problems.copies = CANDIDATES;
+        problems.order = order_of_fits;
+    }
     for (int i = 0; i < CANDIDATES; i++)
         c->candidates[i].n_init = c->options.n_init;
-    const fg_batch_options options = {.fit = c->options,
-                                      .candidates = c->candidates,
-                                      .n_candidates = CANDIDATES,
-                                      .seeds = c->seeds};
+    const fg_data some = {c->data.x, c->data.real_type, 9, D, 1, NULL};
+    const fg_data held_out[PROBLEMS] = {some, some, some, some};
+    fg_batch_options options = {.fit = c->options,
+                                .candidates = c->candidates,
+                                .n_candidates = CANDIDATES,
+                                .separate = c->separate,
+                                .seeds = c->seeds,
+                                .held_out = c->separate ? held_out : NULL};
+    if (c->separate)
+        options.starts = shared_starts(c);
     double *at = c->out + 2000;
-    int64_t n_iter[PROBLEMS] = {0}, candidate[PROBLEMS] = {0};
-    uint8_t converged[PROBLEMS] = {0};
-    fg_batch_result out = {.parameters = parameters_at(&c->shape, PROBLEMS, c->out),
+    int64_t n_iter[FITS] = {0}, candidate[FITS] = {0};
+    uint8_t converged[FITS] = {0};
+    fg_batch_result out = {.parameters = parameters_at(&c->shape, n_fits(c), c->out),
                            .lower_bound = at,
-                           .bic = at + PROBLEMS,
-                           .aic = at + 2 * PROBLEMS,
-                           .log_likelihood = at + 3 * PROBLEMS,
-                           .criteria = at + 4 * PROBLEMS,
+                           .bic = at + FITS,
+                           .aic = at + 2 * FITS,
+                           .log_likelihood = at + 3 * FITS,
+                           .held_out = at + 4 * FITS,
+                           .criteria = at + 5 * FITS,
                            .n_iter = n_iter,
                            .candidate = candidate,
                            .status = c->status,
@@ -151,7 +186,7 @@ static fg_status call_fit_batch(call *c) {
     fg_monitor monitor = {0};
     const fg_status status = fg_fit_batch(ON(NULL, 1, &monitor), &problems, &options, &out);
     c->n_problems_lost = 0;
-    for (int64_t i = 0; i < PROBLEMS; i++)
+    for (int64_t i = 0; i < n_fits(c); i++)
         c->n_problems_lost += c->status[i] == FG_OUT_OF_MEMORY;
     return status;
 }
@@ -180,8 +215,8 @@ static void clear(call *c) {
 
 /* Checks that problem i of the batch has the same result as in the call that had memory. */
 static void check_problem(const call *c, const call *whole, int64_t i) {
-    const fg_parameters ours = parameters_at(&c->shape, PROBLEMS, (double *)c->out),
-                        truth = parameters_at(&c->shape, PROBLEMS, (double *)whole->out);
+    const fg_parameters ours = parameters_at(&c->shape, n_fits(c), (double *)c->out),
+                        truth = parameters_at(&c->shape, n_fits(c), (double *)whole->out);
     const size_t at = (size_t)i * K * D, bytes = K * D * sizeof(double);
     CHECK(memcmp(ours.means + at, truth.means + at, bytes) == 0, "problem %lld's bits",
           (long long)i);
@@ -224,7 +259,7 @@ static void check_call(function f, call *c, const char *name) {
         }
         /* All problems are lost if the batch could not begin; otherwise one, or none if only the
          * reason for its status is lost. */
-        CHECK(failed == FG_OK && (c->n_problems_lost <= 1 || c->n_problems_lost == PROBLEMS),
+        CHECK(failed == FG_OK && (c->n_problems_lost <= 1 || c->n_problems_lost == n_fits(c)),
               "%d, %lld lost", (int)failed, (long long)c->n_problems_lost);
         for (int64_t i = 0; i < PROBLEMS; i++)
             if (c->status[i] == FG_OUT_OF_MEMORY)
@@ -262,10 +297,18 @@ static void test_every_failure(void) {
             check_call(call_accumulate, &c, "accumulate");
             for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
                 const int repair = start == FG_START_KMEANS_PP;
-                c.options =
-                    (fg_fit_options){start, 1 + (start == FG_START_DATA), 6, 0, {1e-6}, repair};
+                c.options = (fg_fit_options){
+                    start, 1 + (start == FG_START_DATA), 6, 0, {1e-6}, repair, NULL};
                 check_call(call_fit, &c, "fit");
                 check_call(call_fit_batch, &c, "fit_batch");
+                if (start == FG_START_RANDOM)
+                    continue;
+                fg_candidate usual[CANDIDATES] = {c.candidates[0], c.candidates[1]};
+                c.separate = 1;
+                c.candidates[0].n_components = K;
+                check_call(call_fit_batch, &c, "fit_batch, separate");
+                c.separate = 0;
+                memcpy(c.candidates, usual, sizeof usual);
             }
         }
         samples_free(&s);
@@ -284,7 +327,7 @@ static void test_failures_of_repairs(void) {
         ABOUT("repair %s", layout_name(layout));
         c = (call){.shape = {K, D, layout},
                    .data = {x, FG_FLOAT64, ROWS, D, 1, NULL},
-                   .options = {FG_START_DATA, 2, 40, 0, {0}, 1},
+                   .options = {FG_START_DATA, 2, 40, 0, {0}, 1, NULL},
                    .offsets = {0, 100, 200, 202, ROWS},
                    .order = {3, 0, 1, 2},
                    .candidates = {{2, 1, layout}, {3, 1, layout}},
@@ -342,7 +385,8 @@ static void test_shapes_that_cannot_be_counted(void) {
                       FG_NO_MEMORY,
                   "scorer");
             for (int64_t n_init = 1; n_init <= 2; n_init++) {
-                const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, {0}, n_init == 1};
+                const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, {0},
+                                                n_init == 1,     NULL};
                 CHECK(fg_fit(ON(&data, 1, NULL), &shape, &options, &none, 0, &out, &result) ==
                           FG_NO_MEMORY,
                       "fit");
@@ -353,7 +397,7 @@ static void test_shapes_that_cannot_be_counted(void) {
             const fg_problems problems = {1,    shape.n_features, offsets, data, 0,
                                           NULL, &order,           1,       NULL};
             const fg_candidate candidate = {shape.n_components, 1, layout};
-            const fg_batch_options options = {.fit = {FG_START_KMEANS, 1, 1, 0, {0}, 0},
+            const fg_batch_options options = {.fit = {FG_START_KMEANS, 1, 1, 0, {0}, 0, NULL},
                                               .candidates = &candidate,
                                               .n_candidates = 1};
             fg_batch_result batch = {.parameters = none};
@@ -389,7 +433,7 @@ static void test_rows_without_end(void) {
         CHECK(fg_accumulate(ON(&data, 1, &monitor), &m.shape, &m.parameters, &s) == FG_INTERRUPTED,
               "not stopped");
         for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
-            const fg_fit_options options = {start, 1, 1, 0, {1}, 0};
+            const fg_fit_options options = {start, 1, 1, 0, {1}, 0, NULL};
             const fg_parameters nothing = {NULL, NULL, NULL, NULL};
             fg_fit_result result = {0};
             polls = 0;
