@@ -110,6 +110,30 @@ def test_a_selection_is_a_batch_of_one_problem():
     assert repr(batch.selection(0).table) == repr(alone.table)
 
 
+@pytest.mark.parametrize("by", ["means", "weights"])
+def test_components_of_all_candidates_are_sorted(by):
+    options = dict(covariance_type=COVARIANCE_TYPES, random_state=0, keep_candidates=True)
+    plain = fit_batch(PROBLEMS, NUMBERS, **options)
+    result = fit_batch(PROBLEMS, NUMBERS, sort=by, **options)
+    moved = 0
+    for i in range(len(SIZES)):
+        before, after = plain.selection(i), result.selection(i)
+        assert before.table == after.table or np.isnan([r[2] for r in after.table]).any()
+        for key, model in after.models.items():
+            keys = model.means_[:, 0] if by == "means" else -model.weights_
+            assert (np.diff(keys) >= 0).all()
+            # the components are the same, in another order
+            old = before.models[key]
+            order = np.argsort(old.means_[:, 0] if by == "means" else -old.weights_, kind="stable")
+            moved += (np.diff(order) < 0).any()
+            own = () if key[1] == "tied" else ("covariances_", "precisions_cholesky_")
+            for name in ("weights_", "means_", *own):
+                np.testing.assert_array_equal(getattr(model, name), getattr(old, name)[order])
+        if result.ok[i]:
+            assert_same_model(after.best_, result[i])
+    assert moved > 10
+
+
 def test_what_cannot_be_had():
     result = fit_batch(PROBLEMS, NUMBERS, random_state=0)
     with pytest.raises(ValueError, match="keep_candidates=True"):

@@ -58,7 +58,7 @@ def test_automatic_starts_are_those_of_a_fit():
 
 
 @pytest.mark.parametrize("criterion", ["bic", "icl", "cv"])
-def test_any_number_of_threads(four_cpus, criterion):
+def test_a_choice_with_any_number_of_threads(four_cpus, criterion):
     # alone, side by side, and, of 20,000 rows, inside each fit
     for data, numbers in ((X, [1, 2, 3, 4]), (rows(20_000, 2), [3])):
         options = dict(criterion=criterion, random_state=0, n_folds=3)
@@ -179,6 +179,14 @@ def test_equal_models_are_ranked_once():
     assert narrow.best.covariance_type != "diag"  # of equal criteria, the first
 
 
+def test_of_equal_criteria_the_first_is_the_best():
+    from fusedgmm._fits import best_of
+
+    assert best_of([np.nan, 2.0 + 1e-12, 2.0, 3.0]) == 1
+    assert best_of([-5.0, 2.0 - 1e-12, 2.0], lower_is_better=False) == 1
+    assert best_of([np.inf, np.nan]) == 0 and best_of([np.nan]) is None
+
+
 def test_the_curves_are_the_criteria():
     selection = select(X, [3, 1, 2], random_state=0)
     assert list(selection.curves) == list(COVARIANCE_TYPES)
@@ -281,6 +289,14 @@ def test_progress_is_reported_and_stops_it():
         partial = caught.value.partial
         assert isinstance(partial, Selection) and len(partial) == 8
         assert BatchStatus.NOT_RUN in {row.status for row in partial.table}
+
+
+def test_progress_is_reported_while_starts_are_made():
+    seen = []
+    data = rows(200_000, 4)
+    options = dict(n_init=8, n_threads=1, max_iter=1, progress=lambda *now: seen.append(now[0]))
+    select(data, 12, ["diag", "spherical"], **options)
+    assert seen == sorted(seen) and seen[-1] == 2 and max(seen) == 2 and 0 in seen
 
 
 def test_frames_and_pickles():
