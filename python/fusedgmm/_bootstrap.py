@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._alignment import alignments
 from ._batch import fit_batch
-from ._batch_result import BatchResult, BatchStatus
+from ._batch_result import BatchResult
 from ._covariance import layout_of
 from ._estimator import ConvergenceWarning, as_seed, sklearn_counterpart
+from ._fits import BatchStatus
 from ._mixture import GaussianMixture
 from ._report import table_lines, with_error
 from ._resampling import as_rows, as_tolerance, of_all, parts, sampler, usable

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ._batch_result import BatchStatus
 from ._covariance import layout_of
+from ._fits import BatchStatus
 from ._mixture import GaussianMixture
 from ._typing import Floats, Reals
 from ._validation import as_nonnegative, check_finite
