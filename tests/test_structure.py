@@ -37,12 +37,15 @@ C_LAYERS = """
 PYTHON_LAYERS = """
     __main__
     _cli
-    _data_files
+    _segment
+    _commands
+    _data_files _summary
     __init__
     patch _config _search
     _bootstrap _ratio_test
     _batch _resampling _select
-    _batch_result _selection
+    _batch_result
+    _selection
     _fits
     _mixture _bayesian
     _fitting _variational

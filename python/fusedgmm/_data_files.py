@@ -51,6 +51,7 @@ class Table(NamedTuple):
     X: Reals
     names: list[str]
     named: bool  # the names are from the file, not numbers assigned here
+    ids: list[str] | None = None  # the cells of an index that was left out
 
 
 def _select(names: list[str], wanted: str | None) -> list[int]:
@@ -132,7 +133,10 @@ def _read_text(path: Path, wanted: str | None, fitted: Sequence[str] | None, how
         raise UsageError(f"{path}: {error}") from None
     if notes:
         note(f"{path}: {'; '.join(notes)}")
-    return Table(X, [names[c] for c in chosen], table.named)
+    ids = None
+    if table.index and 0 not in chosen:
+        ids = [row[0].strip() for row in table.rows]
+    return Table(X, [names[c] for c in chosen], table.named, ids)
 
 
 def _read_array(path: Path, wanted: str | None) -> Table:
@@ -203,7 +207,7 @@ def read_data(
         )
     except (OSError, MemoryError, csv.Error, zlib.error, *DAMAGE) as error:
         raise UsageError(f"{path}: cannot read it: {error or 'not enough memory'}") from error
-    X, names, _ = table
+    X, names = table.X, table.names
     if X.size == 0:
         raise UsageError(f"{path}: no data (shape {X.shape})")
     bad = ~np.isfinite(X)
@@ -242,11 +246,16 @@ def _as_text(file: BinaryIO) -> Iterator[TextIO]:
     text.detach()  # flushes it, and leaves the file open
 
 
-def write_labels(file: BinaryIO, labels: Labels, probability: Reals) -> None:
+def write_labels(
+    file: BinaryIO, labels: Labels, probability: Reals, ids: Sequence[str] | None
+) -> None:
+    """Write the label of each row and its probability, after the row's id if there are ids."""
     with _as_text(file) as text:
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["label", "probability"])
-        writer.writerows((int(k), f"{p:.6g}") for k, p in zip(labels, probability, strict=True))
+        writer.writerow(["label", "probability"] if ids is None else ["id", "label", "probability"])
+        for i, (k, p) in enumerate(zip(labels, probability, strict=True)):
+            row = [int(k), f"{p:.6g}"]
+            writer.writerow(row if ids is None else [ids[i], *row])
 
 
 def write_csv(file: TextIO, header: list[str], values: Labels | Reals) -> None:
