@@ -16,7 +16,8 @@ SCRIPT = """
 import os, signal, statistics, sys, threading, time, warnings
 import numpy as np
 from fusedgmm import (
-    BayesianGaussianMixture, GaussianMixture, MixtureParameters, accumulate, fit_batch, _threads
+    BayesianGaussianMixture, GaussianMixture, MixtureParameters, accumulate, fit_batch, select,
+    _threads
 )
 
 warnings.simplefilter("ignore")
@@ -129,6 +130,13 @@ X = np.tile(rng.normal(size=(10_000, d)), (300, 1))
         def check():
             assert fit_batch([small], 2, random_state=0).ok.all()
         """,
+        """
+        X = rng.normal(size=(100_000, 8))
+        def call():
+            select(X, [9, 16], criterion="cv", n_init=3, **endless)
+        def check():
+            assert select(small, [1, 2], random_state=0).best.n_components == 1
+        """,
         MIXTURE
         + """
 call = lambda: [mixture.predict(X) for _ in range(9)]
@@ -147,7 +155,7 @@ def check():
     ],
     ids=[
         *("fit", "k-means", "k-means++", "rows by weight", "random", "M step"),
-        *("repair", "Bayesian", "batch", "predict", "accumulate"),
+        *("repair", "Bayesian", "batch", "select", "predict", "accumulate"),
     ],
 )
 def test_ctrl_c_stops_a_call_and_leaves_no_trace(setup):
