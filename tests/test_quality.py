@@ -55,7 +55,7 @@ def test_uncertainty_and_entropy_follow_from_responsibilities(kind, dtype, monke
 
 def test_small_uncertainties_keep_their_digits():
     model = mixture([0.5, 0.5], [0.0, 10.0], [1.0, 1.0])
-    assert model.uncertainty([[0.0]])[0] == pytest.approx(np.exp(-50.0), rel=1e-9)
+    assert model.uncertainty([[0.0]])[0] == pytest.approx(np.exp(-50.0), rel=1e-9, abs=0)
     assert model.uncertainty([[5.0]])[0] == 0.5
     assert np.isnan(model.uncertainty([[1e200]])[0])  # no component is near
     assert mixture([1.0], [0.0], [1.0]).uncertainty([[7.0]])[0] == 0.0
@@ -149,6 +149,15 @@ def test_crossings_of_known_mixtures():
         0,
         2,
     ]
+
+
+def test_thresholds_of_a_very_narrow_component_keep_their_digits():
+    model = mixture([0.5, 0.5], [0.0, 5.0], [1.0, 1e-16])
+    thresholds, components = crossings(model)
+    assert components.tolist() == [0, 1, 0]
+    # at t deviations of 1e-8, -t^2 / 2 - log(1e-8) = -5^2 / 2
+    t = np.sqrt(25.0 + 2 * np.log(1e8))
+    np.testing.assert_allclose((thresholds - 5.0) / 1e-8, [-t, t], atol=1e-5)
 
 
 def test_crossings_are_those_of_a_bayesian_prediction():

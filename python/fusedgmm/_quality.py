@@ -171,8 +171,8 @@ def envelope(weights: Floats, means: Floats, factors: Floats) -> Crossings:
     kept = np.flatnonzero(weights > 0.0)
     means, factors = means[kept], factors[kept]
     heights = np.log(weights[kept]) + np.log(factors)
-    # the widest component is on top at minus infinity; of several, the leftmost, then the heaviest
-    top = int(np.lexsort((np.arange(len(kept)), -heights, means, factors))[0])
+    # one of the widest is on top at minus infinity; the first steps, of length zero, lead to it
+    top = int(np.argmin(factors))
     at, thresholds, components = -math.inf, list[float](), [top]
     visited = {top}  # at this place, where rounding could lead around in a circle
     while True:
