@@ -22,6 +22,7 @@ NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
 
 @pytest.fixture(autouse=True)
 def close():
+    pyplot.close("all")  # those of other tests
     yield
     pyplot.close("all")
 
