@@ -477,7 +477,7 @@ static fg_status score_problem(const void *context_of_job, const fg_problems *pr
     }
     if (data.n_rows == 0)
         return FG_OK;
-    const fg_rows rows = {&data, 1};
+    const fg_rows rows = {.data = &data, .weight_scale = 1};
     context->rows = &rows;
     const fg_status status = fg_score(context, &shape, &parameters, options->output, out);
     if (status == FG_OK && options->output == FG_OUTPUT_RESPONSIBILITIES &&

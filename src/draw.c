@@ -21,26 +21,32 @@ static inline double sum(const double *weights, double scale, const double *x, i
 
 double fg_sum(const double *weights, const double *x, int64_t n) { return sum(weights, 1, x, n); }
 
-int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state) {
-    enum { STRIDE = 64 }; /* scores that are skipped by their sum */
-    double left = fg_random_uniform(state) * total;
-    int64_t last = 0;
-    for (int64_t begin = 0; begin < n; begin += STRIDE) {
-        const int64_t end = begin + STRIDE < n ? begin + STRIDE : n;
-        const double here = sum(NULL, scale, score + begin, end - begin);
-        if (left >= here && end < n) {
-            left -= here;
-            continue;
+fg_draw_by_pieces fg_draw_begin(double scale, double total, uint64_t *state) {
+    return (fg_draw_by_pieces){.left = fg_random_uniform(state) * total, .scale = scale};
+}
+
+/* A piece is skipped by its sum. If rounding goes past the end, draws the last positive score that
+ * was not skipped. */
+void fg_draw_piece(fg_draw_by_pieces *draw, const double *score, int64_t n, int is_end) {
+    const double here = sum(NULL, draw->scale, score, n);
+    const int skip = draw->left >= here && !is_end;
+    if (skip)
+        draw->left -= here;
+    for (int64_t i = 0; i < n && !skip && !draw->is_done; i++)
+        if (score[i] > 0) {
+            draw->last = draw->next + i;
+            draw->left -= draw->scale * score[i];
+            draw->is_done = draw->left < 0;
         }
-        for (int64_t i = begin; i < end; i++)
-            if (score[i] > 0) {
-                last = i;
-                left -= scale * score[i];
-                if (left < 0)
-                    return i;
-            }
+    draw->next += n;
+    draw->is_done |= is_end;
+}
+
+int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state) {
+    fg_draw_by_pieces draw = fg_draw_begin(scale, total, state);
+    for (int64_t begin = 0; begin < n && !draw.is_done; begin += FG_DRAW_ROWS) {
+        const int64_t end = begin + FG_DRAW_ROWS < n ? begin + FG_DRAW_ROWS : n;
+        fg_draw_piece(&draw, score + begin, end - begin, end == n);
     }
-    while (last > 0 && !(score[last] > 0)) /* rounding went past the end */
-        last--;
-    return last;
+    return draw.last;
 }

@@ -11,4 +11,15 @@ double fg_sum(const double *weights, const double *x, int64_t n);
  * scores and total, their scaled sum, into range. */
 int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint64_t *state);
 
+/* A draw from scores that come in pieces of FG_DRAW_ROWS, the last of which may be shorter. */
+enum { FG_DRAW_ROWS = 64 };
+typedef struct {
+    double left, scale;
+    int64_t last, next; /* the last index with a positive score; the index of the next score */
+    int is_done;        /* last is the index drawn */
+} fg_draw_by_pieces;
+/* total: as for fg_draw. */
+fg_draw_by_pieces fg_draw_begin(double scale, double total, uint64_t *state);
+void fg_draw_piece(fg_draw_by_pieces *draw, const double *score, int64_t n, int is_end);
+
 #endif

@@ -72,14 +72,43 @@ typedef struct {
     int eager; /* call poll at every polling point: it costs nothing */
 } fg_monitor;
 
+/* Consecutive rows of a stream; begin is the number of the first in the stream. */
+typedef struct {
+    fg_data data;
+    int64_t begin;
+} fg_part;
+
+/* Rows that do not lie in memory all at once: a stream, read from its first row to its last in
+ * every pass. Some consecutive rows are at hand, in parts; fetch brings others. */
+enum { FG_MOST_PARTS = 64 };
+typedef struct fg_stream fg_stream;
+struct fg_stream {
+    /* Called on the thread that made the call. Writes the fields below so
+     * that row is at hand, with at least need rows from it on, better wanted, or all up to the
+     * last. Begins anew if row was passed already. The parts before row are not read any more,
+     * unless is_late: then they must stay valid until the call's lease has ended. Non-zero: an
+     * error, which the caller keeps; the core stops as for an interrupt. */
+    int (*fetch)(fg_stream *stream, int64_t row, int64_t need, int64_t wanted, int is_late);
+    void *context;
+    fg_part parts[FG_MOST_PARTS];
+    int64_t n_parts, begin, end; /* rows [begin, end) are at hand */
+    int is_weighted;
+    double largest_weight;
+    /* for the core: whether a thread may still read the parts, and how often that happened */
+    int is_late, n_late;
+};
+
 /* The source of the rows; see rows.h. */
 typedef struct {
-    const fg_data *data;
+    const fg_data *data; /* with a stream: x is NULL, but the number and type of the rows are set */
     double weight_scale; /* a power of two that scales the largest sample weight to about 1 */
+    fg_stream *stream;   /* or NULL: the rows are in memory */
 } fg_rows;
 
 /* Reads the sample weights once. The caller keeps ownership of the data. */
 void fg_rows_open(const fg_data *data, fg_rows *out);
+/* data: only the number and the type of the rows. */
+void fg_rows_open_stream(const fg_data *data, fg_stream *stream, fg_rows *out);
 
 /* A helper thread may be descheduled in the middle of a task, and the call may return before it
  * runs again, because another thread has redone its task. When the helper resumes, it still reads

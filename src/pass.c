@@ -57,12 +57,15 @@ static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
 /* ---- what the tasks of a pass share ---- */
 
 /* Read by every helper thread, even a late one. It is followed by the memory of the model, the
- * shift and the shares. */
+ * shift, the shares, and the parts of a stream. */
 typedef struct {
     fg_shape shape;
     fg_data data;
     const fg_kernels *kernels;
-    int64_t task_rows;
+    int64_t task_rows, first_task;
+    fg_part whole;        /* rows in memory */
+    const fg_part *parts; /* whole, or a copy of those of the stream */
+    int64_t n_parts;
     fg_model model;
     double *shift;
     uint64_t seed;
@@ -76,11 +79,14 @@ typedef struct {
     atomic_int bad;
 } shared;
 
-static size_t shared_bytes(const fg_kernels *kernels, const fg_shape *shape) {
+static size_t shared_bytes(const fg_kernels *kernels, const fg_shape *shape, int is_stream) {
     const size_t k = (size_t)shape->n_components, means = k * (size_t)shape->n_features;
     return ALIGNED(sizeof(shared)) + ALIGNED(kernels->model_bytes(shape)) +
-           (means + k) * sizeof(double);
+           ALIGNED((means + k) * sizeof(double)) +
+           (is_stream ? FG_MOST_PARTS * sizeof(fg_part) : 0);
 }
+
+static int is_stream(const fg_pass *pass) { return pass->context->rows->stream != NULL; }
 
 /* Prepares the model for the kernels; the other shared fields are already set. NULL without
  * memory. */
@@ -91,6 +97,10 @@ static shared *prepare(fg_pass *pass, const fg_parameters *parameters, fg_assign
         return NULL;
     char *model = (char *)s + ALIGNED(sizeof *s);
     s->shift = (double *)(model + ALIGNED(pass->kernels->model_bytes(&s->shape)));
+    const size_t k = (size_t)s->shape.n_components, means = k * (size_t)s->shape.n_features;
+    s->parts = &s->whole;
+    if (is_stream(pass))
+        s->parts = (fg_part *)((char *)s->shift + ALIGNED((means + k) * sizeof(double)));
     pass->kernels->prepare(&s->shape, parameters, assignment, choice, model, pass->context->monitor,
                            s->shift, &s->model);
     return s;
@@ -129,18 +139,28 @@ static fg_status open_pass(fg_context *context, const fg_shape *shape, fg_real_t
     fg_pass p = {.context = context, .shape = shape, .arithmetic = arithmetic, .sums_scale = 1};
     p.kernels = fg_kernels_for(arithmetic);
     p.n_tasks = count_tasks(data->n_rows, task_rows);
+    p.task_rows = task_rows;
     const int64_t most = p.n_tasks > 1 ? p.n_tasks : 1;
     const int n_threads = context->n_threads < most ? context->n_threads : (int)most;
+    p.n_threads = n_threads;
     if (tasks->shared_bytes == 0)
-        tasks->shared_bytes = shared_bytes(p.kernels, shape);
+        tasks->shared_bytes = shared_bytes(p.kernels, shape, is_stream(&p));
     if (tasks->scratch_bytes == 0)
         tasks->scratch_bytes = p.kernels->scratch_bytes(shape);
+    if (is_stream(&p)) /* a block whose rows lie in several parts is copied */
+        tasks->scratch_bytes = ALIGNED(tasks->scratch_bytes) +
+                               FG_BLOCK_ROWS * ((size_t)shape->n_features + 1) * sizeof(double);
     p.run = fg_run_open(tasks, n_threads, context->lease);
     *out = p;
     if (!p.run)
         return FG_NO_MEMORY;
     shared *s = fg_run_shared(p.run);
-    *s = (shared){.shape = *shape, .data = *data, .kernels = p.kernels, .task_rows = task_rows};
+    *s = (shared){.shape = *shape,
+                  .data = *data,
+                  .kernels = p.kernels,
+                  .task_rows = task_rows,
+                  .whole = {*data, 0},
+                  .n_parts = 1};
     return FG_OK;
 }
 
@@ -156,7 +176,8 @@ static void accumulate_task(void *context, int64_t task, void *scratch, fg_monit
     shared *s = context;
     fg_statistics *partial = sums_in(s, result);
     fg_statistics_reset(&s->shape, s->sums, monitor, partial);
-    s->kernels->accumulate(&s->model, &s->data, task * s->task_rows, task_end(s, task), s->seed,
+    task += s->first_task;
+    s->kernels->accumulate(&s->model, s->parts, task * s->task_rows, task_end(s, task), s->seed,
                            s->sums, scratch, monitor, partial);
 }
 
@@ -194,28 +215,91 @@ static int correct_shares(const fg_shape *shape, const fg_statistics *s, double 
     return corrected;
 }
 
+/* The arguments of a pass. */
+typedef struct {
+    const fg_parameters *parameters;
+    fg_assignment assignment;
+    const fg_shift_choice *choice;
+    uint64_t seed;
+    fg_sums sums;
+    fg_statistics *out;
+} pass_plan;
+
+/* NULL without memory. */
+static shared *share(fg_pass *pass, const pass_plan *plan) {
+    const size_t k = (size_t)pass->shape->n_components;
+    const size_t means = k * (size_t)pass->shape->n_features;
+    shared *s = prepare(pass, plan->parameters, plan->assignment, plan->choice);
+    if (!s)
+        return NULL;
+    s->model.shares = memcpy(s->shift + means, pass->shares, k * sizeof(double));
+    s->model.weight_scale = pass->context->rows->weight_scale;
+    s->model.sums_scale = pass->sums_scale;
+    s->seed = plan->seed;
+    s->sums = plan->sums;
+    s->total = plan->out;
+    return s;
+}
+
+/* Runs tasks that read the rows at hand of a stream. If a helper is late, those rows must stay; so
+ * after a few times the call waits for its helpers. */
+static fg_status run_parts(fg_pass *pass, int64_t n_tasks) {
+    enum { LATE = 4 };
+    fg_stream *stream = pass->context->rows->stream;
+    fg_context context = *pass->context;
+    if (stream->n_late >= LATE)
+        context.lease = NULL;
+    const fg_status status = fg_run_tasks(pass->run, &context, n_tasks);
+    if (!fg_run_is_left(pass->run)) {
+        stream->is_late = 1;
+        stream->n_late++;
+    }
+    return status;
+}
+
+/* Runs the tasks of a stream, as many at a time as have their rows at hand. They are the tasks that
+ * the same rows in memory have, and so are the sums. */
+static fg_status run_stream(fg_pass *pass, const pass_plan *plan) {
+    enum { TASKS = 4 }; /* of each thread at a time, so that threads rarely wait for each other */
+    fg_stream *stream = pass->context->rows->stream;
+    const int64_t rows = pass->task_rows, n_rows = pass->context->rows->data->n_rows;
+    fg_status status = FG_OK;
+    for (int64_t row = 0, n; row < n_rows && status == FG_OK; row += n * rows) {
+        status = fg_rows_fetch(pass->context->rows, row, rows, TASKS * pass->n_threads * rows);
+        if (status != FG_OK)
+            break;
+        shared *s = fg_run_shared(pass->run);
+        if (!fg_run_is_left(pass->run)) /* a late helper reads the shared part */
+            s = share(pass, plan);
+        if (!s)
+            return FG_NO_MEMORY;
+        memcpy((fg_part *)s->parts, stream->parts, (size_t)stream->n_parts * sizeof(fg_part));
+        s->first_task = row / rows;
+        n = stream->end == n_rows ? count_tasks(n_rows - row, rows) : (stream->end - row) / rows;
+        status = run_parts(pass, n);
+    }
+    return status;
+}
+
 fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignment assignment,
                       const fg_shift_choice *choice, uint64_t seed, fg_sums sums,
                       fg_statistics *out) {
+    const pass_plan plan = {parameters, assignment, choice, seed, sums, out};
     const size_t k = (size_t)pass->shape->n_components;
     const size_t means = k * (size_t)pass->shape->n_features;
     fg_status status = FG_OK;
     int again = 0;
     memcpy(pass->shares, parameters->weights, k * sizeof(double));
     do {
-        shared *s = prepare(pass, parameters, assignment, choice);
+        const shared *s = share(pass, &plan);
         if (!s)
             return FG_NO_MEMORY;
-        s->model.shares = memcpy(s->shift + means, pass->shares, k * sizeof(double));
-        s->model.weight_scale = pass->context->rows->weight_scale;
-        s->model.sums_scale = pass->sums_scale;
-        s->seed = seed;
-        s->sums = sums;
-        s->total = out;
+        const int leaves_out = s->model.leaves_out;
         memcpy(out->shift, s->shift, means * sizeof(double));
         fg_statistics_reset(pass->shape, sums, pass->context->monitor, out);
-        status = fg_run_tasks(pass->run, pass->context, pass->n_tasks);
-        again = !again && status == FG_OK && sums == FG_MOMENTS && s->model.leaves_out &&
+        status = is_stream(pass) ? run_stream(pass, &plan)
+                                 : fg_run_tasks(pass->run, pass->context, pass->n_tasks);
+        again = !again && status == FG_OK && sums == FG_MOMENTS && leaves_out &&
                 correct_shares(pass->shape, out, pass->shares);
     } while (again);
     return status;
@@ -367,12 +451,13 @@ static void visit_task(void *context, int64_t task, void *result) {
     const shared *s = context;
     double *values = result;
     const int64_t begin = task * s->task_rows, end = task_end(s, task);
+    const int64_t first = s->whole.begin;
     for (int64_t n = end - begin; s->data.real_type == FG_FLOAT32 && n-- > 0;) {
         float value;
         memcpy(&value, (const char *)result + (size_t)n * sizeof value, sizeof value);
         values[n] = (double)value;
     }
-    s->visit(s->visitor, begin, end, values);
+    s->visit(s->visitor, first + begin, first + end, values);
 }
 
 static size_t size_of_score(const fg_data *data, const fg_shape *shape, fg_output output) {
@@ -387,6 +472,31 @@ static fg_status run_scores(fg_pass *pass) {
     const shared *s = fg_run_shared(pass->run);
     const fg_status status = fg_run_tasks(pass->run, pass->context, pass->n_tasks);
     return status == FG_OK && s->bad ? FG_NOT_FINITE : status;
+}
+
+/* Scores a stream part by part: the score of a row does not depend on the rows beside it. */
+static fg_status run_scores_of_stream(fg_pass *pass, const fg_parameters *parameters,
+                                      fg_visit visit, void *visitor) {
+    const fg_rows *rows = pass->context->rows;
+    const int64_t n_rows = rows->data->n_rows;
+    fg_status status = FG_OK;
+    for (int64_t row = 0; row < n_rows && status == FG_OK; row = rows->stream->end) {
+        status = fg_rows_fetch(rows, row, 1, pass->task_rows);
+        for (int64_t i = 0; i < rows->stream->n_parts && status == FG_OK; i++) {
+            const fg_part *part = &rows->stream->parts[i];
+            shared *s = prepare(pass, parameters, FG_SOFT, &AT_MEANS);
+            if (!s)
+                return FG_NO_MEMORY;
+            s->whole = *part;
+            s->data = part->data;
+            s->visit = visit;
+            s->visitor = visitor;
+            status = run_parts(pass, count_tasks(part->data.n_rows, pass->task_rows));
+            if (status == FG_OK && s->bad)
+                status = FG_NOT_FINITE;
+        }
+    }
+    return status;
 }
 
 /* What scores are computed from: parameters, or the model of a scorer. */
@@ -502,7 +612,11 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
         s->output = FG_OUTPUT_LOG_LIKELIHOOD;
         s->visit = visit;
         s->visitor = visitor;
-        status = prepare(&pass, parameters, FG_SOFT, &AT_MEANS) ? run_scores(&pass) : FG_NO_MEMORY;
+        if (is_stream(&pass))
+            status = run_scores_of_stream(&pass, parameters, visit, visitor);
+        else
+            status =
+                prepare(&pass, parameters, FG_SOFT, &AT_MEANS) ? run_scores(&pass) : FG_NO_MEMORY;
     }
     fg_pass_close(&pass);
     return status;
@@ -706,9 +820,11 @@ static fg_status step_as_one(fg_context *context, const fg_shape *one, fg_step *
         status = FG_NO_MEMORY;
     if (status == FG_OK) {
         fg_parameters p = fg_parameters_in(one, memory);
-        fg_rows_copy(context->rows, 0, one->n_features, p.means);
+        const int64_t first = 0;
+        status = fg_rows_copy(context->rows, &first, 1, one->n_features, p.means);
         fg_set_spheres(one, 1, context->monitor, &p);
-        status = fg_step_assign(out, &p, FG_NEAREST, 0, &options);
+        if (status == FG_OK)
+            status = fg_step_assign(out, &p, FG_NEAREST, 0, &options);
     }
     fg_release(memory);
     return status;

@@ -11,7 +11,8 @@ typedef struct {
     const fg_shape *shape;
     const fg_kernels *kernels;
     fg_real_type arithmetic;
-    int64_t n_tasks;
+    int64_t n_tasks, task_rows;
+    int n_threads;
     double sums_scale; /* 1 in a fit: only ratios of sums matter, and they stay in range */
     double *shares;    /* K: approximate shares of the rows; see fg_model */
     fg_run *run;

@@ -164,14 +164,16 @@ static fg_status reseed(fg_repairer *r, int64_t iteration, int64_t k, fg_paramet
                         fg_history *out_history) {
     const int64_t d = r->shape->n_features, k_count = r->shape->n_components;
     worst_row worst = {r->context->rows, out_history, INFINITY, -1};
-    const fg_status status = fg_pass_visit(r->context, r->shape, parameters, keep_worst, &worst);
+    fg_status status = fg_pass_visit(r->context, r->shape, parameters, keep_worst, &worst);
     if (status != FG_OK || worst.row < 0)
         return status;
     r->reseedings[k]++;
     const fg_repair repair = {FG_RESEEDED, iteration, k, worst.row};
     if (!fg_history_add_repair(out_history, repair))
         return FG_NO_MEMORY;
-    fg_rows_copy(r->context->rows, worst.row, d, parameters->means + k * d);
+    status = fg_rows_copy(r->context->rows, &worst.row, 1, d, parameters->means + k * d);
+    if (status != FG_OK)
+        return status;
     const double share = 1 / (double)k_count;
     for (int64_t j = 0; j < k_count; j++)
         parameters->weights[j] *= 1 - share;

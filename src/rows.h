@@ -1,4 +1,4 @@
-/* The source of the rows, at present an array in memory. Rows are read only here and in pass.c: a
+/* The source of the rows: an array in memory, or a stream. Rows are read only here and in pass.c: a
  * start reads single rows and a sample, a repair the row that the mixture explains worst, a pass
  * all rows, task by task. */
 #ifndef FG_ROWS_H
@@ -6,6 +6,7 @@
 
 #include "fusedgmm.h"
 
+/* Of rows in memory. */
 static inline double fg_rows_value(const fg_rows *rows, int64_t row, int64_t feature) {
     const fg_data *data = rows->data;
     const int64_t at = row * data->row_stride + feature * data->feature_stride;
@@ -13,12 +14,28 @@ static inline double fg_rows_value(const fg_rows *rows, int64_t row, int64_t fea
                                          : ((const double *)data->x)[at];
 }
 
-/* Whether the row takes part in a fit: its weight is positive. */
-static inline int fg_rows_counts(const fg_rows *rows, int64_t row) {
-    return !rows->data->sample_weight || rows->data->sample_weight[row] > 0;
+/* The part of a stream that has the row, which is at hand. */
+static inline const fg_part *fg_rows_part(const fg_rows *rows, int64_t row) {
+    const fg_part *part = rows->stream->parts;
+    while (row >= part->begin + part->data.n_rows)
+        part++;
+    return part;
 }
 
-void fg_rows_copy(const fg_rows *rows, int64_t row, int64_t n_features, double *out);
+/* Whether the row takes part in a fit: its weight is positive. The row is at hand. */
+static inline int fg_rows_counts(const fg_rows *rows, int64_t row) {
+    if (!rows->stream)
+        return !rows->data->sample_weight || rows->data->sample_weight[row] > 0;
+    const fg_part *part = fg_rows_part(rows, row);
+    return !part->data.sample_weight || part->data.sample_weight[row - part->begin] > 0;
+}
+
+/* Of a stream: makes rows at hand, see fg_stream. FG_INTERRUPTED after an error. */
+fg_status fg_rows_fetch(const fg_rows *rows, int64_t row, int64_t need, int64_t wanted);
+
+/* Writes the rows with these numbers, in this order. */
+fg_status fg_rows_copy(const fg_rows *rows, const int64_t *numbers, int64_t count,
+                       int64_t n_features, double *out);
 
 /* Writes m rows, transposed: [feature][row], and their scaled weights. If m is the number of rows,
  * all of them, with a row of positive weight in place of those of weight zero, which may hold any

@@ -128,13 +128,13 @@ void fg_run_close(fg_run *run) {
 
 void *fg_run_shared(const fg_run *run) { return run->shared; }
 
-static int is_left(fg_run *run) {
+int fg_run_is_left(fg_run *run) {
     forget_helpers(run);
     return atomic_load_explicit(&run->offer.users, memory_order_acquire) == 1;
 }
 
 void *fg_run_prepare(fg_run **run, size_t keep_bytes) {
-    if (!is_left(*run)) {
+    if (!fg_run_is_left(*run)) {
         fg_run *fresh = fg_run_open(&(*run)->tasks, (*run)->n_seats, (*run)->lease);
         if (!fresh)
             return NULL;
@@ -409,7 +409,7 @@ static void run_in_any_order(fg_run *run, fg_monitor *monitor) {
 
 /* Waits for helpers without work, which leave within moments; for a late one only if for_all. */
 static void wait_for_helpers(fg_run *run, int for_all) {
-    for (int spins = 0; !is_left(run); spins++) {
+    for (int spins = 0; !fg_run_is_left(run); spins++) {
         int late = 0;
         for (int s = 1; s < run->n_seats; s++)
             for (int i = 0; i < PLACES; i++)

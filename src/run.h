@@ -32,6 +32,8 @@ void fg_run_close(fg_run *run);
  * the run moves to new memory, and the first keep_bytes bytes are copied. NULL without memory. */
 void *fg_run_prepare(fg_run **run, size_t keep_bytes);
 void *fg_run_shared(const fg_run *run);
+/* Whether every helper has left the last run. */
+int fg_run_is_left(fg_run *run);
 /* Runs all tasks. context: the monitor, and the lease. With a lease, a late helper may still read
  * the rows when this returns; without one, this function waits for all helpers. */
 fg_status fg_run_tasks(fg_run *run, const fg_context *context, int64_t n_tasks);

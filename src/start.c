@@ -36,9 +36,9 @@ static fg_status draw_rows(const fg_starter *starter, const fg_shape *shape, uin
     int64_t *drawn = malloc((size_t)k_count * sizeof *drawn);
     if (!drawn)
         return FG_NO_MEMORY;
-    const fg_status status = fg_rows_draw(context->rows, k_count, state, context->monitor, drawn);
-    for (int64_t k = 0; k < k_count && status == FG_OK; k++)
-        fg_rows_copy(context->rows, drawn[k], d, out_means + k * d);
+    fg_status status = fg_rows_draw(context->rows, k_count, state, context->monitor, drawn);
+    if (status == FG_OK)
+        status = fg_rows_copy(context->rows, drawn, k_count, d, out_means);
     free(drawn);
     return status;
 }

@@ -64,7 +64,7 @@ static plan plan_for(const fg_shape *shape) {
     const int64_t row_bytes = (int64_t)sizeof(real) * (d + k);
     const int64_t rows = CACHE_BYTES / row_bytes / GROUP_ROWS * GROUP_ROWS;
     const int64_t least = ROUND_UP(p.scatter >= IN_TILES ? 128 : 256, GROUP_ROWS);
-    p.rows = rows < least ? least : rows > 512 ? 512 : rows;
+    p.rows = rows < least ? least : rows > FG_BLOCK_ROWS ? FG_BLOCK_ROWS : rows;
     /* One extra cache line: with a power of two, all features would fall into a few cache sets. */
     p.stride = p.rows + 64 / (int64_t)sizeof(real);
     p.moment_slot = k * (d + 1);
@@ -292,6 +292,50 @@ static void load_weights(const fg_data *data, int64_t begin, int64_t rows, int64
             b->weights[n] = 1;
     for (int64_t n = rows; n < padded; n++)
         b->weights[n] = 0;
+}
+
+/* Copies n rows, from row begin of the data, to row at of another array; values keep their type. */
+static void copy_part(const fg_data *from, int64_t begin, int64_t n, int64_t at, const block *b,
+                      fg_data *to) {
+    const int64_t d = b->p.d, stride = from->row_stride, feature_stride = from->feature_stride;
+    const size_t size = from->real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
+    const char *x = (const char *)from->x + (size_t)(begin * stride) * size;
+    char *out = (char *)to->x + (size_t)(at * d) * size;
+    for (int64_t i = 0; i < n && !fg_parallel_poll_piece(i, d, b->monitor); i++)
+        if (feature_stride == 1)
+            memcpy(out + (size_t)(i * d) * size, x + (ptrdiff_t)(i * stride) * (ptrdiff_t)size,
+                   (size_t)d * size);
+        else
+            for (int64_t j = 0; j < d; j++)
+                memcpy(out + (size_t)(i * d + j) * size,
+                       x + (ptrdiff_t)(i * stride + j * feature_stride) * (ptrdiff_t)size, size);
+    if (to->sample_weight)
+        memcpy((double *)to->sample_weight + at, from->sample_weight + begin,
+               (size_t)n * sizeof(double));
+}
+
+/* The part that has rows [begin, begin + rows); if they lie in several parts, a copy of them in
+ * together. Advances *part to the part with the first row. */
+static const fg_part *find_rows(const fg_part **part, int64_t begin, int64_t rows,
+                                fg_part *together, const block *b) {
+    while (begin >= (*part)->begin + (*part)->data.n_rows)
+        ++*part;
+    const fg_part *p = *part;
+    if (begin + rows <= p->begin + p->data.n_rows)
+        return p;
+    double *memory = (double *)together->data.x;
+    fg_data *to = &together->data;
+    *to = (fg_data){memory, p->data.real_type, rows, b->p.d, 1, NULL};
+    if (p->data.sample_weight)
+        to->sample_weight = memory + FG_BLOCK_ROWS * b->p.d;
+    together->begin = begin;
+    for (int64_t done = 0; done < rows; p++) {
+        const int64_t first = begin + done - p->begin;
+        const int64_t n = at_most(rows - done, p->data.n_rows - first);
+        copy_part(&p->data, first, n, done, b, to);
+        done += n;
+    }
+    return together;
 }
 
 /* Loads rows [begin, begin + rows). The last group is padded with copies of the first row, with

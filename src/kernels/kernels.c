@@ -46,7 +46,7 @@ static void move_weightless(const fg_model *model, block *b, int64_t rows, int64
     }
 }
 
-static void accumulate(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+static void accumulate(const fg_model *model, const fg_part *parts, int64_t begin, int64_t end,
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
                        fg_statistics *out_statistics) {
     block b;
@@ -54,9 +54,13 @@ static void accumulate(const fg_model *model, const fg_data *data, int64_t begin
     b.monitor = monitor;
     reset_sums(&b);
     int64_t since_flush = 0;
+    fg_part together;
+    together.data.x = (const char *)scratch + ALIGNED(scratch_bytes(&model->shape));
     for (int64_t n = begin; n < end; n += b.p.rows) {
         const int64_t rows = at_most(end - n, b.p.rows);
-        const int64_t padded = load_block(data, n, rows, model->weight_scale, &b);
+        const fg_part *part = find_rows(&parts, n, rows, &together, &b);
+        const int64_t padded =
+            load_block(&part->data, n - part->begin, rows, model->weight_scale, &b);
         if (b.weighted)
             move_weightless(model, &b, rows, padded);
         log_densities(model, &b, padded);

@@ -9,6 +9,8 @@
 
 #include "fusedgmm.h"
 
+enum { FG_BLOCK_ROWS = 512 }; /* no block has more rows */
+
 /* The points about which the sums are taken, one per component. */
 typedef struct {
     const double *shift; /* K x d, or NULL: the means */
@@ -66,8 +68,10 @@ typedef struct {
     size_t (*scratch_bytes)(const fg_shape *shape);
     /* For score with at most n_rows rows at a time, which needs less. */
     size_t (*score_scratch_bytes)(const fg_shape *shape, int64_t n_rows);
-    /* Adds the rows [begin, end) to out_statistics; sums says which. */
-    void (*accumulate)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
+    /* Adds the rows [begin, end) to out_statistics; sums says which. The parts are consecutive and
+     * contain the rows. If they are several, scratch is followed by memory for the rows of one
+     * block: FG_BLOCK_ROWS x (d + 1) doubles. */
+    void (*accumulate)(const fg_model *model, const fg_part *parts, int64_t begin, int64_t end,
                        uint64_t seed, fg_sums sums, void *scratch, fg_monitor *monitor,
                        fg_statistics *out_statistics);
     /* out: in the type of the data. Returns non-zero if a sample is NaN or infinite. */
