@@ -22,7 +22,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef object _ndarray = np.ndarray, _empty = np.empty
 cdef object _FLOAT32 = np.dtype(np.float32), _FLOAT64 = np.dtype(np.float64)
@@ -103,15 +103,19 @@ cdef class _Call:
     cdef fg_monitor monitor
     cdef fg_rows rows
     cdef _Data data  # or None
+    cdef Stream stream  # or None
     cdef object others  # other objects that a late helper may still read
     cdef int n_threads
-    cdef object report, progress
+    cdef object report, watch, progress
+    cdef object covariance_type  # of a fit with watch
+    cdef fg_shape shape
     cdef object error
 
     def __cinit__(self):
         self.monitor.context = <void *>self
         self.monitor.last_poll = 0
-        self.monitor.done = self.monitor.stopped = 0
+        self.monitor.done = self.monitor.stopped = self.monitor.finish = 0
+        self.monitor.state = NULL
         self.monitor.poll = _poll
         self.monitor.report = NULL
         self.context.rows = NULL
@@ -123,7 +127,10 @@ cdef class _Call:
         self.context.n_threads = self.shared.n_threads
         self.context.lease = self.shared.lease
         if self.context.rows != NULL:
-            fg_rows_open(self.rows.data, &self.rows)
+            if self.rows.stream != NULL:
+                fg_rows_open_stream(self.rows.data, self.rows.stream, &self.rows)
+            else:
+                fg_rows_open(self.rows.data, &self.rows)
 
     cdef fg_status leave(self, fg_status status) noexcept nogil:
         """End the call and return the status, without raising."""
@@ -147,10 +154,38 @@ cdef class _Call:
                 self.fail(status)
         return 0
 
+    def parameters(self):
+        """During a report of a fit: copies of its parameters, as a dict."""
+        return _parameters_dict(self.monitor.state.parameters, self.covariance_type, &self.shape)
+
+    def state(self):
+        """During a report of a fit: all that it needs to go on later, as a dict of arrays."""
+        cdef const fg_fit_state *s = self.monitor.state
+        k, d = self.shape.n_components, self.shape.n_features
+        moments = _moment_shape(self.covariance_type, k, d)
+        has_scatter = s.has_scatter[0] != 0
+        reseedings = np.zeros(k, np.int64)
+        if s.reseedings != NULL:
+            for i in range(k):
+                reseedings[i] = s.reseedings[i]
+        state = {
+            "counts": np.array([s.init, has_scatter, s.n_kept, s.n_failed, s.first_singular],
+                               np.int64),
+            # without a scatter the next pass takes new sums
+            "shift": _copy(s.shift, (k, d)) if has_scatter else np.zeros((k, d)),
+            "sxx": _copy(s.sxx, moments) if has_scatter else np.zeros(moments),
+            "reseedings": reseedings,
+        } | self.parameters() | _result_dict(s.result)
+        if s.n_kept:
+            best = _parameters_dict(s.best, self.covariance_type, &self.shape)
+            best |= _result_dict(s.best_result)
+            state |= {f"best_{name}": array for name, array in best.items()}
+        return state
+
     cdef fail(self, fg_status status):
         cdef int64_t component = self.context.singular_component
         if status == FG_INTERRUPTED:
-            raise self.error
+            raise self.error if self.error is not None else self.stream.error
         if status == FG_NO_MEMORY:
             raise MemoryError(_NO_MEMORY)
         if status == FG_SINGULAR:
@@ -188,8 +223,23 @@ cdef _Call _call(int n_threads, _Data data=None, report=None, progress=None):
     call.n_threads, call.report, call.progress = n_threads, report, progress
     if data is not None:
         call.data, call.rows.data, call.context.rows = data, &data.c, &call.rows
+        call.rows.stream = NULL
     if report is not None:
         call.monitor.report = _report
+    return call
+
+
+cdef _Call _call_on(int n_threads, X, sample_weight=None, report=None):
+    """Create a call on rows: those of an array, or of a stream, which has its own weights."""
+    cdef _Call call
+    cdef Stream stream
+    if type(X) is not Stream:
+        return _call(n_threads, _data(X, sample_weight), report)
+    stream = X
+    call = _call(n_threads, None, report)
+    call.stream, call.rows.data, call.context.rows = stream, &stream.all, &call.rows
+    call.rows.stream = &stream.c
+    stream.begin()
     return call
 
 
@@ -207,10 +257,14 @@ cdef int _poll(void *context) noexcept with gil:
 
 cdef int _report(void *context, int64_t init, int64_t iteration, double bound,
                  double change) noexcept with gil:
+    call = <_Call>context
     try:
-        (<_Call>context).report(init, iteration, bound, change)
+        if call.report is not None:
+            call.report(init, iteration, bound, change)
+        if call.watch is not None:
+            call.monitor.finish = bool(call.watch(init, iteration, bound, change, call))
     except BaseException as error:
-        (<_Call>context).error = error
+        call.error = error
         return 1
     return 0
 
@@ -339,6 +393,10 @@ cdef class _Data:
 
     cdef fg_data c
     cdef object x, weight
+    # as a part of a stream:
+    cdef int64_t begin  # the number of the first row
+    cdef int64_t room  # rows for which there is memory, if rows are added; otherwise 0
+    cdef bint is_copy
 
 
 cdef _Data _data(x, sample_weight):
@@ -348,6 +406,166 @@ cdef _Data _data(x, sample_weight):
     if sample_weight is not None:
         data.weight = _doubles(sample_weight, (data.c.n_rows,), <double **>&data.c.sample_weight)
     return data
+
+
+cdef class Stream:
+    """Rows that come in chunks, read anew in every pass. open_pass returns an iterator of (X,
+    sample_weight), as for the other functions, with the same dtype and number of columns in every
+    chunk; its errors are raised by the call that reads. A stream has the shape and dtype of its rows.
+
+    is_stable: the arrays keep their values while the iterator goes on. Otherwise rows that are needed
+    after the next chunk has been read are copied. most_bytes: an iterator is not asked for more rows
+    ahead than that, if there are enough for one task. One call at a time may use a stream."""
+
+    cdef fg_stream c
+    cdef fg_data all
+    cdef object open_pass, iterator, error, kept
+    cdef list parts  # of _Data; each has begin
+    cdef bint is_stable
+    cdef int64_t most_bytes, n_features
+    cdef readonly object dtype
+    cdef readonly int64_t n_passes  # begun so far
+
+    def __cinit__(self, open_pass, *, n_rows, n_features, dtype, is_stable, most_bytes,
+                  largest_weight=None):
+        self.open_pass, self.is_stable, self.most_bytes = open_pass, is_stable, most_bytes
+        self.dtype, self.n_features, self.parts = np.dtype(dtype), n_features, []
+        self.all.x, self.all.sample_weight, self.all.n_rows = NULL, NULL, n_rows
+        self.all.row_stride = self.all.feature_stride = 0
+        self.all.real_type = FG_FLOAT32 if self.dtype == np.float32 else FG_FLOAT64
+        self.c.fetch, self.c.context = _fetch, <void *>self
+        self.c.n_parts = self.c.begin = self.c.end = 0
+        self.c.is_late = 0
+        self.c.is_weighted = largest_weight is not None
+        self.c.largest_weight = largest_weight or 0
+
+    def __len__(self):
+        return self.all.n_rows
+
+    @property
+    def shape(self):
+        return self.all.n_rows, self.n_features
+
+    cdef void begin(self):
+        """Begin a call: keep nothing for the helpers of earlier ones, which keep it themselves."""
+        self.error, self.kept = None, []
+        self.c.is_late = 0
+
+    cdef rewind(self):
+        self.parts, self.c.begin, self.c.end = [], 0, 0
+        self.iterator = None  # closes a generator before the next begins
+        self.iterator = self.open_pass()
+        self.n_passes += 1
+
+    cdef fetch(self, int64_t row, int64_t need, int64_t wanted, bint is_late):
+        """Have the rows at hand; see fg_stream."""
+        cdef int64_t ahead, row_bytes = self.n_features * self.dtype.itemsize
+        cdef _Data data
+        if is_late:
+            self.kept.append(self.parts[:])
+        if self.iterator is None or row < self.c.begin:
+            self.rewind()
+        while True:
+            self.drop(row)
+            ahead = self.c.end - row
+            if ahead >= wanted or ahead >= need and (
+                    ahead * row_bytes >= self.most_bytes or len(self.parts) == FG_MOST_PARTS):
+                break
+            if len(self.parts) == FG_MOST_PARTS:
+                self.gather(row)
+            elif not self.is_stable and self.parts:
+                self.protect(row)
+            item = next(self.iterator, None)
+            if item is None:
+                raise RuntimeError("the stream ended before its last row")
+            self.append(item[0], item[1])
+        self.c.n_parts = len(self.parts)
+        for i in range(self.c.n_parts):
+            data = self.parts[i]
+            self.c.parts[i].data, self.c.parts[i].begin = data.c, data.begin
+
+    cdef drop(self, int64_t row):
+        """Let go of the parts before the row."""
+        cdef _Data data
+        cdef int n = 0
+        for data in self.parts:
+            if data.begin + data.c.n_rows > row:
+                break
+            n += 1
+        if n:
+            self.parts = self.parts[n:]
+        self.c.begin = (<_Data>self.parts[0]).begin if self.parts else self.c.end
+
+    cdef append(self, X, weight):
+        """Add a chunk. Short chunks are copied together, for their own sake and for their number."""
+        cdef _Data data, last
+        cdef int64_t n = X.shape[0], at
+        cdef int64_t SHORT = 1024, ROOM = 8192
+        if n == 0:
+            return
+        if n >= SHORT:
+            data = _data(X, weight)
+        else:
+            last = self.parts[len(self.parts) - 1] if self.parts else None
+            if last is None or last.c.n_rows + n > last.room:
+                last = _room(ROOM, self.n_features, self.dtype, self.c.is_weighted)
+                last.begin = self.c.end
+                self.parts.append(last)
+            at = last.c.n_rows
+            last.x[at:at + n] = X
+            if self.c.is_weighted:
+                last.weight[at:at + n] = weight
+            last.c.n_rows += n
+            self.c.end += n
+            return
+        data.begin = self.c.end
+        self.parts.append(data)
+        self.c.end += n
+
+    cdef protect(self, int64_t row):
+        """Copy the rows of the last part that are still needed, before the next chunk is read."""
+        cdef _Data data = self.parts[len(self.parts) - 1], copy
+        cdef int64_t first = max(row - data.begin, 0)
+        if data.room or data.is_copy:
+            return
+        weight = None if data.weight is None else data.weight[first:].copy()
+        copy = _data(data.x[first:].copy(), weight)
+        copy.begin, copy.is_copy = data.begin + first, True
+        self.parts[len(self.parts) - 1] = copy
+
+    cdef gather(self, int64_t row):
+        """Replace the parts by a single copy of the rows that are still needed."""
+        cdef _Data first = self.parts[0], copy
+        cdef int64_t skip = max(row - first.begin, 0)
+        pieces = [(<_Data>data).x[:(<_Data>data).c.n_rows] for data in self.parts]
+        x = np.concatenate(pieces)[skip:]
+        weight = None
+        if self.c.is_weighted:
+            pieces = [(<_Data>data).weight[:(<_Data>data).c.n_rows] for data in self.parts]
+            weight = np.concatenate(pieces)[skip:]
+        copy = _data(x, weight)
+        copy.begin, copy.is_copy = first.begin + skip, True
+        self.parts = [copy]
+
+
+cdef _Data _room(int64_t n_rows, int64_t n_features, dtype, bint is_weighted):
+    """Memory for rows, of which none is written yet."""
+    cdef _Data data = _data(_empty((n_rows, n_features), dtype),
+                            _empty(n_rows) if is_weighted else None)
+    data.room, data.c.n_rows = n_rows, 0
+    return data
+
+
+cdef int _fetch(fg_stream *stream, int64_t row, int64_t need, int64_t wanted,
+                int is_late) noexcept with gil:
+    self = <Stream>stream.context
+    try:
+        PyErr_CheckSignals()
+        self.fetch(row, need, wanted, is_late)
+    except BaseException as error:
+        self.error, self.iterator = error, None
+        return 1
+    return 0
 
 
 cdef class _Parameters:
@@ -398,7 +616,7 @@ cdef fg_parameters _starting(tuple given) except *:
 cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
                                  repair) except *:
     cdef fg_fit_options options
-    options.repair, options.records = repair, NULL
+    options.repair, options.records, options.resume = repair, NULL, NULL
     options.start = _STARTS[init_params]
     options.n_init, options.max_iter = n_init, max_iter
     options.tol, options.m_step.reg_covar = tol, reg_covar
@@ -426,7 +644,7 @@ def available_cpus():
 
 def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, max_iter,
         n_init=1, sample_weight=None, given=(None, None, None, None), lower_bound=-INFINITY,
-        n_threads=1, report=None, repair=False):
+        n_threads=1, report=None, repair=False, watch=None, resume=None):
     """Fit by EM and return the best of n_init starts: (weights, means, covariances,
     precisions_cholesky); its lower bounds; whether it converged; and its repairs, as (iteration,
     component, row), with row -1 if a covariance was floored and component -1 for the tied
@@ -435,11 +653,14 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
     given: weights, means, covariances and precisions_cholesky to start from, as contiguous float64,
     or None if the start determines them; lower_bound: their own last lower bound. report is called
     with (init, iteration, lower bound, change) after each iteration, and with iteration 0 when a
-    start begins."""
+    start begins. watch is called likewise, with a fifth argument that has a method state: all that
+    the fit needs to go on later, if passed as resume with the same other arguments. If watch returns
+    true, the fit ends and returns what it has."""
     cdef int64_t k = n_components, d = X.shape[1]
     cdef fg_shape shape = _shape(covariance_type, k, d)
     cdef _Parameters out = _fresh(covariance_type, k, d)
-    cdef _Call call = _call(n_threads, _data(X, sample_weight), report)
+    cdef _Call call = _call_on(n_threads, X, sample_weight, report)
+    cdef _State state = None if resume is None else _state(shape, covariance_type, resume)
     cdef fg_fit_options options = _fit_options(init_params, n_init, tol, reg_covar, max_iter,
                                                repair)
     cdef fg_parameters c_given = _starting(given)
@@ -448,6 +669,11 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
     cdef uint64_t c_seed = seed
     memset(&result, 0, sizeof(result))
     result.lower_bound = lower_bound
+    if watch is not None:
+        call.watch, call.monitor.report = watch, _report
+        call.covariance_type, call.shape = covariance_type, shape
+    if state is not None:
+        options.resume = &state.c
     try:
         with nogil:
             call.begin()
@@ -461,6 +687,97 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
         )
     finally:
         fg_history_free(history)
+
+
+cdef _copy(const double *begin, tuple shape):
+    """A new array with a copy of the numbers."""
+    out = _empty(shape)
+    memcpy(_address(out), begin, out.size * sizeof(double))
+    return out
+
+
+cdef dict _parameters_dict(const fg_parameters *p, covariance_type, fg_shape *shape):
+    k, d = shape.n_components, shape.n_features
+    square = _covariance_shape(covariance_type, k, d)
+    return {"weights": _copy(p.weights, (k,)), "means": _copy(p.means, (k, d)),
+            "covariances": _copy(p.covariances, square),
+            "precisions_cholesky": _copy(p.precisions_cholesky, square)}
+
+
+cdef dict _result_dict(const fg_fit_result *r):
+    cdef int64_t i
+    cdef const fg_history *h = &r.history
+    repairs = [(<int>h.repairs[i].kind, h.repairs[i].iteration, h.repairs[i].component,
+                h.repairs[i].row) for i in range(h.n_repairs)]
+    return {
+        "record": np.array([r.n_iter, r.converged], np.int64),
+        "lower_bound": np.array(r.lower_bound),
+        "lower_bounds": np.array([h.lower_bounds[i] for i in range(h.n_bounds)], np.float64),
+        "repairs": np.array(repairs, np.int64).reshape(-1, 4),
+    }
+
+
+cdef class _State:
+    """A state from which a fit goes on; keeps the arrays that it points into alive."""
+
+    cdef fg_fit_state c
+    cdef fg_parameters parameters, best
+    cdef fg_fit_result result, best_result
+    cdef int has_scatter
+    cdef list arrays
+
+    def __dealloc__(self):
+        free(self.result.history.repairs)
+        free(self.best_result.history.repairs)
+
+    cdef fg_parameters read_parameters(self, dict state, covariance_type, fg_shape *shape, prefix):
+        k, d = shape.n_components, shape.n_features
+        cdef _Parameters p = _given(covariance_type, state[prefix + "weights"],
+                                    state[prefix + "means"],
+                                    state[prefix + "precisions_cholesky"],
+                                    state[prefix + "covariances"])
+        if p.arrays[1].shape != (k, d):
+            raise ValueError(f"expected means of shape {(k, d)}, found {p.arrays[1].shape}")
+        self.arrays.append(p)
+        return p.c
+
+    cdef read_result(self, dict state, prefix, fg_fit_result *out):
+        cdef int64_t i, n_iter, converged
+        cdef fg_history *h = &out.history
+        n_iter, converged = state[prefix + "record"]
+        bounds = _doubles(state[prefix + "lower_bounds"], (n_iter,), &h.lower_bounds)
+        repairs = np.asarray(state[prefix + "repairs"]).reshape(-1, 4)
+        self.arrays.append(bounds)
+        h.n_bounds, h.n_repairs = n_iter, len(repairs)
+        h.repairs = <fg_repair *>malloc(max(1, h.n_repairs) * sizeof(fg_repair))
+        if h.repairs == NULL:
+            raise MemoryError(_NO_MEMORY)
+        for i in range(h.n_repairs):
+            h.repairs[i].kind = <fg_repair_kind><int>repairs[i, 0]
+            h.repairs[i].iteration, h.repairs[i].component, h.repairs[i].row = repairs[i, 1:]
+        out.lower_bound, out.n_iter, out.converged = state[prefix + "lower_bound"], n_iter, converged
+
+
+cdef _State _state(fg_shape shape, covariance_type, dict state):
+    cdef _State s = _State.__new__(_State)
+    k, d = shape.n_components, shape.n_features
+    s.arrays = []
+    s.parameters = s.read_parameters(state, covariance_type, &shape, "")
+    s.read_result(state, "", &s.result)
+    s.c.parameters, s.c.result, s.c.has_scatter = &s.parameters, &s.result, &s.has_scatter
+    s.c.init, s.has_scatter, s.c.n_kept, s.c.n_failed, s.c.first_singular = state["counts"]
+    s.arrays.append(_doubles(state["shift"], (k, d), &s.c.shift))
+    s.arrays.append(_doubles(state["sxx"], _moment_shape(covariance_type, k, d), &s.c.sxx))
+    reseedings = np.ascontiguousarray(state["reseedings"], np.intc)
+    if reseedings.shape != (k,):
+        raise ValueError(f"expected reseedings of shape {(k,)}, found {reseedings.shape}")
+    s.arrays.append(reseedings)
+    s.c.reseedings = <int *>_address(reseedings)
+    if s.c.n_kept:
+        s.best = s.read_parameters(state, covariance_type, &shape, "best_")
+        s.read_result(state, "best_", &s.best_result)
+        s.c.best, s.c.best_result = &s.best, &s.best_result
+    return s
 
 
 # Statistics are dicts here: nk, shift, sx, and sxx with the shape of moment_shape.
@@ -505,7 +822,7 @@ def accumulate(X, *, covariance_type, weights, means, covariances, precisions_ch
     cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
     k, d = p.arrays[1].shape
     cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Call call = _call(n_threads, _data(X, sample_weight))
+    cdef _Call call = _call_on(n_threads, X, sample_weight)
     cdef _Statistics s = _statistics_in(covariance_type, _empty(k), _empty((k, d)), _empty((k, d)),
                                         _empty(_moment_shape(covariance_type, k, d)))
     cdef bint wide = in_double
@@ -517,6 +834,23 @@ def accumulate(X, *, covariance_type, weights, means, covariances, precisions_ch
             call.end(fg_accumulate(&call.context, &shape, &p.c, &s.c))
     return s.sums() | {"log_likelihood": s.c.log_likelihood, "weight_sum": s.c.weight_sum,
                        "n_samples": s.c.n_rows}
+
+
+def log_likelihood(X, *, covariance_type, weights, means, covariances, precisions_cholesky,
+                   sample_weight=None, n_threads=1):
+    """Return the log-likelihood summed over the weighted rows, and the sum of the weights."""
+    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
+    k, d = p.arrays[1].shape
+    cdef fg_shape shape = _shape(covariance_type, k, d)
+    cdef _Call call = _call_on(n_threads, X, sample_weight)
+    cdef double total = 0, weight_sum = 0
+    cdef fg_status status
+    with nogil:
+        call.begin()
+        status = call.leave(fg_log_likelihood(&call.context, &shape, &p.c, &total, &weight_sum))
+    if status != FG_OK:
+        call.fail(status)
+    return total, weight_sum
 
 
 def merge_statistics(a, b, *, covariance_type):

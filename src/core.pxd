@@ -35,6 +35,19 @@ cdef extern from "fusedgmm.h" nogil:
         double *sxx
         double log_likelihood, weight_sum
         int64_t n_rows
+    ctypedef struct fg_fit_state
+    ctypedef struct fg_part:
+        fg_data data
+        int64_t begin
+    int FG_MOST_PARTS
+    ctypedef struct fg_stream:
+        int (*fetch)(fg_stream *, int64_t, int64_t, int64_t, int) noexcept nogil
+        void *context
+        fg_part *parts
+        int64_t n_parts, begin, end
+        int is_weighted
+        double largest_weight
+        int is_late
     ctypedef struct fg_monitor:
         int (*poll)(void *) noexcept nogil
         int (*report)(void *, int64_t, int64_t, double, double) noexcept nogil
@@ -42,8 +55,11 @@ cdef extern from "fusedgmm.h" nogil:
         double last_poll
         int64_t done
         int stopped
+        const fg_fit_state *state
+        int finish
     ctypedef struct fg_rows:
         const fg_data *data
+        fg_stream *stream
     ctypedef struct fg_lease:
         pass
     ctypedef struct fg_context:
@@ -61,7 +77,11 @@ cdef extern from "fusedgmm.h" nogil:
         fg_m_step m_step
         int repair
         const double *records
+        const fg_fit_state *resume
+    ctypedef enum fg_repair_kind:
+        FG_FLOORED, FG_RESEEDED
     ctypedef struct fg_repair:
+        fg_repair_kind kind
         int64_t iteration, component, row
     ctypedef struct fg_history:
         double *lower_bounds
@@ -73,6 +93,17 @@ cdef extern from "fusedgmm.h" nogil:
         int64_t n_iter
         int converged
         fg_history history
+    ctypedef struct fg_fit_state:
+        int64_t init
+        fg_parameters *parameters
+        fg_fit_result *result
+        int *has_scatter
+        double *shift
+        double *sxx
+        int *reseedings
+        int64_t n_kept, n_failed, first_singular
+        const fg_parameters *best
+        const fg_fit_result *best_result
     ctypedef struct fg_problems:
         int64_t n_problems, n_features
         const int64_t *offsets
@@ -146,6 +177,7 @@ cdef extern from "fusedgmm.h" nogil:
     int fg_team_size()
     int64_t fg_team_taken(int)
     void fg_rows_open(const fg_data *, fg_rows *)
+    void fg_rows_open_stream(const fg_data *, fg_stream *, fg_rows *)
     fg_status fg_statistics_move(const fg_shape *, const double *, fg_statistics *)
     fg_status fg_statistics_merge(const fg_shape *, fg_statistics *, fg_statistics *)
     fg_status fg_maximize(fg_context *, const fg_shape *, const fg_m_step *,
@@ -175,6 +207,10 @@ cdef extern from "checks.h" nogil:
     int fg_are_factors(const double *matrices, int64_t count, int64_t d)
     int fg_are_inverse(const double *covariances, const double *factors, int64_t count, int64_t d,
                        double tolerance, double *work)
+
+cdef extern from "pass.h" nogil:
+    fg_status fg_log_likelihood(fg_context *, const fg_shape *, const fg_parameters *, double *,
+                                double *)
 
 cdef extern from "random.h" nogil:
     uint64_t fg_random(uint64_t, uint64_t)

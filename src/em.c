@@ -32,10 +32,8 @@ fg_status fg_em(fg_step *step, const fg_fit_options *options, fg_repairer *repai
     fg_history *history = &result->history;
     fg_status status = FG_OK;
     double previous = result->lower_bound;
-    step->has_scatter = 0; /* the scatter of an earlier start is about another point */
-    result->n_iter = 0;
-    result->converged = 0;
-    while (status == FG_OK && !result->converged && result->n_iter < options->max_iter) {
+    while (status == FG_OK && !result->converged && result->n_iter < options->max_iter &&
+           !(monitor && monitor->finish)) {
         const int64_t iteration = result->n_iter + 1, repairs = history->n_repairs;
         status = fg_step_em(step, parameters, iteration, &options->m_step);
         if (repairer && (status == FG_OK || status == FG_SINGULAR))

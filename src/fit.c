@@ -1,8 +1,10 @@
 /* A complete fit: starts, EM iterations until convergence, and the best of several starts. A fit
  * fails with a singular covariance only if all its starts do. */
 #include <math.h>
+#include <string.h>
 
 #include "em.h"
+#include "history.h"
 #include "memory.h"
 #include "parameters.h"
 #include "repair.h"
@@ -22,16 +24,48 @@ typedef struct {
     fg_step step;
     fg_starter starter;    /* unused if all parameters are given */
     fg_repairer *repairer; /* or NULL */
+    fg_fit_state state;
 } fit;
 
 static int all_are_given(const fg_parameters *given) {
     return given->weights && given->means && given->precisions_cholesky;
 }
 
+/* Copies the record of a start. */
+static int copy_result(const fg_fit_result *from, fg_fit_result *to) {
+    int is_complete = 1;
+    *to = (fg_fit_result){from->lower_bound, from->n_iter, from->converged, {0}};
+    for (int64_t i = 0; i < from->history.n_bounds; i++)
+        is_complete &= fg_history_add_bound(&to->history, from->history.lower_bounds[i]);
+    for (int64_t i = 0; i < from->history.n_repairs; i++)
+        is_complete &= fg_history_add_repair(&to->history, from->history.repairs[i]);
+    return is_complete;
+}
+
+/* Goes on from another fit's state, whose start has made some iterations. */
+static fg_status resume_once(fit *f, fg_parameters *parameters, fg_fit_result *result) {
+    const fg_fit_state *from = f->options->resume;
+    const size_t k_count = (size_t)f->shape->n_components;
+    const size_t means = k_count * (size_t)f->shape->n_features;
+    fg_parameters_copy(f->shape, from->parameters, parameters);
+    f->step.has_scatter = *from->has_scatter;
+    memcpy(f->step.shift, from->shift, means * sizeof(double));
+    memcpy(f->step.statistics.sxx, from->sxx, fg_moment_count(f->shape) * sizeof(double));
+    if (f->repairer)
+        memcpy(f->repairer->reseedings, from->reseedings, k_count * sizeof(int));
+    if (!copy_result(from->result, result))
+        return FG_NO_MEMORY;
+    return fg_em(&f->step, f->options, f->repairer, from->init, parameters, result);
+}
+
 /* One start and its iterations. */
 static fg_status fit_once(fit *f, uint64_t seed, int64_t init, fg_parameters *parameters,
                           fg_fit_result *result) {
+    const fg_fit_state *resume = f->options->resume;
     fg_status status = FG_OK;
+    f->step.has_scatter = 0; /* the scatter of an earlier start is about another point */
+    if (resume && resume->init == init && resume->result->n_iter > 0)
+        return resume_once(f, parameters, result);
     if (!all_are_given(f->given))
         status =
             fg_start_parameters(&f->starter, &f->step, seed, init, &f->options->m_step, parameters);
@@ -51,11 +85,29 @@ static fg_status fit_once(fit *f, uint64_t seed, int64_t init, fg_parameters *pa
 static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_parameters *out_parameters,
                          fg_fit_result *out_result) {
     const double before = out_result->lower_bound;
+    const fg_fit_state *resume = f->options->resume;
     fg_monitor *monitor = f->context->monitor;
+    fg_fit_state *state = &f->state;
     fg_status status = FG_OK;
-    int64_t kept = 0, failed = 0, first_singular = -1;
-    for (int64_t init = 0; status == FG_OK && init < f->options->n_init; init++) {
+    state->first_singular = -1;
+    if (resume) {
+        state->init = resume->init;
+        state->n_kept = resume->n_kept;
+        state->n_failed = resume->n_failed;
+        state->first_singular = resume->first_singular;
+        if (resume->n_kept > 0) {
+            fg_parameters_copy(f->shape, resume->best, out_parameters);
+            if (!copy_result(resume->best_result, out_result))
+                return FG_NO_MEMORY;
+        }
+    }
+    for (int64_t init = state->init; status == FG_OK && init < f->options->n_init; init++) {
+        if (monitor && monitor->finish && state->n_kept > 0)
+            break;
         fg_fit_result result = {.lower_bound = before};
+        state->init = init;
+        state->parameters = trial;
+        state->result = &result;
         if (monitor && monitor->report &&
             monitor->report(monitor->context, init, 0, before, INFINITY))
             status = FG_INTERRUPTED;
@@ -63,11 +115,12 @@ static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_paramet
             status = fit_once(f, seed, init, trial, &result);
         const int is_singular = status == FG_SINGULAR; /* another start may succeed */
         if (is_singular) {
-            first_singular = failed++ ? first_singular : f->context->singular_component;
+            if (state->n_failed++ == 0)
+                state->first_singular = f->context->singular_component;
             status = FG_OK;
         }
-        if (!is_singular && (kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
-            kept++;
+        if (!is_singular && (state->n_kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
+            state->n_kept++;
             if (trial != out_parameters)
                 fg_parameters_copy(f->shape, trial, out_parameters);
             fg_history_free(&out_result->history);
@@ -75,8 +128,8 @@ static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_paramet
         } else
             fg_history_free(&result.history);
     }
-    if (status == FG_OK && kept == 0) {
-        f->context->singular_component = first_singular;
+    if (status == FG_OK && state->n_kept == 0) {
+        f->context->singular_component = state->first_singular;
         status = FG_SINGULAR;
     }
     return status;
@@ -103,8 +156,19 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
     }
     if (status == FG_OK && !all_are_given(given))
         status = fg_starter_open(context, shape, options->start, options->records, &f.starter);
-    if (status == FG_OK)
+    if (status == FG_OK) {
+        f.state = (fg_fit_state){.has_scatter = &f.step.has_scatter,
+                                 .shift = f.step.shift,
+                                 .sxx = f.step.statistics.sxx,
+                                 .reseedings = repairer.reseedings,
+                                 .best = out_parameters,
+                                 .best_result = out_result};
+        if (context->monitor)
+            context->monitor->state = &f.state;
         status = fit_all(&f, seed, memory ? &trial : out_parameters, out_parameters, out_result);
+        if (context->monitor)
+            context->monitor->state = NULL;
+    }
     fg_starter_close(&f.starter);
     fg_repairer_close(&repairer);
     fg_step_close(&f.step);

@@ -61,6 +61,7 @@ typedef enum { FG_LIKELIHOOD, FG_FIRST_MOMENTS, FG_MOMENTS } fg_sums;
 /* Callbacks that watch the work; both may be NULL. poll is called on the calling thread every few
  * milliseconds; a non-zero return stops the work with FG_INTERRUPTED and sets stopped. report is
  * called when a start of a fit begins (iteration 0) and after each of its iterations. */
+typedef struct fg_fit_state fg_fit_state;
 typedef struct {
     int (*poll)(void *context);
     int (*report)(void *context, int64_t init, int64_t iteration, double lower_bound,
@@ -70,6 +71,8 @@ typedef struct {
     int64_t done;     /* batch: number of finished problems */
     int stopped;
     int eager; /* call poll at every polling point: it costs nothing */
+    const fg_fit_state *state; /* of the fit that reports; valid during the report */
+    int finish; /* set by report: end the fit and keep what it has */
 } fg_monitor;
 
 /* Consecutive rows of a stream; begin is the number of the first in the stream. */
@@ -211,6 +214,7 @@ typedef struct {
     fg_m_step m_step;
     int repair;            /* repair degenerate components; otherwise FG_SINGULAR, or weight zero */
     const double *records; /* of the starts, made by fg_start_record; or NULL */
+    const fg_fit_state *resume; /* the state in which to go on, other options the same; or NULL */
 } fg_fit_options;
 
 /* A repair: its kind, the iteration (0: during the start), the component (-1: the tied covariance),
@@ -239,6 +243,22 @@ typedef struct {
     int converged;
     fg_history history;
 } fg_fit_result;
+
+/* A fit between two iterations: all that it needs to go on, to the same result as without a break.
+ * It points at the fit's own memory. */
+struct fg_fit_state {
+    int64_t init;              /* number of the start at hand */
+    fg_parameters *parameters; /* after result->n_iter iterations; not valid if that is 0 */
+    fg_fit_result *result;     /* its record so far */
+    /* tied: whether sxx (as in fg_statistics) is the scatter of the data about shift, K x d */
+    int *has_scatter;
+    double *shift, *sxx;
+    int *reseedings; /* K; NULL unless components are repaired */
+    /* of the starts before: how many gave a mixture, how many were singular, where the first was */
+    int64_t n_kept, n_failed, first_singular;
+    const fg_parameters *best; /* of them; with its record */
+    const fg_fit_result *best_result;
+};
 
 /* given: starting values that replace those of the start, each or NULL; covariances must come with
  * precisions_cholesky. */
