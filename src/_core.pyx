@@ -37,6 +37,9 @@ _OUTPUTS = {"labels": FG_OUTPUT_LABELS, "responsibilities": FG_OUTPUT_RESPONSIBI
 _NO_MEMORY = "fusedgmm could not allocate its working memory"
 
 
+MOST_PARTS = FG_MOST_PARTS  # chunks of a stream that are held at a time
+
+
 # ---- the build and the machine ----
 
 def _usable():
@@ -233,7 +236,7 @@ cdef _Call _call_on(int n_threads, X, sample_weight=None, report=None):
     """Create a call on rows: those of an array, or of a stream, which has its own weights."""
     cdef _Call call
     cdef Stream stream
-    if type(X) is not Stream:
+    if not isinstance(X, Stream):
         return _call(n_threads, _data(X, sample_weight), report)
     stream = X
     call = _call(n_threads, None, report)
@@ -1078,6 +1081,23 @@ cdef class Problems:
 
     def __len__(self):
         return self.c.n_problems
+
+
+def draw_keys(seed, *, first, n_rows, sample_weight, limit):
+    """Return the numbers and the keys of those rows among first, ..., first + n_rows - 1 whose key is
+    below the limit: the rows with the smallest keys are a sample. See fg_draw_keys."""
+    rows, keys = np.empty(n_rows, np.int64), np.empty(n_rows)
+    cdef double *weights = NULL
+    if sample_weight is not None:
+        sample_weight = _doubles(sample_weight, (n_rows,), &weights)
+    cdef int64_t *c_rows = <int64_t *>_address(rows)
+    cdef double *c_keys = <double *>_address(keys)
+    cdef uint64_t c_seed = seed
+    cdef int64_t c_first = first, n = n_rows, count
+    cdef double c_limit = limit
+    with nogil:
+        count = fg_draw_keys(c_seed, c_first, n, weights, c_limit, c_rows, c_keys)
+    return rows[:count].copy(), keys[:count].copy()
 
 
 def start_seed(seed, *, init):

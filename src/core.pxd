@@ -208,6 +208,9 @@ cdef extern from "checks.h" nogil:
     int fg_are_inverse(const double *covariances, const double *factors, int64_t count, int64_t d,
                        double tolerance, double *work)
 
+cdef extern from "draw.h" nogil:
+    int64_t fg_draw_keys(uint64_t, int64_t, int64_t, const double *, double, int64_t *, double *)
+
 cdef extern from "pass.h" nogil:
     fg_status fg_log_likelihood(fg_context *, const fg_shape *, const fg_parameters *, double *,
                                 double *)

@@ -1,6 +1,8 @@
 /* Weighted sums, and random draws with given probabilities. See draw.h. */
 #include "draw.h"
 
+#include <math.h>
+
 #include "random.h"
 
 /* Sums in lanes: in a single chain each addition would wait for the previous one. weights: NULL for
@@ -49,4 +51,22 @@ int64_t fg_draw(const double *score, double scale, int64_t n, double total, uint
         fg_draw_piece(&draw, score + begin, end - begin, end == n);
     }
     return draw.last;
+}
+
+int64_t fg_draw_keys(uint64_t seed, int64_t first, int64_t n, const double *weights, double limit,
+                     int64_t *out_rows, double *out_keys) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double key = (double)(fg_random(seed, (uint64_t)(first + i)) >> 11) * 0x1p-53;
+        /* -log(1 - u) is at least u, so most rows need no logarithm */
+        if (weights && (!(weights[i] > 0) || key > limit * weights[i]))
+            continue;
+        if (weights)
+            key = -log1p(-key) / weights[i];
+        if (key < limit) {
+            out_rows[count] = first + i;
+            out_keys[count++] = key;
+        }
+    }
+    return count;
 }

@@ -22,4 +22,12 @@ typedef struct {
 fg_draw_by_pieces fg_draw_begin(double scale, double total, uint64_t *state);
 void fg_draw_piece(fg_draw_by_pieces *draw, const double *score, int64_t n, int is_end);
 
+/* Keys for a sample of rows that does not depend on the order in which they are seen: of all rows,
+ * those with the smallest keys (Efraimidis & Spirakis 2006). The key of a row depends only on the
+ * seed, its number and its weight; its distribution is exponential, with the weight as its rate,
+ * or uniform without weights. Writes the rows of [first, first + n) whose key is below the limit,
+ * and returns how many. Rows of weight zero have no key. */
+int64_t fg_draw_keys(uint64_t seed, int64_t first, int64_t n, const double *weights, double limit,
+                     int64_t *out_rows, double *out_keys);
+
 #endif

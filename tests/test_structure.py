@@ -50,12 +50,12 @@ PYTHON_LAYERS = """
     _mixture _bayesian
     _fitting _variational
     _fitted _statistics plots
-    _quality
+    _callbacks _chunks _quality
     _parameters _problems _threads _model_files _alignment
     _scoring
     _covariance
     _core
-    _estimator
+    _estimator stream
     _frames
     _validation
     _files _tables _report _sklearn _em _progress datasets reference

@@ -24,6 +24,7 @@ from ._batch import fit_batch
 from ._batch_result import BatchResult
 from ._bayesian import BayesianGaussianMixture
 from ._bootstrap import BootstrapResult, bootstrap
+from ._callbacks import Checkpoint, FitState
 from ._config import __version__, show_config
 from ._fits import BatchStatus
 from ._mixture import GaussianMixture
@@ -34,6 +35,7 @@ from ._search import GaussianMixtureSearch
 from ._select import select
 from ._selection import Candidate, Selection
 from ._statistics import SufficientStatistics, accumulate
+from . import stream
 from .patch import patch_sklearn, unpatch_sklearn
 
 __all__ = [
@@ -44,6 +46,8 @@ __all__ = [
     "Candidate",
     "ClassificationTable",
     "Crossings",
+    "Checkpoint",
+    "FitState",
     "GaussianMixture",
     "GaussianMixtureSearch",
     "LikelihoodRatioTest",
@@ -62,6 +66,7 @@ __all__ = [
     "reference",
     "select",
     "show_config",
+    "stream",
     "unpatch_sklearn",
 ]
 

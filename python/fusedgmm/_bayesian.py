@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core
+from ._chunks import RowStream
 from ._covariance import Layout, layout_of, moments_layout
 from ._em import best_of
-from ._estimator import as_seed
 from ._fitted import SavedAttribute
-from ._fitting import BaseMixture, Estimate, Progress
+from ._fitting import BaseMixture, Control, Estimate, Progress
 from ._scoring import FACTORS, Density, as_density, plain
 from ._statistics import SufficientStatistics, of_pass
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
@@ -268,10 +268,21 @@ class BayesianGaussianMixture(BaseMixture):
         )
 
     def _start(
-        self, X: Reals, weight: Floats | None, prior: Prior, seed: int, n_threads: int
+        self,
+        X: Reals,
+        weight: Floats | None,
+        prior: Prior,
+        seed: int,
+        n_threads: int,
+        sample: tuple[Reals, Floats | None] | None,
     ) -> Posterior:
-        """Return the posterior of the sums that correspond to the start's parameters."""
+        """Return the posterior of the sums that correspond to the start's parameters, which are found
+        on the sample, if given."""
         total = len(X) if weight is None else weight.sum()
+        if isinstance(X, RowStream):
+            total = X.survey.weight_sum
+        if sample is not None:
+            X, weight = sample
         reg_covar = float(self.reg_covar)
         # A cluster of one point is allowed here, because the prior keeps covariances positive.
         floor = reg_covar
@@ -295,12 +306,17 @@ class BayesianGaussianMixture(BaseMixture):
         return Posterior.update(prior, CentredSums(nk, means, scatter), self.covariance_type, 0.0)
 
     def _estimate(
-        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+        self,
+        X: Reals,
+        weight: Floats | None,
+        n_threads: int,
+        progress: Progress | None,
+        control: Control,
     ) -> Estimate:
         if weight is not None:
             check_weight_sum(weight)  # with a prior, weights are absolute numbers of rows
         prior = self._prior(X, weight, n_threads)
-        seed = as_seed(self.random_state)
+        seed = control.seed
         resume = self._resumes(X.shape[1])
 
         def start(init: int) -> tuple[Posterior, float]:
@@ -308,7 +324,7 @@ class BayesianGaussianMixture(BaseMixture):
                 # an array of size 1 in scikit-learn's tied models
                 return self._posterior(), np.asarray(self.lower_bound_).item()
             start_seed = _core.start_seed(seed, init=init)
-            return self._start(X, weight, prior, start_seed, n_threads), -math.inf
+            return self._start(X, weight, prior, start_seed, n_threads, control.sample), -math.inf
 
         def updated(posterior: Posterior, in_double: bool) -> tuple[Posterior, float]:
             """Return the next posterior and its lower bound."""
@@ -407,8 +423,12 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
     # A density so wide that no row is too far from it: only the sums are used.
     narrow = float(np.finfo(X.dtype).max ** -0.5 / d)
     unit = layout.identity(d)[None] * narrow
-    first = 0 if weight is None else int(np.argmax(weight > 0.0))  # others may be anywhere
-    shift = np.array(X[first : first + 1], dtype=np.float64)
+    if isinstance(X, RowStream):
+        shift = X.survey.first_row
+    else:
+        first = 0 if weight is None else int(np.argmax(weight > 0.0))  # others may be anywhere
+        shift = X[first : first + 1]
+    shift = np.array(shift, dtype=np.float64)
     statistics = _core.accumulate(
         X,
         sample_weight=weight,

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, _threads
+from ._callbacks import (
+    Callback,
+    Checkpoint,
+    Watch,
+    check_identity,
+    fingerprint,
+    identity_of,
+    progress_callback,
+    read_checkpoint,
+)
+from ._chunks import as_source, survey
 from ._covariance import COVARIANCE_TYPES, layout_of
-from ._estimator import ConvergenceWarning, feature_names, sklearn_counterpart
+from ._estimator import ConvergenceWarning, as_seed, feature_names, sklearn_counterpart
 from ._fitted import FittedMixture, Parameters, in_dtype
 from ._typing import Floats, InitParams, Labels, Reals
 from ._validation import (
@@ -64,6 +77,16 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Control:
+    """How a fit starts and who watches it."""
+
+    seed: int
+    sample: tuple[Reals, Floats | None] | None = None  # rows on which to find the start
+    watch: Watch | None = None
+    resume: dict[str, Any] | None = None  # the core's state of an earlier fit
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The result of a fit: the parameters of the best start and its lower bounds, one per
     iteration."""
@@ -88,15 +111,35 @@ class BaseMixture(FittedMixture):
     warm_start: bool
     verbose: int
     verbose_interval: int
+    _can_be_watched = False  # whether callbacks and checkpoints are possible
 
     def _estimate(
-        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+        self,
+        X: Reals,
+        weight: Floats | None,
+        n_threads: int,
+        progress: Progress | None,
+        control: Control,
     ) -> Estimate:
-        """Fit converted rows without setting attributes, so that a failed fit leaves the last one
-        unchanged."""
+        """Fit converted rows, or a RowStream, without setting attributes, so that a failed fit leaves
+        the last one unchanged."""
         raise NotImplementedError
 
-    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+    def _identity(self) -> dict[str, object]:
+        """Return the options that a checkpoint has in common with the fit that resumes from it."""
+        names = ("reg_covar", "init_params", "degenerate")
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        callback: Callback | None = None,
+        progress: bool = False,
+        resume: Checkpoint | str | Path | None = None,
+    ) -> Self:
         """Fit the mixture and keep the best of `n_init` starts.
 
         Parameters
@@ -107,6 +150,14 @@ class BaseMixture(FittedMixture):
         y : ignored
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Non-negative, finite weights, not all zero. None: every row has weight 1.
+        callback : callable or None, default=None
+            Called with a `FitState` after each iteration, for example a `Checkpoint`. If it returns
+            a true value, the fit ends, keeps what it has, and `converged_` is False. If it raises,
+            the model is unchanged.
+        progress : bool, default=False
+            True: show the iterations on standard error, unless that is no terminal.
+        resume : Checkpoint, str, pathlib.Path or None, default=None
+            Go on from this checkpoint, which a fit with the same options and data has written.
 
         Returns
         -------
@@ -115,8 +166,8 @@ class BaseMixture(FittedMixture):
         Raises
         ------
         TypeError, ValueError
-            The data, the weights or a parameter are invalid, or a covariance is singular. The
-            model is unchanged then.
+            The data, the weights or a parameter are invalid, a covariance is singular, or the
+            checkpoint is of a fit with other options or data. The model is unchanged then.
 
         Warns
         -----
@@ -125,7 +176,93 @@ class BaseMixture(FittedMixture):
         UserWarning
             A component lost all its rows or was repaired, or `reg_covar` dominates the covariances.
         """
-        self._fit(X, sample_weight)
+        self._fit(X, sample_weight, callback, progress, resume)
+        return self
+
+    def fit_chunks(
+        self,
+        chunks: Any,
+        *,
+        start_rows: int | None = 16_384,
+        callback: Callback | None = None,
+        progress: bool = False,
+        resume: Checkpoint | str | Path | None = None,
+    ) -> Self:
+        """Fit the mixture to rows that come in chunks, for data larger than memory.
+
+        Parameters
+        ----------
+        chunks : stream
+            One of: a list of arrays; an object whose ``__iter__`` starts anew; a function without
+            arguments that returns an iterator; an array on disk (`numpy.memmap`, h5py, zarr); the
+            path of a .npy or .parquet file, or a list of paths; a pyarrow Dataset or Table; a
+            source of `fusedgmm.stream`. Each chunk is an array-like or a frame of any number of
+            rows, a pyarrow RecordBatch, or a tuple (X, sample_weight). All chunks have the first
+            one's columns and dtype.
+        start_rows : int or None, default=16384
+            The start is a fit of so many rows, drawn at random, that makes `n_init` starts ("auto":
+            2 K - 1, at most 11). None: the start is that of `fit`, on all rows.
+        callback, progress, resume
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            `chunks` can be read only once, or a chunk has the wrong type.
+        ValueError
+            The stream is empty; a chunk has another number of columns, another dtype, NaN or
+            infinity, which the message names with the chunk and the rows; a later pass gives
+            another number of rows; or as in `fit`. The model is unchanged then.
+
+        Notes
+        -----
+        From the same start, the result is identical, bit for bit, to that of `fit` on the
+        concatenated rows, however these are divided into chunks. The rows are read once to count and
+        to sample them, unless they are an array, and once in each iteration.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fusedgmm import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> chunks = [rng.normal(size=(1000, 2)) + 6 * (i % 2) for i in range(10)]
+        >>> model = GaussianMixture(2, random_state=0).fit_chunks(chunks)
+        >>> sorted(model.means_[:, 0].round().tolist())
+        [-0.0, 6.0]
+        """
+        self._check_options()
+        if start_rows is not None:
+            start_rows = as_integer(start_rows, "start_rows", max(2, int(self.n_components)))
+        checkpoint = None if resume is None else read_checkpoint(resume)
+        seed = as_seed(self.random_state) if checkpoint is None else int(checkpoint[1]["seed"])
+        known = survey(as_source(chunks), start_rows or 256, seed)
+        if known.n_rows < 2:
+            raise ValueError(f"the stream has {known.n_rows} row(s), but a fit needs at least 2")
+        sample = None if start_rows is None else (known.sample, known.sample_weight)
+        if sample is not None and len(sample[0]) < self.n_components:
+            sample = None
+        stream = known.stream()
+
+        def explain() -> None:
+            known.chunks.explain()
+
+        self._fit_rows(
+            cast("Reals", stream),
+            None,
+            known.names,
+            explain,
+            seed=seed,
+            sample=sample,
+            data=lambda: fingerprint(known.first_row, known.sample, known.sample_weight),
+            callback=callback,
+            progress=progress,
+            checkpoint=checkpoint,
+            options={"start_rows": start_rows},
+        )
         return self
 
     def fit_predict(
@@ -168,11 +305,63 @@ class BaseMixture(FittedMixture):
     def _check_n_init(self) -> None:
         as_integer(self.n_init, "n_init", 1)
 
-    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Reals:
+    def _fit(
+        self,
+        X: ArrayLike,
+        sample_weight: ArrayLike | None,
+        callback: Callback | None = None,
+        progress: bool = False,
+        resume: Checkpoint | str | Path | None = None,
+    ) -> Reals:
         """Fit, set the attributes, and return the converted rows."""
         self._check_options()
-        original, X = X, as_data(X, min_samples=2)
-        names = feature_names(original)
+        original, rows = X, as_data(X, min_samples=2)
+        weight = as_sample_weight(sample_weight, len(rows))
+        checkpoint = None if resume is None else read_checkpoint(resume)
+
+        def explain() -> None:
+            check_finite(rows)  # which names the row
+            check_range(rows)
+
+        def data() -> int:
+            some = np.linspace(0, len(rows) - 1, 256).astype(int)
+            return fingerprint(rows[some], None if weight is None else weight[some])
+
+        self._fit_rows(
+            rows,
+            weight,
+            feature_names(original),
+            explain,
+            seed=as_seed(self.random_state) if checkpoint is None else int(checkpoint[1]["seed"]),
+            sample=None,
+            data=data,
+            callback=callback,
+            progress=progress,
+            checkpoint=checkpoint,
+            options={},
+        )
+        return rows
+
+    def _fit_rows(
+        self,
+        X: Reals,
+        weight: Floats | None,
+        names: NDArray[np.object_] | None,
+        explain: Callable[[], None],
+        *,
+        seed: int,
+        sample: tuple[Reals, Floats | None] | None,
+        data: Callable[[], int],
+        callback: Callback | None,
+        progress: bool,
+        checkpoint: tuple[Path, dict[str, Any], dict[str, Any]] | None,
+        options: dict[str, object],
+    ) -> None:
+        """Fit converted rows or a RowStream and set the attributes.
+
+        `explain` raises an error that says what is wrong with the rows, if something is; `data`
+        returns a checksum of some of them.
+        """
         if len(X) < self.n_components:
             raise ValueError(
                 "Expected n_samples >= n_components but got n_components = "
@@ -186,25 +375,43 @@ class BaseMixture(FittedMixture):
             X.shape[1],
             n_passes=_threads.PASSES,
         )
-        weight = as_sample_weight(sample_weight, len(X))
-        progress = None
+        identity = {}
+        if callback is not None or checkpoint is not None:
+            identity = identity_of(
+                self.covariance_type, self.n_components, X, self._identity() | options, data()
+            )
+            identity["seed"] = seed
+        if checkpoint is not None:
+            check_identity(checkpoint[0], checkpoint[1], identity)
+        state = None if checkpoint is None else checkpoint[2]
+        verbose = None
         if self.verbose:
-            progress = Progress(int(self.verbose), int(self.verbose_interval), float(self.tol))
+            verbose = Progress(int(self.verbose), int(self.verbose_interval), float(self.tol))
         try:
             # data or weights near the ends of the range: the result shows a loss of precision
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-                found = self._estimate(X, weight, n_threads, progress)
+            with (
+                np.errstate(over="ignore", divide="ignore", invalid="ignore"),
+                progress_callback(progress, int(self.max_iter)) as shown,
+            ):
+                callbacks = [each for each in (callback, shown) if each is not None]
+                watch = None
+                if callbacks:
+                    if not self._can_be_watched:
+                        raise TypeError(f"{type(self).__name__} takes no callback yet")
+                    watch = Watch(callbacks, len(X), self.tol, int(self.max_iter), identity)
+                control = Control(seed, sample, watch, state)
+                found = self._estimate(X, weight, n_threads, verbose, control)
         except _core.NotFiniteError:
-            check_finite(X)  # which names the row
-            check_range(X)
+            explain()
             raise
         except ValueError:
-            check_range(X)
+            if isinstance(X, np.ndarray):
+                check_range(X)
             raise
-        if progress is not None and found.lower_bounds:
-            progress.end()
+        if verbose is not None and found.lower_bounds:
+            verbose.end()
         if self.max_iter == 0:
-            check_finite(X)  # perhaps no pass has read it
+            explain()  # perhaps no pass has read the rows
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in in_dtype
             fitted = self._converted(found.parameters, X.dtype)
             fitted |= {name: in_dtype(value, X.dtype, name) for name, value in found.others.items()}
@@ -219,7 +426,6 @@ class BaseMixture(FittedMixture):
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # a fit without names removes the old ones
-        return X
 
     def _resumes(self, n_features: int) -> bool:
         """Return whether a fit continues from the last one. If that has another shape, warn and

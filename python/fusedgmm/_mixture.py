@@ -8,11 +8,10 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core
+from . import _core, _threads
 from ._covariance import layout_of
-from ._estimator import as_seed
 from ._fitted import Parameters, SavedAttribute
-from ._fitting import BaseMixture, Estimate, Progress
+from ._fitting import BaseMixture, Control, Estimate, Progress
 from ._parameters import MixtureParameters, StartingValues, as_starting_values
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
 from ._validation import as_option, warn_caller
@@ -165,6 +164,7 @@ class GaussianMixture(BaseMixture):
     """
 
     repairs_: list[Repair]
+    _can_be_watched = True
 
     def __init__(
         self,
@@ -363,19 +363,71 @@ class GaussianMixture(BaseMixture):
         work = n_rows * K * n_features * (n_features if matrices else 1)
         return min(2 * K - 1, MAX_STARTS) if work <= QUICK_WORK else 1
 
+    def _identity(self) -> dict[str, object]:
+        return super()._identity() | {"n_init": self.n_init}
+
+    def _start_from_sample(
+        self, sample: tuple[Reals, Floats | None], given: StartingValues, control: Control
+    ) -> StartingValues:
+        """Return the parameters of the best fit of a sample; the given values if none succeeds, so
+        that the start is made on all rows."""
+        starts = self.n_init
+        if starts == "auto":
+            is_one = self.max_iter == 0 or self.means_init is not None
+            starts = 1 if is_one else min(2 * int(self.n_components) - 1, MAX_STARTS)
+        X, weight = sample
+        try:
+            parameters, *_ = _core.fit(
+                X,
+                sample_weight=weight,
+                covariance_type=self.covariance_type,
+                n_components=self.n_components,
+                init_params=self.init_params,
+                n_init=int(starts),
+                seed=control.seed,
+                given=given,
+                tol=float(self.tol),
+                reg_covar=float(self.reg_covar),
+                max_iter=int(self.max_iter),
+                n_threads=_threads.for_passes(
+                    self.n_threads,
+                    self.covariance_type,
+                    len(X),
+                    self.n_components,
+                    X.shape[1],
+                    n_passes=_threads.PASSES,
+                ),
+                repair=self.degenerate == "repair",
+            )
+        except ValueError:
+            return given
+        return parameters
+
     def _estimate(
-        self, X: Reals, weight: Floats | None, n_threads: int, progress: Progress | None
+        self,
+        X: Reals,
+        weight: Floats | None,
+        n_threads: int,
+        progress: Progress | None,
+        control: Control,
     ) -> Estimate:
-        resume = self._resumes(X.shape[1])
+        resume = self._resumes(X.shape[1]) and control.resume is None
+        given = self._resumed() if resume else self._starting_values(X.shape[1])
+        n_init = 1 if resume else self._count_starts(*X.shape)
+        is_complete = given[0] is not None and given[1] is not None and given[3] is not None
+        if control.sample is not None and not is_complete:
+            n_init = 1
+            if control.resume is None:
+                given = self._start_from_sample(control.sample, given, control)
         parameters, bounds, converged, found = _core.fit(
             X,
             sample_weight=weight,
             covariance_type=self.covariance_type,
             n_components=self.n_components,
             init_params=self.init_params,
-            n_init=1 if resume else self._count_starts(*X.shape),
-            seed=as_seed(self.random_state),
-            given=self._resumed() if resume else self._starting_values(X.shape[1]),
+            n_init=n_init,
+            seed=control.seed,
+            given=given,
             tol=float(self.tol),
             reg_covar=float(self.reg_covar),
             max_iter=int(self.max_iter),
@@ -383,6 +435,8 @@ class GaussianMixture(BaseMixture):
             n_threads=n_threads,
             report=progress,
             repair=self.degenerate == "repair",
+            watch=control.watch,
+            resume=control.resume,
         )
         repairs = [Repair(*repair) for repair in found]
         if repairs:
