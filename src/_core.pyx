@@ -839,23 +839,6 @@ def accumulate(X, *, covariance_type, weights, means, covariances, precisions_ch
                        "n_samples": s.c.n_rows}
 
 
-def log_likelihood(X, *, covariance_type, weights, means, covariances, precisions_cholesky,
-                   sample_weight=None, n_threads=1):
-    """Return the log-likelihood summed over the weighted rows, and the sum of the weights."""
-    cdef _Parameters p = _given(covariance_type, weights, means, precisions_cholesky, covariances)
-    k, d = p.arrays[1].shape
-    cdef fg_shape shape = _shape(covariance_type, k, d)
-    cdef _Call call = _call_on(n_threads, X, sample_weight)
-    cdef double total = 0, weight_sum = 0
-    cdef fg_status status
-    with nogil:
-        call.begin()
-        status = call.leave(fg_log_likelihood(&call.context, &shape, &p.c, &total, &weight_sum))
-    if status != FG_OK:
-        call.fail(status)
-    return total, weight_sum
-
-
 def merge_statistics(a, b, *, covariance_type):
     """Return the sums of both, about a shift at which neither loses precision."""
     cdef _Statistics into = _copied(covariance_type, a), other = _copied(covariance_type, b)

@@ -211,9 +211,5 @@ cdef extern from "checks.h" nogil:
 cdef extern from "draw.h" nogil:
     int64_t fg_draw_keys(uint64_t, int64_t, int64_t, const double *, double, int64_t *, double *)
 
-cdef extern from "pass.h" nogil:
-    fg_status fg_log_likelihood(fg_context *, const fg_shape *, const fg_parameters *, double *,
-                                double *)
-
 cdef extern from "random.h" nogil:
     uint64_t fg_random(uint64_t, uint64_t)

@@ -4,9 +4,8 @@ them tells."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,56 +15,10 @@ from . import _core
 from ._estimator import feature_names
 from ._typing import Floats, Reals
 from ._validation import as_data, as_sample_weight, check_finite, check_range
-from .stream import Source, ahead, files, open_stream, parquet, rows
+from .stream import Source
 
 # Bytes of rows that are read ahead of those that a pass is at, if holding them costs memory.
 MOST_BYTES = 4 << 20
-
-
-def as_source(chunks: Any) -> Source:
-    """Return what a user passed as a stream, as a source; TypeError if it is none."""
-    if isinstance(chunks, Source):
-        return chunks
-    if isinstance(chunks, (str, Path)):
-        return files(chunks)
-    if isinstance(chunks, (list, tuple)):
-        if chunks and all(isinstance(item, (str, Path)) for item in chunks):
-            return files(chunks)
-        return _Given(chunks, is_stable=True)
-    if type(chunks).__module__.partition(".")[0] == "pyarrow" and (
-        hasattr(chunks, "scanner") or hasattr(chunks, "iter_batches") or hasattr(chunks, "to_batches")
-    ):
-        return parquet(chunks)
-    if len(getattr(chunks, "shape", ())) == 2 and hasattr(chunks, "dtype"):
-        source = rows(chunks)
-        return source if not source.is_decoded else ahead(source)
-    if hasattr(chunks, "shape"):  # a frame
-        return _Given([chunks], is_stable=True)
-    if callable(chunks):
-        return _Given(chunks, is_stable=False)
-    if not isinstance(chunks, Iterable):
-        raise TypeError(
-            f"chunks is a {type(chunks).__name__}: pass a list of arrays, a function that returns an "
-            "iterator of arrays, an array on disk, or the paths of files"
-        )
-    if iter(chunks) is chunks:
-        raise TypeError(
-            f"chunks is a {type(chunks).__name__}, which can be read only once, but EM reads the rows "
-            "many times: pass a list, an object whose __iter__ starts anew, or a function that "
-            "returns a new iterator, for example fit_chunks(lambda: read_chunks())"
-        )
-    return _Given(chunks, is_stable=False)
-
-
-class _Given(Source):
-    """What the user passed: a callable or an iterable."""
-
-    def __init__(self, chunks: Any, is_stable: bool) -> None:
-        self._chunks, self.is_stable = chunks, is_stable
-        self.is_decoded = not is_stable
-
-    def __iter__(self) -> Iterator[Any]:
-        return open_stream(self._chunks)
 
 
 def _of_arrow(chunk: Any) -> Any:
@@ -99,6 +52,12 @@ class Chunk:
 
     def where(self) -> str:
         return _where(self.number, self.begin, len(self.X))
+
+    def first_bad_row(self) -> str:
+        """Return what tells the number of the first row that is not finite, for messages that name
+        its number in the chunk."""
+        bad = ~np.isfinite(self.X).all(axis=1)
+        return f" of the chunk, row {self.begin + int(bad.argmax())} of the stream" if bad.any() else ""
 
 
 def _where(number: int, begin: int, n_rows: int) -> str:
@@ -146,7 +105,10 @@ class Chunks:
             if type(given).__module__.partition(".")[0] == "pyarrow":
                 given = _of_arrow(given)
             X = as_data(given, min_samples=0)
-            weight = as_sample_weight(weight, len(X), may_be_zero=True)
+            if weight is not None and self._n_passes > 1:  # it was checked in the first pass
+                weight = np.ascontiguousarray(weight, dtype=np.float64)
+            else:
+                weight = as_sample_weight(weight, len(X), may_be_zero=True)
             return Chunk(number, begin, self._checked(X, weight), weight, given)
         except (TypeError, ValueError) as error:
             n_rows = _length(given)
@@ -184,7 +146,7 @@ class Chunks:
                 check_finite(chunk.X)
                 check_range(chunk.X) if len(chunk.X) > 1 else None
             except ValueError as error:
-                raise ValueError(f"{chunk.where()}: {error} (counted within the chunk)") from None
+                raise ValueError(f"{chunk.where()}: {error}{chunk.first_bad_row()}") from None
 
 
 def _length(given: Any) -> int:

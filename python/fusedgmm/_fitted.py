@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _core, _threads
+from . import _core, _threads, stream
+from ._chunks import Chunk, Chunks
 from ._covariance import layout_of
 from ._estimator import as_random, check_feature_names, check_fitted
 from ._parameters import MixtureParameters
@@ -22,15 +23,24 @@ from ._typing import Floats, Labels, Output, RandomState, Reals
 from ._validation import (
     as_data,
     as_integer,
+    as_option,
     as_sample_weight,
     check_finite,
     check_n_features,
     check_shape,
 )
+from .stream import Source
 
 # weights, means, covariances and the factors of the precisions
 Parameters: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 _PART = 1 << 20  # responsibilities that are in memory at a time
+
+
+_OUTPUTS: dict[str, Output] = {
+    "predict": "labels",
+    "predict_proba": "responsibilities",
+    "score_samples": "log_likelihood",
+}
 
 
 def _fitted_attributes(model: object) -> dict[str, Any]:
@@ -183,7 +193,7 @@ class FittedMixture(Scored):
         return self._run(self._checked(X), "log_likelihood")
 
     def score(
-        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike | Source, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
         """Return the (weighted) mean log-likelihood of the rows, in nats.
 
@@ -191,7 +201,8 @@ class FittedMixture(Scored):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a stream
+            For rows that come in chunks, a source of `fusedgmm.stream`, with their weights.
         y : ignored
         sample_weight : array-like of shape (n_samples,) or None, default=None
 
@@ -199,6 +210,9 @@ class FittedMixture(Scored):
         -------
         float
         """
+        if isinstance(X, Source):
+            total, weight_sum = self._totals(X)
+            return total / weight_sum
         X = self._checked(X)
         weight = as_sample_weight(sample_weight, len(X))
         if weight is None:
@@ -209,6 +223,39 @@ class FittedMixture(Scored):
             # the sum may exceed float32 although the mean does not
             return mean if mean > -math.inf else float(values.mean(dtype=np.float64))
         return self._mean_log_likelihood(X, weight)
+
+    def predict_chunks(
+        self,
+        chunks: Any,
+        method: Literal["predict", "predict_proba", "score_samples"] = "predict",
+    ) -> Iterator[Labels | Reals]:
+        """Predict for rows that come in chunks, one chunk at a time.
+
+        Parameters
+        ----------
+        chunks : stream
+            As in `fit_chunks`, or an iterator, since it is read only once. Sample weights are
+            ignored.
+        method : {"predict", "predict_proba", "score_samples"}, default="predict"
+            What to return.
+
+        Yields
+        ------
+        array
+            For each chunk, what the method returns for its rows.
+
+        Examples
+        --------
+        >>> from fusedgmm import GaussianMixture
+        >>> model = GaussianMixture(2, random_state=0).fit([[0.0], [1.0], [8.0], [9.0]])
+        >>> labels = list(model.predict_chunks([[[0.5]], [[8.5], [0.5]]]))
+        >>> [len(part) for part in labels], bool(labels[0][0] == labels[1][1])
+        ([1, 2], True)
+        """
+        check_fitted(self)
+        as_option(method, "method", tuple(_OUTPUTS))
+        source = stream.chunks(chunks, once=True)
+        return (found for _, found in self._outputs(source, _OUTPUTS[method]))
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Labels]:
         """Draw random rows from the fitted mixture, using `random_state`.
@@ -432,6 +479,34 @@ class FittedMixture(Scored):
         if len(shape) == 2:  # others are refused when the attributes are checked
             check_n_features(rows, shape[1], type(self).__name__)
         return rows
+
+    def _outputs(self, source: Source, output: Output) -> Iterator[tuple[Chunk, Any]]:
+        """Yield the chunks of a stream with the output for their rows."""
+        d = int(np.shape(self.means_)[1])
+        for chunk in Chunks(source, d, type(self).__name__):
+            if chunk.number == 0:
+                check_feature_names(self, chunk.original)
+            try:
+                yield chunk, self._run(chunk.X, output)
+            except ValueError as error:
+                raise ValueError(f"{chunk.where()}: {error}{chunk.first_bad_row()}") from None
+
+    def _totals(self, source: Source) -> tuple[float, float]:
+        """Return the log-likelihood summed over the weighted rows of a stream, and the sum of the
+        weights."""
+        check_fitted(self)
+        totals, weights = [], []
+        for chunk, values in self._outputs(source, "log_likelihood"):
+            if chunk.weight is None:
+                totals.append(float(values.sum(dtype=np.float64)))
+                weights.append(float(len(values)))
+            else:
+                used = chunk.weight > 0  # rows of weight 0 are excluded, even if -inf
+                totals.append(float(chunk.weight[used] @ values[used].astype(np.float64)))
+                weights.append(float(chunk.weight.sum()))
+        if not sum(weights) > 0:
+            raise ValueError("the stream has no rows of positive weight")
+        return math.fsum(totals), math.fsum(weights)
 
     def _public(self, name: str, shape: tuple[int, ...] | None = None) -> Floats:
         """Return a public attribute for the core; users may have set it."""

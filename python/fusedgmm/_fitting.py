@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _core, _threads
+from . import _core, _threads, stream
 from ._callbacks import (
     Callback,
     Checkpoint,
@@ -23,7 +23,7 @@ from ._callbacks import (
     progress_callback,
     read_checkpoint,
 )
-from ._chunks import as_source, survey
+from ._chunks import survey
 from ._covariance import COVARIANCE_TYPES, layout_of
 from ._estimator import ConvergenceWarning, as_seed, feature_names, sklearn_counterpart
 from ._fitted import FittedMixture, Parameters, in_dtype
@@ -239,19 +239,18 @@ class BaseMixture(FittedMixture):
             start_rows = as_integer(start_rows, "start_rows", max(2, int(self.n_components)))
         checkpoint = None if resume is None else read_checkpoint(resume)
         seed = as_seed(self.random_state) if checkpoint is None else int(checkpoint[1]["seed"])
-        known = survey(as_source(chunks), start_rows or 256, seed)
+        known = survey(stream.chunks(chunks), start_rows or 256, seed)
         if known.n_rows < 2:
             raise ValueError(f"the stream has {known.n_rows} row(s), but a fit needs at least 2")
         sample = None if start_rows is None else (known.sample, known.sample_weight)
         if sample is not None and len(sample[0]) < self.n_components:
             sample = None
-        stream = known.stream()
 
         def explain() -> None:
             known.chunks.explain()
 
         self._fit_rows(
-            cast("Reals", stream),
+            cast("Reals", known.stream()),
             None,
             known.names,
             explain,

@@ -15,6 +15,7 @@ from ._fitting import BaseMixture, Control, Estimate, Progress
 from ._parameters import MixtureParameters, StartingValues, as_starting_values
 from ._typing import CovarianceType, Floats, InitParams, RandomState, Reals
 from ._validation import as_option, warn_caller
+from .stream import Source
 
 # Maximum number of starts of a quick fit: with more components, more of them can be misplaced.
 MAX_STARTS = 11
@@ -263,33 +264,40 @@ class GaussianMixture(BaseMixture):
         )
         return super()._saved_attributes(n_components, n_features) | {"repairs_": repairs}
 
-    def aic(self, X: ArrayLike) -> float:
+    def aic(self, X: ArrayLike | Source) -> float:
         """Return Akaike's information criterion, 2 p - 2 log L with p parameters; lower is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a stream
+            As in `score`; rows are counted by their weights.
 
         Returns
         -------
         float
         """
+        if isinstance(X, Source):
+            return -2 * self._totals(X)[0] + 2 * self._n_parameters()
         X = self._checked(X)
         return -2 * self._mean_log_likelihood(X) * len(X) + 2 * self._n_parameters()
 
-    def bic(self, X: ArrayLike) -> float:
+    def bic(self, X: ArrayLike | Source) -> float:
         """Return the Bayesian information criterion, p log N - 2 log L with p parameters.
 
         Lower is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a stream
+            As in `score`; rows are counted by their weights.
 
         Returns
         -------
         float
         """
+        if isinstance(X, Source):
+            total, n = self._totals(X)
+            return -2 * total + self._n_parameters() * math.log(n)
         X = self._checked(X)
         penalty = self._n_parameters() * math.log(len(X))
         return -2 * self._mean_log_likelihood(X) * len(X) + penalty

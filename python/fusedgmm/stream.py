@@ -21,7 +21,7 @@ from ._validation import as_integer
 
 Stream: TypeAlias = "Iterable[Any] | Callable[[], Iterable[Any]]"
 
-__all__ = ["ahead", "files", "parquet", "rows"]
+__all__ = ["ahead", "chunks", "files", "parquet", "rows"]
 
 ROWS = 65_536  # of a chunk
 
@@ -123,9 +123,9 @@ class _Parquet(Source):
 
 
 class _Ahead(Source):
-    def __init__(self, chunks: Stream, n: int) -> None:
-        self._chunks, self._n = chunks, n
-        self.is_stable = bool(getattr(chunks, "is_stable", False))
+    def __init__(self, given: Stream, n: int) -> None:
+        self._given, self._n = given, n
+        self.is_stable = bool(getattr(given, "is_stable", False))
         self.is_decoded = self.reads_ahead = True
 
     def __iter__(self) -> Iterator[Any]:
@@ -142,7 +142,7 @@ class _Ahead(Source):
 
         def read() -> None:
             try:
-                for chunk in open_stream(self._chunks):
+                for chunk in open_stream(self._given):
                     put((chunk, None))
                     if stop.is_set():
                         return
@@ -165,9 +165,9 @@ class _Ahead(Source):
             reader.join()
 
 
-def open_stream(chunks: Stream) -> Iterator[Any]:
+def open_stream(given: Stream) -> Iterator[Any]:
     """Begin a pass over the chunks."""
-    return iter(chunks() if callable(chunks) else chunks)
+    return iter(given() if callable(given) else given)
 
 
 def open_npy(path: Path) -> Any:
@@ -181,6 +181,77 @@ def open_npy(path: Path) -> Any:
     if found < expected:
         raise ValueError(f"{path} is truncated: it has {found} of {expected} bytes")
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+class _Given(Source):
+    """What the user passed: a callable or an iterable."""
+
+    def __init__(self, given: Any, is_stable: bool) -> None:
+        self._given, self.is_stable = given, is_stable
+        self.is_decoded = not is_stable
+
+    def __iter__(self) -> Iterator[Any]:
+        return open_stream(self._given)
+
+
+def chunks(given: Any, *, once: bool = False) -> Source:
+    """Return anything that `fit_chunks` takes as a stream, for methods that take a stream or an array.
+
+    Parameters
+    ----------
+    given : see `GaussianMixture.fit_chunks`
+    once : bool, default=False
+        True: it is read only once, so that it may be an iterator.
+
+    Returns
+    -------
+    stream
+
+    Raises
+    ------
+    TypeError
+        `given` is no stream, or can be read only once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusedgmm import GaussianMixture, stream
+    >>> parts = [np.array([[0.0], [1.0]]), np.array([[2.0], [5.0]])]
+    >>> model = GaussianMixture().fit_chunks(parts)
+    >>> round(model.score(stream.chunks(parts)), 3)
+    -2.046
+    """
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, (str, Path)):
+        return files(given)
+    if isinstance(given, (list, tuple)):
+        if given and all(isinstance(item, (str, Path)) for item in given):
+            return files(given)
+        return _Given(given, is_stable=True)
+    if type(given).__module__.partition(".")[0] == "pyarrow" and (
+        hasattr(given, "scanner") or hasattr(given, "iter_batches") or hasattr(given, "to_batches")
+    ):
+        return parquet(given)
+    if len(getattr(given, "shape", ())) == 2 and hasattr(given, "dtype"):
+        source = rows(given)
+        return ahead(source) if source.is_decoded else source
+    if hasattr(given, "shape"):  # a frame
+        return _Given([given], is_stable=True)
+    if callable(given):
+        return _Given(given, is_stable=False)
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"chunks is of type {type(given).__name__}: pass a list of arrays, a function that returns "
+            "an iterator of arrays, an array on disk, or the paths of files"
+        )
+    if iter(given) is given and not once:
+        raise TypeError(
+            f"chunks is a {type(given).__name__}, which can be read only once, but EM reads the rows "
+            "many times: pass a list, an object whose __iter__ starts anew, or a function that "
+            "returns a new iterator, for example fit_chunks(lambda: read_chunks())"
+        )
+    return _Given(given, is_stable=False)
 
 
 def rows(array: Any, size: int | None = None) -> Source:
@@ -298,7 +369,7 @@ def parquet(
     return _Parquet(source, None if columns is None else list(columns), weight, size)
 
 
-def ahead(chunks: Stream, n: int = 2) -> Source:
+def ahead(given: Stream, n: int = 2) -> Source:
     """Return a stream whose chunks are read by a thread, before they are needed.
 
     This helps where reading a chunk takes work that releases the interpreter's lock, such as
@@ -306,7 +377,8 @@ def ahead(chunks: Stream, n: int = 2) -> Source:
 
     Parameters
     ----------
-    chunks : stream
+    given : stream
+        Its chunks must not share memory that is overwritten.
     n : int, default=2
         Number of chunks that may wait.
 
@@ -318,9 +390,9 @@ def ahead(chunks: Stream, n: int = 2) -> Source:
     --------
     >>> import numpy as np
     >>> from fusedgmm import GaussianMixture, stream
-    >>> chunks = [np.array([[0.0], [1.0]]), np.array([[2.0], [5.0]])]
-    >>> model = GaussianMixture().fit_chunks(stream.ahead(chunks))
+    >>> parts = [np.array([[0.0], [1.0]]), np.array([[2.0], [5.0]])]
+    >>> model = GaussianMixture().fit_chunks(stream.ahead(parts))
     >>> model.means_.tolist()
     [[2.0]]
     """
-    return _Ahead(chunks, as_integer(n, "n", 1))
+    return _Ahead(given, as_integer(n, "n", 1))
