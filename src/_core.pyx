@@ -482,6 +482,10 @@ cdef class Stream:
             if item is None:
                 raise RuntimeError("the stream ended before its last row")
             self.append(item[0], item[1])
+            if self.c.end == self.all.n_rows:
+                if not self.is_stable:
+                    self.protect(row)
+                next(self.iterator, None)  # the source may find that it has more rows
         self.c.n_parts = len(self.parts)
         for i in range(self.c.n_parts):
             data = self.parts[i]

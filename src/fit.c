@@ -119,7 +119,8 @@ static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_paramet
                 state->first_singular = f->context->singular_component;
             status = FG_OK;
         }
-        if (!is_singular && (state->n_kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
+        if (!is_singular &&
+            (state->n_kept == 0 || result.lower_bound > out_result->lower_bound + MARGIN)) {
             state->n_kept++;
             if (trial != out_parameters)
                 fg_parameters_copy(f->shape, trial, out_parameters);

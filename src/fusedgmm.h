@@ -70,9 +70,9 @@ typedef struct {
     double last_poll; /* seconds; kept here so that many short passes poll as one long pass does */
     int64_t done;     /* batch: number of finished problems */
     int stopped;
-    int eager; /* call poll at every polling point: it costs nothing */
+    int eager;                 /* call poll at every polling point: it costs nothing */
     const fg_fit_state *state; /* of the fit that reports; valid during the report */
-    int finish; /* set by report: end the fit and keep what it has */
+    int finish;                /* set by report: end the fit and keep what it has */
 } fg_monitor;
 
 /* Consecutive rows of a stream; begin is the number of the first in the stream. */

@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
         "Python in another folder"
     ) from error
 
+from . import stream
 from ._batch import fit_batch
 from ._batch_result import BatchResult
 from ._bayesian import BayesianGaussianMixture
@@ -35,7 +36,6 @@ from ._search import GaussianMixtureSearch
 from ._select import select
 from ._selection import Candidate, Selection
 from ._statistics import SufficientStatistics, accumulate
-from . import stream
 from .patch import patch_sklearn, unpatch_sklearn
 
 __all__ = [

@@ -276,8 +276,8 @@ class BayesianGaussianMixture(BaseMixture):
         n_threads: int,
         sample: tuple[Reals, Floats | None] | None,
     ) -> Posterior:
-        """Return the posterior of the sums that correspond to the start's parameters, which are found
-        on the sample, if given."""
+        """Return the posterior of the sums that correspond to the start's parameters. If there is a
+        sample, the start is found on it."""
         total = len(X) if weight is None else weight.sum()
         if isinstance(X, RowStream):
             total = X.survey.weight_sum

@@ -32,8 +32,9 @@ class _Fit(Protocol):
 
 @dataclass(frozen=True)
 class FitState:
-    """The state of a fit after an iteration, as a callback gets it. It is valid during the call of the
-    callback; `parameters` are copies, which stay.
+    """The state of a fit after an iteration, as a callback gets it.
+
+    It is valid during the call of the callback; `parameters` are copies, which stay valid.
 
     Attributes
     ----------
@@ -179,9 +180,9 @@ class Checkpoint:
 
     Notes
     -----
-    As `resume`, a checkpoint whose file does not exist starts the fit from the beginning, so the same
-    script can be run again and again until it ends. The file stays when the fit has ended; a fit that
-    resumes from it returns the same model at once.
+    As `resume`, a checkpoint whose file does not exist starts the fit from the beginning, so the
+    same script can be run again and again until it ends. The file stays when the fit has ended, and
+    a fit can be resumed from it.
 
     Examples
     --------
@@ -255,8 +256,8 @@ def check_identity(path: Path, found: dict[str, Any], expected: dict[str, object
             continue
         if found.get(name) != value:
             raise ValueError(
-                f"{path}: the checkpoint is of a fit with {name} = {found.get(name)!r}, but this fit "
-                f"has {name} = {value!r}"
+                f"{path}: the checkpoint is of a fit with {name} = {found.get(name)!r}, but this "
+                f"fit has {name} = {value!r}"
             )
 
 
@@ -270,7 +271,11 @@ def fingerprint(*arrays: Reals | None) -> int:
 
 
 def identity_of(
-    covariance_type: CovarianceType, n_components: int, X: Any, options: dict[str, object], data: int
+    covariance_type: CovarianceType,
+    n_components: int,
+    X: Any,
+    options: dict[str, object],
+    data: int,
 ) -> dict[str, object]:
     """Return what a checkpoint must have in common with the fit that resumes from it."""
     layout_of(covariance_type)

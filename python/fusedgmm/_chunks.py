@@ -22,8 +22,8 @@ MOST_BYTES = 4 << 20
 
 
 def _of_arrow(chunk: Any) -> Any:
-    """Convert a RecordBatch or Table to an array whose columns are columns of the chunk. Nulls become
-    NaN, which is then reported with its row."""
+    """Convert a RecordBatch or Table to an array whose columns are contiguous. Nulls become NaN,
+    which is then reported with its row."""
     if hasattr(chunk, "combine_chunks"):  # a Table
         batches = chunk.combine_chunks().to_batches()
         if len(batches) != 1:
@@ -57,7 +57,11 @@ class Chunk:
         """Return what tells the number of the first row that is not finite, for messages that name
         its number in the chunk."""
         bad = ~np.isfinite(self.X).all(axis=1)
-        return f" of the chunk, row {self.begin + int(bad.argmax())} of the stream" if bad.any() else ""
+        return (
+            f" of the chunk, row {self.begin + int(bad.argmax())} of the stream"
+            if bad.any()
+            else ""
+        )
 
 
 def _where(number: int, begin: int, n_rows: int) -> str:
@@ -134,8 +138,8 @@ class Chunks:
         if self.dtype == np.float64:
             return X.astype(self.dtype)
         raise ValueError(
-            f"it has dtype {X.dtype}, but the first chunk has {self.dtype}: convert all chunks to one "
-            "dtype"
+            f"it has dtype {X.dtype}, but the first chunk has {self.dtype}: convert all chunks to "
+            "one dtype"
         )
 
     def explain(self) -> None:
@@ -311,8 +315,7 @@ def _survey_array(source: Source, array: Reals, sample_rows: int, seed: int) -> 
     n_rows, n_features = array.shape
     chunks = Chunks(source, n_features)
     chunks.dtype, chunks.is_weighted = array.dtype, False
-    numbers = _sample_numbers(n_rows, sample_rows, seed) if sample_rows else []
-    sample = np.array(array[numbers]) if len(numbers) else np.empty((0, n_features), array.dtype)
+    sample = np.array(array[_sample_numbers(n_rows, sample_rows, seed)])
     first_row = np.array(array[:1])
     return Survey(
         chunks, n_rows, n_features, array.dtype, None, None, float(n_rows), first_row, sample, None
@@ -342,8 +345,7 @@ def survey(source: Source, sample_rows: int, seed: int) -> Survey:
         if chunk.weight is not None:
             largest = max(largest, float(chunk.weight.max()))
             weight_sum += float(chunk.weight.sum())
-        if sample_rows:
-            sample.add(chunk)
+        sample.add(chunk)
     if first_row is None or chunks.dtype is None:
         raise ValueError("the stream is empty: it gave no rows")
     if chunks.is_weighted and not largest > 0.0:

@@ -1,7 +1,7 @@
 """The type stubs of the compiled core; src/_core.pyx documents each function."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -61,6 +61,8 @@ def fit(
     n_threads: int = 1,
     report: Callable[[int, int, float, float], object] | None = None,
     repair: bool = False,
+    watch: Callable[[int, int, float, float, Any], bool] | None = None,
+    resume: dict[str, Any] | None = None,
 ) -> tuple[_Mixture, list[float], bool, list[tuple[int, int, int]]]: ...
 def accumulate(
     X: Reals,
@@ -90,6 +92,30 @@ def maximize(
 def precision_cholesky(
     covariances: Floats, *, covariance_type: str, n_components: int, n_features: int
 ) -> Floats: ...
+
+MOST_PARTS: int
+
+@disjoint_base
+class Stream:
+    dtype: np.dtype[np.floating]
+    n_passes: int
+    shape: tuple[int, int]
+    def __new__(
+        cls,
+        open_pass: Callable[[], Iterator[tuple[Reals, Floats | None]]],
+        *,
+        n_rows: int,
+        n_features: int,
+        dtype: DTypeLike,
+        is_stable: bool,
+        most_bytes: int,
+        largest_weight: float | None = None,
+    ) -> Self: ...
+    def __len__(self) -> int: ...
+
+def draw_keys(
+    seed: int, *, first: int, n_rows: int, sample_weight: Floats | None, limit: float
+) -> tuple[NDArray[np.int64], Floats]: ...
 
 @disjoint_base
 class Scorer:

@@ -121,8 +121,8 @@ class BaseMixture(FittedMixture):
         progress: Progress | None,
         control: Control,
     ) -> Estimate:
-        """Fit converted rows, or a RowStream, without setting attributes, so that a failed fit leaves
-        the last one unchanged."""
+        """Fit converted rows, or a RowStream, without setting attributes, so that a failed fit
+        leaves the last one unchanged."""
         raise NotImplementedError
 
     def _identity(self) -> dict[str, object]:
@@ -221,8 +221,9 @@ class BaseMixture(FittedMixture):
         Notes
         -----
         From the same start, the result is identical, bit for bit, to that of `fit` on the
-        concatenated rows, however these are divided into chunks. The rows are read once to count and
-        to sample them, unless they are an array, and once in each iteration.
+        concatenated rows, however these are divided into chunks (for a `BayesianGaussianMixture`
+        with sample weights, to rounding). The rows are read once to count and to sample them,
+        unless they are an array, and once in each iteration.
 
         Examples
         --------

@@ -48,7 +48,8 @@ def _not_finite() -> ValueError:
 class SufficientStatistics:
     """The sufficient statistics of one pass over the rows.
 
-    ``a + b`` and ``sum([a, b, c])`` merge passes over different rows. ``w * a`` multiplies the
+    ``a + b`` and ``sum([a, b, c])`` merge passes over different rows. ``a == b`` compares all sums
+    bit for bit. ``w * a`` multiplies the
     weight of the rows of `a` by `w`, for example to forget old rows. Moments are stored about a
     shift near the means, so data far from zero lose no precision.
 
@@ -165,6 +166,14 @@ class SufficientStatistics:
         # sum([a, b, ...]) begins with 0
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(np.array_equal(a, b) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
     __array_ufunc__ = None  # with a NumPy number, w * statistics calls __rmul__
 
     def __mul__(self, weight: float) -> Self:
@@ -191,6 +200,30 @@ class SufficientStatistics:
         layout = layout_of(self.covariance_type)
         scatter = layout.scatter(layout.unpacked(self._sxx, sx.shape[1]), nk, sx, step)
         return self._shift + step, scatter
+
+    @classmethod
+    def zero(cls, parameters_or_model: MixtureParameters | _Model) -> SufficientStatistics:
+        """Return the statistics of no rows, to which others can be added.
+
+        Parameters
+        ----------
+        parameters_or_model : MixtureParameters or fitted model
+
+        Returns
+        -------
+        SufficientStatistics
+
+        Examples
+        --------
+        >>> from fusedgmm import MixtureParameters, SufficientStatistics, accumulate
+        >>> parameters = MixtureParameters.from_covariances([1.0], [[0.0]], [1.0], "spherical")
+        >>> some = accumulate([[1.0], [2.0]], parameters)
+        >>> SufficientStatistics.zero(parameters) + some == some
+        True
+        """
+        p = parameters_or_model
+        parameters = p if isinstance(p, MixtureParameters) else p.parameters
+        return accumulate(np.empty((0, parameters.n_features)), parameters)
 
     def save(self, path: str | Path) -> None:
         """Write the statistics to a .npz file, atomically.

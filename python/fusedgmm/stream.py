@@ -1,9 +1,9 @@
 """Sources of chunks for `fit_chunks` and the other methods that read a stream.
 
-A stream is anything that can be read from its beginning any number of times and gives chunks: a list
-of arrays, an object whose ``__iter__`` starts anew, or a function without arguments that returns an
-iterator. A chunk is whatever `fit` takes as `X`, a pyarrow RecordBatch or Table, or a tuple
-``(X, sample_weight)``. The functions here make streams of arrays on disk and of files.
+A stream is anything that can be read from its beginning any number of times and gives chunks: a
+list of arrays, an object whose ``__iter__`` starts anew, or a function without arguments that
+returns an iterator. A chunk is whatever `fit` takes as `X`, a pyarrow RecordBatch or Table, or a
+tuple ``(X, sample_weight)``. The functions here make streams of arrays on disk and of files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -94,7 +95,9 @@ class _Files(Source):
 class _Parquet(Source):
     is_decoded = True
 
-    def __init__(self, source: Any, columns: list[str] | None, weight: str | None, size: int) -> None:
+    def __init__(
+        self, source: Any, columns: list[str] | None, weight: str | None, size: int
+    ) -> None:
         self._source, self._columns, self._weight, self._size = source, columns, weight, size
 
     def _batches(self) -> Iterator[Any]:
@@ -195,7 +198,9 @@ class _Given(Source):
 
 
 def chunks(given: Any, *, once: bool = False) -> Source:
-    """Return anything that `fit_chunks` takes as a stream, for methods that take a stream or an array.
+    """Return a stream of anything that `fit_chunks` takes.
+
+    It is for methods that take an array or a stream, such as `score`.
 
     Parameters
     ----------
@@ -242,14 +247,14 @@ def chunks(given: Any, *, once: bool = False) -> Source:
         return _Given(given, is_stable=False)
     if not isinstance(given, Iterable):
         raise TypeError(
-            f"chunks is of type {type(given).__name__}: pass a list of arrays, a function that returns "
-            "an iterator of arrays, an array on disk, or the paths of files"
+            f"chunks is of type {type(given).__name__}: pass a list of arrays, a function that "
+            "returns an iterator of arrays, an array on disk, or the paths of files"
         )
     if iter(given) is given and not once:
         raise TypeError(
-            f"chunks is a {type(given).__name__}, which can be read only once, but EM reads the rows "
-            "many times: pass a list, an object whose __iter__ starts anew, or a function that "
-            "returns a new iterator, for example fit_chunks(lambda: read_chunks())"
+            f"chunks is a {type(given).__name__}, which can be read only once, but EM reads the "
+            "rows many times: pass a list, an object whose __iter__ starts anew, or a function "
+            "that returns a new iterator, for example fit_chunks(lambda: read_chunks())"
         )
     return _Given(given, is_stable=False)
 
@@ -324,8 +329,8 @@ def files(
             raise FileNotFoundError(2, "No such file or directory", str(path))
         if load is None and path.suffix.lower() not in (".npy", ".parquet", ".pq"):
             raise ValueError(
-                f"{path}: only .npy and .parquet files are read without help; pass load=, a function "
-                "that returns the array in a file"
+                f"{path}: only .npy and .parquet files are read without help; pass load=, a "
+                "function that returns the array in a file"
             )
     return _Files(found, load)
 
@@ -361,11 +366,11 @@ def parquet(
     size = as_integer(size, "size", 1)
     if not type(source).__module__.startswith("pyarrow"):
         try:
-            import pyarrow.dataset
+            dataset = import_module("pyarrow.dataset")
         except ImportError as error:
             raise ImportError("reading Parquet needs pyarrow: pip install pyarrow") from error
         several = [source] if isinstance(source, (str, Path)) else list(source)
-        source = pyarrow.dataset.dataset([str(path) for path in several], format="parquet")
+        source = dataset.dataset([str(path) for path in several], format="parquet")
     return _Parquet(source, None if columns is None else list(columns), weight, size)
 
 
