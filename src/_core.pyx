@@ -172,8 +172,8 @@ cdef class _Call:
             for i in range(k):
                 reseedings[i] = s.reseedings[i]
         state = {
-            "counts": np.array([s.init, has_scatter, s.n_kept, s.n_failed, s.first_singular],
-                               np.int64),
+            "counts": np.array([s.init, has_scatter, <int>s.scatter_type[0], s.n_kept, s.n_failed,
+                                s.first_singular], np.int64),
             # without a scatter the next pass takes new sums
             "shift": _copy(s.shift, (k, d)) if has_scatter else np.zeros((k, d)),
             "sxx": _copy(s.sxx, moments) if has_scatter else np.zeros(moments),
@@ -731,6 +731,7 @@ cdef class _State:
     cdef fg_parameters parameters, best
     cdef fg_fit_result result, best_result
     cdef int has_scatter
+    cdef fg_real_type scatter_type
     cdef list arrays
 
     def __dealloc__(self):
@@ -772,7 +773,10 @@ cdef _State _state(fg_shape shape, covariance_type, dict state):
     s.parameters = s.read_parameters(state, covariance_type, &shape, "")
     s.read_result(state, "", &s.result)
     s.c.parameters, s.c.result, s.c.has_scatter = &s.parameters, &s.result, &s.has_scatter
-    s.c.init, s.has_scatter, s.c.n_kept, s.c.n_failed, s.c.first_singular = state["counts"]
+    s.c.init, s.has_scatter, scatter_type, s.c.n_kept, s.c.n_failed, s.c.first_singular = (
+        state["counts"])
+    s.scatter_type = FG_FLOAT64 if scatter_type == FG_FLOAT64 else FG_FLOAT32
+    s.c.scatter_type = &s.scatter_type
     s.arrays.append(_doubles(state["shift"], (k, d), &s.c.shift))
     s.arrays.append(_doubles(state["sxx"], _moment_shape(covariance_type, k, d), &s.c.sxx))
     reseedings = np.ascontiguousarray(state["reseedings"], np.intc)

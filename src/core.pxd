@@ -98,6 +98,7 @@ cdef extern from "fusedgmm.h" nogil:
         fg_parameters *parameters
         fg_fit_result *result
         int *has_scatter
+        fg_real_type *scatter_type
         double *shift
         double *sxx
         int *reseedings

@@ -49,6 +49,7 @@ static fg_status resume_once(fit *f, fg_parameters *parameters, fg_fit_result *r
     const size_t means = k_count * (size_t)f->shape->n_features;
     fg_parameters_copy(f->shape, from->parameters, parameters);
     f->step.has_scatter = *from->has_scatter;
+    f->step.scatter_type = *from->scatter_type;
     memcpy(f->step.shift, from->shift, means * sizeof(double));
     memcpy(f->step.statistics.sxx, from->sxx, fg_moment_count(f->shape) * sizeof(double));
     if (f->repairer)
@@ -159,6 +160,7 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
         status = fg_starter_open(context, shape, options->start, options->records, &f.starter);
     if (status == FG_OK) {
         f.state = (fg_fit_state){.has_scatter = &f.step.has_scatter,
+                                 .scatter_type = &f.step.scatter_type,
                                  .shift = f.step.shift,
                                  .sxx = f.step.statistics.sxx,
                                  .reseedings = repairer.reseedings,

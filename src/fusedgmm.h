@@ -250,8 +250,10 @@ struct fg_fit_state {
     int64_t init;              /* number of the start at hand */
     fg_parameters *parameters; /* after result->n_iter iterations; not valid if that is 0 */
     fg_fit_result *result;     /* its record so far */
-    /* tied: whether sxx (as in fg_statistics) is the scatter of the data about shift, K x d */
+    /* tied: whether sxx (as in fg_statistics) is the scatter of the data about shift, K x d, and
+     * the arithmetic in which it was summed */
     int *has_scatter;
+    fg_real_type *scatter_type;
     double *shift, *sxx;
     int *reseedings; /* K; NULL unless components are repaired */
     /* of the starts before: how many gave a mixture, how many were singular, where the first was */

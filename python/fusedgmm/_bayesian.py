@@ -424,11 +424,11 @@ def _moments(X: Reals, weight: Floats | None, layout: Layout, n_threads: int) ->
     narrow = float(np.finfo(X.dtype).max ** -0.5 / d)
     unit = layout.identity(d)[None] * narrow
     if isinstance(X, RowStream):
-        shift = X.survey.first_row
+        first_row = X.survey.first_row
     else:
         first = 0 if weight is None else int(np.argmax(weight > 0.0))  # others may be anywhere
-        shift = X[first : first + 1]
-    shift = np.array(shift, dtype=np.float64)
+        first_row = X[first : first + 1]
+    shift = np.array(first_row, dtype=np.float64)
     statistics = _core.accumulate(
         X,
         sample_weight=weight,

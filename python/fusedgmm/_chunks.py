@@ -331,7 +331,7 @@ def survey(source: Source, sample_rows: int, seed: int) -> Survey:
     chunks, sample, memory = Chunks(source), _Sample(sample_rows, seed), _Memory()
     n_rows, largest, weight_sum = 0, 0.0, 0.0
     names: NDArray[np.object_] | None = None
-    first_row: Reals | None = None
+    first_row: Reals | None = None  # of positive weight, if there is one
     for chunk in chunks:
         if not source.is_stable:
             memory.add(chunk.X)
@@ -339,8 +339,12 @@ def survey(source: Source, sample_rows: int, seed: int) -> Survey:
                 memory.add(chunk.weight)
         if len(chunk.X) == 0:
             continue
-        if first_row is None:
-            names, first_row = feature_names(chunk.original), np.array(chunk.X[:1])
+        if n_rows == 0:
+            names = feature_names(chunk.original)
+        first = 0 if chunk.weight is None else int(np.argmax(chunk.weight > 0.0))
+        counts = chunk.weight is None or chunk.weight[first] > 0.0
+        if first_row is None or (counts and chunks.is_weighted and largest == 0.0):
+            first_row = np.array(chunk.X[first : first + 1])
         n_rows += len(chunk.X)
         if chunk.weight is not None:
             largest = max(largest, float(chunk.weight.max()))
