@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import fusedgmm
-from fusedgmm import GaussianMixture, MixtureParameters, accumulate, reference
+from fusedgmm import (
+    GaussianMixture,
+    MixtureParameters,
+    SufficientStatistics,
+    accumulate,
+    reference,
+)
 from helpers import assert_close, mixture_data, of_type, tolerance
 
 
@@ -281,3 +287,15 @@ def test_show_config(capsys):
     assert rows["instruction set"] in rows["usable here"].split(", ")
     assert int(rows["threads"]) >= 1 and int(rows["CPUs"]) >= 1
     assert {"OpenMP", "CPU quota", "built by"} <= set(rows)
+
+
+def test_zero_statistics_and_equality():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    parameters = GaussianMixture(2, random_state=0).fit(X).parameters
+    one, other = accumulate(X, parameters), accumulate(X[:50], parameters)
+    zero = SufficientStatistics.zero(parameters)
+    assert zero.n_samples == 0 and not zero.nk.any()
+    assert zero + one == one == one + zero and one == accumulate(X, parameters)
+    assert one != other and one != 5
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)

@@ -53,6 +53,17 @@ class FitState:
     remaining : float
         Estimate of the seconds until this start converges or reaches `max_iter`, from the last two
         changes.
+    parameters : MixtureParameters
+        The parameters after this iteration, float64.
+
+    Examples
+    --------
+    >>> from fusedgmm import GaussianMixture
+    >>> def watch(state):
+    ...     print(state.iteration, state.parameters.means.tolist())
+    >>> model = GaussianMixture().fit([[1.0], [3.0]], callback=watch)
+    1 [[2.0]]
+    2 [[2.0]]
     """
 
     init: int

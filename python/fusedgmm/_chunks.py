@@ -57,11 +57,8 @@ class Chunk:
         """Return what tells the number of the first row that is not finite, for messages that name
         its number in the chunk."""
         bad = ~np.isfinite(self.X).all(axis=1)
-        return (
-            f" of the chunk, row {self.begin + int(bad.argmax())} of the stream"
-            if bad.any()
-            else ""
-        )
+        row = self.begin + int(bad.argmax())
+        return f" of the chunk, row {row} of the stream" if bad.any() else ""
 
 
 def _where(number: int, begin: int, n_rows: int) -> str:

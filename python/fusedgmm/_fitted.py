@@ -239,9 +239,9 @@ class FittedMixture(Scored):
         method : {"predict", "predict_proba", "score_samples"}, default="predict"
             What to return.
 
-        Yields
-        ------
-        array
+        Returns
+        -------
+        iterator of arrays
             For each chunk, what the method returns for its rows.
 
         Examples

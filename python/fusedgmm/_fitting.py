@@ -230,10 +230,10 @@ class BaseMixture(FittedMixture):
         >>> import numpy as np
         >>> from fusedgmm import GaussianMixture
         >>> rng = np.random.default_rng(0)
-        >>> chunks = [rng.normal(size=(1000, 2)) + 6 * (i % 2) for i in range(10)]
+        >>> chunks = [rng.normal(size=(1000, 2)) + 1 + 6 * (i % 2) for i in range(10)]
         >>> model = GaussianMixture(2, random_state=0).fit_chunks(chunks)
         >>> sorted(model.means_[:, 0].round().tolist())
-        [-0.0, 6.0]
+        [1.0, 7.0]
         """
         self._check_options()
         if start_rows is not None:

@@ -224,7 +224,7 @@ def chunks(given: Any, *, once: bool = False) -> Source:
     >>> parts = [np.array([[0.0], [1.0]]), np.array([[2.0], [5.0]])]
     >>> model = GaussianMixture().fit_chunks(parts)
     >>> round(model.score(stream.chunks(parts)), 3)
-    -2.046
+    -2.045
     """
     if isinstance(given, Source):
         return given
