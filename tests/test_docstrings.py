@@ -116,6 +116,8 @@ def test_the_commands_of_the_pages_exist(page, words):
         words = words[1:]
     program, *rest = words
     program = program.removeprefix(".venv/bin/")
+    if program == "fusedgmm":
+        program, rest = "python", ["-m", "fusedgmm", *rest]
     if program == "pip":
         assert rest[0] == "install"
         for extra in re.findall(r"\[([\w,]+)\]", " ".join(rest)):
