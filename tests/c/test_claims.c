@@ -16,6 +16,7 @@ void *fg_cache_lines(size_t bytes);
 #define fg_run_open held_run_open
 #define fg_run_close held_run_close
 #define fg_run_shared held_run_shared
+#define fg_run_is_left held_run_is_left
 #define fg_run_prepare held_run_prepare
 #define fg_run_tasks held_run_tasks
 #define fg_cache_lines memory_at_last

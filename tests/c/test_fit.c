@@ -206,7 +206,7 @@ enum { K = 3, D = 2, ROWS = 2000, PASSES = 40 };
 /* bounds: room for PASSES; returns their number. */
 static int64_t fit(const mixture *m, const samples *s, fg_start how, uint64_t from, int threads,
                    fg_parameters *p, double *out_bounds) {
-    const fg_fit_options options = {how, 1, PASSES, 1e-9, {0}, 0, NULL};
+    const fg_fit_options options = {.start = how, .n_init = 1, .max_iter = PASSES, .tol = 1e-9};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_fit_result result = {.lower_bound = -INFINITY};
     const fg_status status =
@@ -261,7 +261,8 @@ static void test_em_rises(void) {
  * passes and M steps executed one by one. */
 static void test_bounds_of_a_long_fit(void) {
     enum { LONG = 100 };
-    const fg_fit_options options = {FG_START_DATA, 1, LONG, 0, {1e-3}, 0, NULL};
+    const fg_fit_options options = {
+        .start = FG_START_DATA, .n_init = 1, .max_iter = LONG, .m_step.reg_covar = 1e-3};
     fg_isa_choose(NULL);
     EACH_LAYOUT(c) {
         mixture m = mixture_new((fg_shape){K, D, c}, 2, 11);

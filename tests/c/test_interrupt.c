@@ -31,7 +31,8 @@ static int ask(void *context) {
 }
 
 static fg_status fit(const mixture *m, const samples *s, fg_start start, int repair, user *u) {
-    const fg_fit_options options = {start, 1, 2, 0, {1e-3}, repair, NULL};
+    const fg_fit_options options = {
+        .start = start, .n_init = 1, .max_iter = 2, .m_step.reg_covar = 1e-3, .repair = repair};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters parameters = parameters_new(&m->shape);
     fg_monitor monitor = {.poll = ask, .context = u};

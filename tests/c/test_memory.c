@@ -297,8 +297,11 @@ static void test_every_failure(void) {
             check_call(call_accumulate, &c, "accumulate");
             for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
                 const int repair = start == FG_START_KMEANS_PP;
-                c.options = (fg_fit_options){
-                    start, 1 + (start == FG_START_DATA), 6, 0, {1e-6}, repair, NULL};
+                c.options = (fg_fit_options){.start = start,
+                                             .n_init = 1 + (start == FG_START_DATA),
+                                             .max_iter = 6,
+                                             .m_step.reg_covar = 1e-6,
+                                             .repair = repair};
                 check_call(call_fit, &c, "fit");
                 check_call(call_fit_batch, &c, "fit_batch");
                 if (start == FG_START_RANDOM)
@@ -385,8 +388,10 @@ static void test_shapes_that_cannot_be_counted(void) {
                       FG_NO_MEMORY,
                   "scorer");
             for (int64_t n_init = 1; n_init <= 2; n_init++) {
-                const fg_fit_options options = {FG_START_KMEANS, n_init, 1, 0, {0},
-                                                n_init == 1,     NULL};
+                const fg_fit_options options = {.start = FG_START_KMEANS,
+                                                .n_init = n_init,
+                                                .max_iter = 1,
+                                                .repair = n_init == 1};
                 CHECK(fg_fit(ON(&data, 1, NULL), &shape, &options, &none, 0, &out, &result) ==
                           FG_NO_MEMORY,
                       "fit");
@@ -433,7 +438,8 @@ static void test_rows_without_end(void) {
         CHECK(fg_accumulate(ON(&data, 1, &monitor), &m.shape, &m.parameters, &s) == FG_INTERRUPTED,
               "not stopped");
         for (fg_start start = FG_START_KMEANS; start <= FG_START_DATA; start++) {
-            const fg_fit_options options = {start, 1, 1, 0, {1}, 0, NULL};
+            const fg_fit_options options = {
+                .start = start, .n_init = 1, .max_iter = 1, .m_step.reg_covar = 1};
             const fg_parameters nothing = {NULL, NULL, NULL, NULL};
             fg_fit_result result = {0};
             polls = 0;
