@@ -8,12 +8,12 @@
 #include "history.h"
 #include "parallel.h"
 #include "parameters.h"
-#include "pass.h"
 #include "problems.h"
 #include "random.h"
 #include "rows.h"
 #include "start.h"
 #include "statistics.h"
+#include "step.h"
 
 /* ---- the status of a problem ---- */
 

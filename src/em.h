@@ -2,8 +2,8 @@
 #ifndef FG_EM_H
 #define FG_EM_H
 
-#include "pass.h"
 #include "repair.h"
+#include "step.h"
 
 /* Iterates from the given parameters, in place, until convergence. result, and has_scatter of step,
  * are those of the iterations before, or zero. step: workspace for the fit's shape. repairer:

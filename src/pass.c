@@ -1,4 +1,4 @@
-/* One pass over the rows, and the EM step. See pass.h.
+/* One pass over the rows. See pass.h.
  *
  * How the rows are divided into tasks depends only on their number, and the sums of the tasks are
  * merged in index order; so results are identical for any number of threads. */
@@ -8,17 +8,15 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "arithmetic.h"
 #include "covariance.h"
 #include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
-#include "random.h"
 #include "rows.h"
 #include "statistics.h"
 
 #define ALIGNED(n) (((size_t)(n) + 63) / 64 * 64)
-
-static const fg_shift_choice AT_MEANS = {NULL, 0};
 
 /* ---- tasks ---- */
 
@@ -305,119 +303,6 @@ fg_status fg_pass_run(fg_pass *pass, const fg_parameters *parameters, fg_assignm
     return status;
 }
 
-/* ---- float or double ---- */
-
-/* A covariance may be far narrower in some direction than in every feature. There, moments and
- * distances lose about eps distance^2 precision. These products still leave six digits in double
- * and three in float; the likelihood is near its maximum, and loses only the squares of the errors.
- */
-static double bearable_times_precision(fg_real_type arithmetic) {
-    return arithmetic == FG_FLOAT32 ? 3e4 : 1e10;
-}
-
-/* The precision of feature i, from the factor of a covariance matrix. */
-static double precision_of(const fg_shape *shape, const fg_parameters *p, int64_t k, int64_t i) {
-    const int64_t d = shape->n_features;
-    const double *row = fg_covariance_part(shape, p, k).factor + i * d;
-    double precision = 0;
-    for (int64_t j = i; j < d; j++)
-        precision += row[j] * row[j];
-    return precision;
-}
-
-/* Feature i of the mean of the mixture. */
-static double mean_of_all(const fg_shape *shape, const fg_parameters *p, int64_t i) {
-    double mean = 0;
-    for (int64_t k = 0; k < shape->n_components; k++)
-        mean += p->weights[k] * p->means[k * shape->n_features + i];
-    return mean;
-}
-
-/* The mean squared distance of the components from a point, in feature i. */
-static double square_from(const fg_shape *shape, const fg_parameters *p, int64_t i, double point) {
-    double square = 0;
-    for (int64_t k = 0; k < shape->n_components; k++) {
-        const double step = p->means[k * shape->n_features + i] - point;
-        square += p->weights[k] * step * step;
-    }
-    return square;
-}
-
-enum { SIGNS = 4 };
-
-/* Estimates the variances of a component from its factor, within a factor of about two: those of
- * U^-T s for a few vectors s of random signs. memory: (SIGNS + 1) d; the variances come first. */
-static void estimate_variances(const fg_shape *shape, const fg_parameters *p, int64_t k,
-                               double *memory) {
-    const int64_t d = shape->n_features;
-    const double *row = fg_covariance_part(shape, p, k).factor;
-    double *x = memory + d;
-    for (int64_t i = 0; i < SIGNS * d; i++)
-        x[i] = fg_random(0, (uint64_t)i) >> 63 ? 1 : -1;
-    for (int64_t i = 0; i < d; i++, row += d) {
-        double solved[SIGNS];
-        memory[i] = 0;
-        for (int v = 0; v < SIGNS; v++) {
-            solved[v] = x[i * SIGNS + v] / row[i];
-            memory[i] += solved[v] * solved[v] / SIGNS;
-        }
-        for (int64_t j = i + 1; j < d; j++) {
-            const double u = row[j];
-            for (int v = 0; v < SIGNS; v++)
-                x[j * SIGNS + v] -= u * solved[v];
-        }
-    }
-}
-
-/* Whether a covariance is so narrow in some direction that float keeps too few digits of it, for
- * any shift. Tied: the variance between the components counts too, because distances are computed
- * from whitened samples and whitened means. memory: as above, if there are no covariances. */
-static int needs_double(const fg_shape *shape, const fg_parameters *p, fg_monitor *monitor,
-                        double *memory) {
-    const double limit = bearable_times_precision(FG_FLOAT32);
-    const int64_t d = shape->n_features;
-    const int is_shared = fg_is_shared(shape);
-    for (int64_t k = 0; fg_has_matrices(shape) && k < fg_covariance_parts(shape); k++) {
-        if (fg_parallel_poll_piece(k, d * d, monitor))
-            return 0;
-        if (!is_shared && !(p->weights[k] > 0))
-            continue;
-        if (!p->covariances)
-            estimate_variances(shape, p, k, memory);
-        for (int64_t i = 0; i < d; i++) {
-            double square = p->covariances ? fg_variance(shape, p->covariances, k, i) : memory[i];
-            if (is_shared)
-                square += square_from(shape, p, i, mean_of_all(shape, p, i));
-            if (!(square * precision_of(shape, p, k, i) <= limit))
-                return 1;
-        }
-    }
-    return 0;
-}
-
-/* Usually the type of the data. */
-static fg_status choose_arithmetic(fg_real_type real_type, const fg_shape *shape,
-                                   const fg_parameters *parameters, fg_monitor *monitor,
-                                   fg_real_type *out) {
-    double *memory = NULL;
-    *out = real_type;
-    if (real_type == FG_FLOAT64)
-        return FG_OK;
-    if (!parameters->covariances && fg_has_matrices(shape) &&
-        !(memory = fg_doubles((SIGNS + 1) * (size_t)shape->n_features)))
-        return FG_NO_MEMORY;
-    if (needs_double(shape, parameters, monitor, memory))
-        *out = FG_FLOAT64;
-    fg_release(memory);
-    return fg_stopped(monitor) ? FG_INTERRUPTED : FG_OK;
-}
-
-static fg_status choose_for_rows(const fg_context *context, const fg_shape *shape,
-                                 const fg_parameters *parameters, fg_real_type *out) {
-    return choose_arithmetic(context->rows->data->real_type, shape, parameters, context->monitor,
-                             out);
-}
-
 /* ---- scores ---- */
 
 /* The kernels write the score of row n to element n. For a separate result, the rows of the task
@@ -484,7 +369,7 @@ static fg_status run_scores_of_stream(fg_pass *pass, const fg_parameters *parame
         status = fg_rows_fetch(rows, row, 1, pass->task_rows);
         for (int64_t i = 0; i < rows->stream->n_parts && status == FG_OK; i++) {
             const fg_part *part = &rows->stream->parts[i];
-            shared *s = prepare(pass, parameters, FG_SOFT, &AT_MEANS);
+            shared *s = prepare(pass, parameters, FG_SOFT, &FG_AT_MEANS);
             if (!s)
                 return FG_NO_MEMORY;
             s->whole = *part;
@@ -532,7 +417,7 @@ static fg_status score(fg_context *context, const fg_shape *shape, const score_s
         s->out = out;
         if (source->model)
             s->model = *source->model;
-        else if (!prepare(&pass, source->parameters, FG_SOFT, &AT_MEANS))
+        else if (!prepare(&pass, source->parameters, FG_SOFT, &FG_AT_MEANS))
             status = FG_NO_MEMORY;
         if (status == FG_OK)
             status = run_scores(&pass);
@@ -546,7 +431,8 @@ fg_status fg_score(fg_context *context, const fg_shape *shape, const fg_paramete
     score_source source = {.parameters = parameters};
     if (!fg_shape_is_countable(shape))
         return FG_NO_MEMORY;
-    const fg_status status = choose_for_rows(context, shape, parameters, &source.arithmetic);
+    const fg_status status =
+        fg_choose_arithmetic_for(context, shape, parameters, &source.arithmetic);
     return status == FG_OK ? score(context, shape, &source, output, out) : status;
 }
 
@@ -562,7 +448,7 @@ fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
     if (!fg_shape_is_countable(shape))
         return FG_NO_MEMORY;
     fg_status status =
-        choose_arithmetic(real_type, shape, parameters, context->monitor, &arithmetic);
+        fg_choose_arithmetic(real_type, shape, parameters, context->monitor, &arithmetic);
     if (status != FG_OK)
         return status;
     const fg_kernels *kernels = fg_kernels_for(arithmetic);
@@ -575,7 +461,7 @@ fg_status fg_scorer_open(fg_context *context, const fg_shape *shape,
     }
     fg_scorer *scorer = (fg_scorer *)memory;
     scorer->arithmetic = arithmetic;
-    kernels->prepare(shape, parameters, FG_SOFT, &AT_MEANS, memory + ALIGNED(sizeof(fg_scorer)),
+    kernels->prepare(shape, parameters, FG_SOFT, &FG_AT_MEANS, memory + ALIGNED(sizeof(fg_scorer)),
                      context->monitor, shift, &scorer->model);
     fg_release(shift);
     if (fg_stopped(context->monitor)) {
@@ -603,7 +489,7 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
                       .result_bytes = (size_t)task_rows * sizeof(double)};
     fg_pass pass;
     fg_real_type arithmetic;
-    fg_status status = choose_for_rows(context, shape, parameters, &arithmetic);
+    fg_status status = fg_choose_arithmetic_for(context, shape, parameters, &arithmetic);
     if (status != FG_OK)
         return status;
     status = open_pass(context, shape, arithmetic, task_rows, &tasks, &pass);
@@ -615,303 +501,9 @@ fg_status fg_pass_visit(fg_context *context, const fg_shape *shape, const fg_par
         if (is_stream(&pass))
             status = run_scores_of_stream(&pass, parameters, visit, visitor);
         else
-            status =
-                prepare(&pass, parameters, FG_SOFT, &AT_MEANS) ? run_scores(&pass) : FG_NO_MEMORY;
+            status = prepare(&pass, parameters, FG_SOFT, &FG_AT_MEANS) ? run_scores(&pass)
+                                                                       : FG_NO_MEMORY;
     }
     fg_pass_close(&pass);
-    return status;
-}
-
-/* ---- the shift: the points that the sums are taken about ---- */
-
-/* Second moments about a point lose about eps (distance / standard deviation)^2 to cancellation.
- * These squared ratios still leave nine digits in double and four in float. */
-static double bearable(fg_real_type arithmetic) { return arithmetic == FG_FLOAT32 ? 300 : 1e6; }
-
-/* Whether moments of feature i about a point at this squared distance from the mean lose too many
- * digits, and more than the covariance itself costs. Factors are read only if not singular. */
-static int is_too_far(const fg_pass *pass, const fg_parameters *p, int is_singular, int64_t k,
-                      int64_t i, double square) {
-    const fg_shape *shape = pass->shape;
-    const double variance = fg_variance(shape, p->covariances, k, i);
-    if (!(square <= bearable(pass->arithmetic) * variance))
-        return 1;
-    return square > variance && fg_has_matrices(shape) && !is_singular &&
-           !(square * precision_of(shape, p, k, i) <= bearable_times_precision(pass->arithmetic));
-}
-
-/* Whether the components are so close to the common shift, or to the mixture's mean if shift is
- * NULL, that sums about it keep the precision of means and scatter. out_shift, if given, receives
- * that mean K times. */
-static int are_close_together(const fg_pass *pass, const fg_parameters *p, const double *shift,
-                              double *out_shift) {
-    const fg_shape *shape = pass->shape;
-    const int64_t d = shape->n_features;
-    int close = 1;
-    for (int64_t i = 0; i < d; i++) {
-        const double point = shift ? shift[i] : mean_of_all(shape, p, i);
-        for (int64_t k = 0; out_shift && k < shape->n_components; k++)
-            out_shift[k * d + i] = point;
-        close &= !is_too_far(pass, p, 0, 0, i, square_from(shape, p, i, point));
-    }
-    return close;
-}
-
-/* Whether a mean moved so far from its shift that its covariance lost precision. */
-static int moved_far(const fg_pass *pass, const fg_statistics *s, const fg_parameters *next,
-                     int is_singular) {
-    const int64_t d = pass->shape->n_features;
-    for (int64_t k = 0; k < pass->shape->n_components; k++)
-        for (int64_t i = 0; i < d && next->weights[k] > 0; i++) {
-            const double step = s->sx[k * d + i] / s->nk[k];
-            if (is_too_far(pass, next, is_singular, k, i, step * step))
-                return 1;
-        }
-    return 0;
-}
-
-/* Chooses the shift of an EM iteration, and which sums it needs. Tied: the scatter of the data is
- * needed only once; the second pass computes it about the data's own mean, since the first M step
- * makes that the mixture's mean for any start. Spherical: about the mixture's mean if that keeps
- * the precision. All others: about the means. */
-static fg_sums choose_shift(const fg_step *step, const fg_pass *pass,
-                            const fg_parameters *parameters, int64_t iteration,
-                            fg_shift_choice *out) {
-    const fg_shape *shape = pass->shape;
-    *out = AT_MEANS;
-    if (fg_is_shared(shape)) {
-        const int scatter = iteration <= 2 || !step->has_scatter;
-        if (are_close_together(pass, parameters, NULL, scatter ? step->shift : NULL))
-            *out = (fg_shift_choice){step->shift, 1};
-        return scatter || !out->common ? FG_MOMENTS : FG_FIRST_MOMENTS;
-    }
-    if (fg_is_isotropic(shape) && !are_close_together(pass, parameters, NULL, NULL)) {
-        const size_t means = (size_t)(shape->n_components * shape->n_features);
-        memcpy(step->shift, parameters->means, means * sizeof(double));
-        *out = (fg_shift_choice){step->shift, 0};
-    }
-    return FG_MOMENTS;
-}
-
-/* ---- steps ---- */
-
-fg_status fg_step_open(fg_context *context, const fg_shape *shape, fg_step *out) {
-    const size_t means = (size_t)(shape->n_components * shape->n_features);
-    const size_t sums = fg_statistics_count(shape), parameters = fg_parameters_count(shape);
-    double *m = fg_doubles(sums + parameters + means);
-    *out = (fg_step){.memory = m};
-    if (!m)
-        return FG_NO_MEMORY;
-    out->statistics = fg_statistics_in(shape, m);
-    out->next = fg_parameters_in(shape, m + sums);
-    out->shift = m + sums + parameters;
-    return fg_pass_open(context, shape, context->rows->data->real_type, &out->pass);
-}
-
-void fg_step_close(fg_step *step) {
-    fg_pass_close(&step->pass);
-    fg_pass_close(&step->wide);
-    fg_release(step->memory);
-}
-
-/* The arguments of a step: those of its pass and of its M step. */
-typedef struct {
-    const fg_parameters *parameters;
-    fg_assignment assignment;
-    uint64_t seed;
-    fg_shift_choice choice;
-    fg_sums sums;
-    const fg_m_step *m_step;
-} step_plan;
-
-/* On return, choice and sums say which ones were used. */
-static fg_status run_plan(fg_step *step, fg_pass *pass, step_plan *plan) {
-    const fg_shape *shape = pass->shape;
-    fg_statistics *s = &step->statistics;
-    fg_status status = fg_pass_run(pass, plan->parameters, plan->assignment, &plan->choice,
-                                   plan->seed, plan->sums, s);
-    if (status == FG_OK && !isfinite(s->log_likelihood))
-        status = FG_NOT_FINITE;
-    if (status != FG_OK)
-        return status;
-    status = fg_maximize(pass->context, shape, plan->m_step, s, &step->next);
-    if (status == FG_INTERRUPTED)
-        return status;
-    const int is_singular = status == FG_SINGULAR;
-    const int lossy =
-        plan->choice.common
-            ? is_singular || !are_close_together(pass, &step->next, plan->choice.shift, NULL)
-            : moved_far(pass, s, &step->next, is_singular);
-    if (!lossy)
-        return status;
-    const double log_likelihood = s->log_likelihood; /* that of the first pass is more accurate */
-    const size_t means = (size_t)(shape->n_components * shape->n_features);
-    memcpy(step->shift, step->next.means, means * sizeof(double));
-    plan->choice = (fg_shift_choice){step->shift, 0};
-    plan->sums = FG_MOMENTS;
-    status = fg_pass_run(pass, plan->parameters, plan->assignment, &plan->choice, plan->seed,
-                         plan->sums, s);
-    s->log_likelihood = log_likelihood;
-    return status == FG_OK ? fg_maximize(pass->context, shape, plan->m_step, s, &step->next)
-                           : status;
-}
-
-/* Opens the pass in double arithmetic when float data need it for the first time. */
-static fg_status open_wide(fg_step *step) {
-    if (step->wide.run)
-        return FG_OK;
-    return fg_pass_open(step->pass.context, step->pass.shape, FG_FLOAT64, &step->wide);
-}
-
-/* Runs in the arithmetic of the data, and once more in double if that keeps too few digits. */
-static fg_status run_step(fg_step *step, step_plan *plan) {
-    const fg_pass *pass = &step->pass;
-    fg_status status = run_plan(step, &step->pass, plan);
-    if (pass->arithmetic == FG_FLOAT64 || (status != FG_OK && status != FG_SINGULAR))
-        return status;
-    const int again = status == FG_SINGULAR ||
-                      needs_double(pass->shape, &step->next, pass->context->monitor, NULL);
-    if (fg_stopped(pass->context->monitor))
-        return FG_INTERRUPTED;
-    if (!again)
-        return status;
-    plan->choice = AT_MEANS;
-    plan->sums = FG_MOMENTS;
-    status = open_wide(step);
-    return status == FG_OK ? run_plan(step, &step->wide, plan) : status;
-}
-
-fg_status fg_step_assign(fg_step *step, const fg_parameters *parameters, fg_assignment assignment,
-                         uint64_t seed, const fg_m_step *options) {
-    step_plan plan = {parameters, assignment, seed, AT_MEANS, FG_MOMENTS, options};
-    step->has_scatter = 0;
-    return run_step(step, &plan);
-}
-
-fg_status fg_step_em(fg_step *step, const fg_parameters *parameters, int64_t iteration,
-                     const fg_m_step *options) {
-    step_plan plan = {.parameters = parameters, .assignment = FG_SOFT, .m_step = options};
-    fg_pass *pass = &step->pass;
-    fg_real_type arithmetic;
-    fg_status status = choose_for_rows(pass->context, pass->shape, parameters, &arithmetic);
-    if (status == FG_OK && arithmetic != pass->arithmetic) {
-        status = open_wide(step);
-        pass = &step->wide;
-    }
-    if (status != FG_OK)
-        return status;
-    step->has_scatter &= step->scatter_type == pass->arithmetic;
-    plan.sums = choose_shift(step, pass, parameters, iteration, &plan.choice);
-    status = pass == &step->pass ? run_step(step, &plan) : run_plan(step, pass, &plan);
-    step->has_scatter = plan.choice.common;
-    step->scatter_type = pass->arithmetic;
-    return status;
-}
-
-/* ---- what a single pass tells ---- */
-
-/* One step with a single component, about the first row. The scale of the factors does not matter.
- */
-static fg_status step_as_one(fg_context *context, const fg_shape *one, fg_step *out) {
-    const fg_m_step options = {.reg_covar = 0};
-    double *memory = fg_doubles(fg_parameters_count(one));
-    fg_status status = fg_step_open(context, one, out);
-    if (!memory)
-        status = FG_NO_MEMORY;
-    if (status == FG_OK) {
-        fg_parameters p = fg_parameters_in(one, memory);
-        const int64_t first = 0;
-        status = fg_rows_copy(context->rows, &first, 1, one->n_features, p.means);
-        fg_set_spheres(one, 1, context->monitor, &p);
-        if (status == FG_OK)
-            status = fg_step_assign(out, &p, FG_NEAREST, 0, &options);
-    }
-    fg_release(memory);
-    return status;
-}
-
-fg_status fg_mean_and_variance(fg_context *context, int64_t n_features, double *out_mean,
-                               double *out_variance) {
-    const fg_shape one = {1, n_features, FG_SPHERICAL};
-    fg_step step;
-    const fg_status status = step_as_one(context, &one, &step);
-    if (status == FG_OK || status == FG_SINGULAR) {
-        memcpy(out_mean, step.next.means, (size_t)n_features * sizeof(double));
-        /* Only a scale is needed, so constant data are not an error here. */
-        *out_variance = status == FG_OK ? step.next.covariances[0] : 1;
-    }
-    fg_step_close(&step);
-    return status == FG_SINGULAR ? FG_OK : status;
-}
-
-fg_status fg_variances(fg_context *context, int64_t n_features, double *out_variances) {
-    const fg_shape one = {1, n_features, FG_DIAG};
-    fg_step step;
-    const fg_status status = step_as_one(context, &one, &step);
-    if (status == FG_OK || status == FG_SINGULAR) /* a constant column is no error */
-        memcpy(out_variances, step.next.covariances, (size_t)n_features * sizeof(double));
-    fg_step_close(&step);
-    return status == FG_SINGULAR ? FG_OK : status;
-}
-
-static fg_status accumulate_rows(fg_context *context, const fg_shape *shape,
-                                 const fg_parameters *parameters, fg_real_type arithmetic,
-                                 fg_statistics *out) {
-    fg_pass pass;
-    double *shift = fg_doubles((size_t)(shape->n_components * shape->n_features));
-    fg_status status = fg_pass_open(context, shape, arithmetic, &pass);
-    if (!shift)
-        status = FG_NO_MEMORY;
-    if (status == FG_OK) {
-        fg_shift_choice choice = AT_MEANS;
-        if (fg_is_shared(shape) && are_close_together(&pass, parameters, NULL, shift))
-            choice = (fg_shift_choice){shift, 1};
-        pass.sums_scale = 1 / context->rows->weight_scale;
-        status = fg_pass_run(&pass, parameters, FG_SOFT, &choice, 0, FG_MOMENTS, out);
-    }
-    if (status == FG_OK && !isfinite(out->log_likelihood))
-        status = FG_NOT_FINITE;
-    fg_pass_close(&pass);
-    fg_release(shift);
-    return status;
-}
-
-fg_status fg_accumulate(fg_context *context, const fg_shape *shape, const fg_parameters *parameters,
-                        fg_statistics *out) {
-    fg_real_type arithmetic;
-    if (!fg_shape_is_countable(shape))
-        return FG_NO_MEMORY;
-    const fg_status status = choose_for_rows(context, shape, parameters, &arithmetic);
-    return status == FG_OK ? accumulate_rows(context, shape, parameters, arithmetic, out) : status;
-}
-
-fg_status fg_accumulate_in_double(fg_context *context, const fg_shape *shape,
-                                  const fg_parameters *parameters, fg_statistics *out) {
-    return fg_shape_is_countable(shape)
-               ? accumulate_rows(context, shape, parameters, FG_FLOAT64, out)
-               : FG_NO_MEMORY;
-}
-
-fg_status fg_log_likelihood(fg_context *context, const fg_shape *shape,
-                            const fg_parameters *parameters, double *out_total,
-                            double *out_weight_sum) {
-    fg_pass pass;
-    fg_real_type arithmetic;
-    fg_status status = choose_for_rows(context, shape, parameters, &arithmetic);
-    if (status != FG_OK)
-        return status;
-    double *memory = fg_doubles(fg_statistics_count(shape));
-    status = fg_pass_open(context, shape, arithmetic, &pass);
-    if (!memory)
-        status = FG_NO_MEMORY;
-    if (status == FG_OK) {
-        fg_statistics s = fg_statistics_in(shape, memory);
-        pass.sums_scale = 1 / context->rows->weight_scale;
-        status = fg_pass_run(&pass, parameters, FG_SOFT, &AT_MEANS, 0, FG_LIKELIHOOD, &s);
-        *out_total = s.log_likelihood;
-        *out_weight_sum = s.weight_sum;
-    }
-    fg_pass_close(&pass);
-    fg_release(memory);
     return status;
 }

@@ -14,8 +14,8 @@
 #include "covariance.h"
 #include "history.h"
 #include "parallel.h"
-#include "pass.h"
 #include "rows.h"
+#include "step.h"
 
 /* One thousandth of the data's standard deviation; a component is reseeded at most three times. */
 static const double LEAST_SHARE = 1e-6;

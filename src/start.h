@@ -2,7 +2,7 @@
 #ifndef FG_START_H
 #define FG_START_H
 
-#include "pass.h"
+#include "step.h"
 
 /* What all starts of one fit share. */
 typedef struct {

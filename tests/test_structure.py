@@ -22,8 +22,9 @@ C_LAYERS = """
     fit
     start em
     kmeans repair
+    step
     pass
-    parameters dispatch problems
+    parameters dispatch problems arithmetic
     kernels statistics
     covariance simd
     rows run

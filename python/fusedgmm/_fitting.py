@@ -489,7 +489,7 @@ class BaseMixture(FittedMixture):
         variances = variances - self.reg_covar
         eps = float(np.finfo(dtype).eps)
         rounding = np.maximum(1e-12 * self.reg_covar, (4 * eps * means) ** 2)
-        if layout.shared:  # a difference of sums about one point, see pass.c
+        if layout.shared:  # a difference of sums about one point, see src/arithmetic.c
             bearable = (300 if dtype == np.float32 else 1e6) * self.reg_covar
             between = weights @ (means - weights @ means) ** 2
             rounding = np.maximum(rounding, 16 * eps * np.minimum(between, bearable))

@@ -150,7 +150,7 @@ class Posterior:
         """Whether float32 sums keep too few digits of a covariance that is narrow in some
         direction.
 
-        A fit by maximum likelihood bears ten times as much, see src/pass.c: its lower bound comes
+        A fit by maximum likelihood bears ten times as much, see src/arithmetic.c: its bound comes
         from the rows, near the maximum. Here it comes from the sums too, and its error per row is
         about eps times variance times precision."""
         layout = layout_of(self.covariance_type)
