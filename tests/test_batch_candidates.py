@@ -134,6 +134,26 @@ def test_components_of_all_candidates_are_sorted(by):
     assert moved > 10
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_does_not_exist_is_nan(covariance_type, keep):
+    data = [PROBLEMS[2], PROBLEMS[1]]  # one row, and two clusters
+    result = fit_batch(
+        data, [1, 3], covariance_type=covariance_type, random_state=0, keep_candidates=keep
+    )
+    for array in (result.weights, result.means, result.covariances, result.precisions_cholesky):
+        assert np.isnan(array[0]).all()
+        k = int(result.n_components[1])
+        shared = covariance_type == "tied" and array.shape[1:] == (2, 2)
+        assert np.isfinite(array[1] if shared else array[1, :k]).all()
+        assert shared or np.isnan(array[1, k:]).all()
+
+
+def test_no_problems_at_all():
+    result = fit_batch([], [1, 2], covariance_type=["full", "diag"], keep_candidates=True)
+    assert len(result) == 0 and result.criteria.shape == (0, 4)
+    assert list(result) == [] and result.covariance_types == []
+
+
 def test_what_cannot_be_had():
     result = fit_batch(PROBLEMS, NUMBERS, random_state=0)
     with pytest.raises(ValueError, match="keep_candidates=True"):

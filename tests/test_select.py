@@ -9,7 +9,14 @@ import pytest
 import fusedgmm
 from fusedgmm import BatchStatus, GaussianMixture, Selection, select
 from fusedgmm.datasets import load_faithful
-from helpers import COVARIANCE_TYPES, INITS, quiet_fit, tolerance
+from helpers import (
+    COVARIANCE_TYPES,
+    INITS,
+    measure_memory,
+    measures_memory,
+    quiet_fit,
+    tolerance,
+)
 from helpers.batches import assert_same_model, rows
 
 X = rows(300, 2, k=3)
@@ -270,6 +277,20 @@ def test_invalid_input():
             select(X, **options)
     with pytest.raises(ValueError, match="Expected 2D array"):
         select(X[0])
+
+
+@measures_memory
+def test_small_candidates_need_little_memory():
+    (used,) = measure_memory("""
+import numpy as np
+from fusedgmm import select
+X = np.random.default_rng(0).normal(size=(500, 300))
+select(X[:, :2], [1, 2])
+types = ["full", "diag", "spherical"]
+print(rise(lambda: select(X, range(1, 13), types, max_iter=1, n_init=1, n_threads=1)))
+""")
+    # covariances and factors: 107 in all; 593 if each candidate had room for the largest
+    assert used < 300  # megabytes
 
 
 # ---------------------------------------------------------------- progress, forms, pictures

@@ -93,7 +93,8 @@ def fit_batch(
         problems have run, raise ValueError for the first one without a mixture.
     progress : bool or callable, default=False
         True: show a progress bar on standard error (tqdm's, if it is installed). A callable is
-        called several times per second with (number of finished problems, P).
+        called several times per second with (number of finished problems, P), or, with
+        `keep_candidates`, with (number of finished fits, number of fits).
     degenerate : {"raise", "repair"}, default="raise"
         As in `GaussianMixture`, but without its errors and warnings: `BatchResult.status` marks
         problems with singular covariances, empty components or repairs.
@@ -179,7 +180,7 @@ def fit_batch(
         _sort(fits, sort)
     best = best_of_each(fits) if keep_candidates else fits
     result = BatchResult(
-        **arrays_of(best, types),
+        **arrays_of(best, types, separate=keep_candidates),
         groups=problems.groups,
         n_components_tried=numbers,
         covariance_types_tried=types,

@@ -56,27 +56,27 @@ def empty_arrays(
     }
 
 
-def arrays_of(fits: Fits, types: tuple[CovarianceType, ...]) -> dict[str, Any]:
-    """Return the arrays of a result, given the best fit of each problem."""
-    fitted, common = fits.candidate >= 0, common_type(types)
-    n_components, kinds = (
-        np.array([kind[0] for kind in fits.tried], dtype=np.int64),
-        np.array([types.index(kind[1]) for kind in fits.tried], dtype=np.int8),
-    )
+def arrays_of(fits: Fits, types: tuple[CovarianceType, ...], *, separate: bool) -> dict[str, Any]:
+    """Return the arrays of a result, given the best fit of each problem, and whether these come
+    from separate fits of the candidates."""
+    common, (P, K, d) = common_type(types), fits.means.shape
+    # the last entries are for candidate -1
+    n_components = np.array([*(kind.n_components for kind in fits.tried), 0], dtype=np.int64)
+    places_of = [*(types.index(kind.covariance_type) for kind in fits.tried), -1]
     found = fits.arrays()
-    found["n_components"] = np.where(fitted, n_components[fits.candidate], 0)
-    found["covariance_type_index"] = np.where(fitted, kinds[fits.candidate], np.int8(-1))
-    P, K, d = fits.means.shape
-    missing = np.arange(K) >= found["n_components"][:, None]
+    found["n_components"] = n_components[fits.candidate]
+    found["covariance_type_index"] = np.array(places_of, dtype=np.int8)[fits.candidate]
     for name in ("covariances", "precisions_cholesky"):
         if len(types) == 1:
-            found[name] = fits.of_type(name, slice(None), common)
-            continue
-        array = np.full((P, *layout_of(common).shape(K, d)), np.nan)
-        for kind in types:
-            places = fits.places_of_type(kind)
-            array[places] = widened(fits.of_type(name, places, kind), kind, common, (K, d))
-        array[missing] = np.nan
+            array = fits.of_type(name, slice(None), common)
+        else:
+            array = np.empty((P, *layout_of(common).shape(K, d)))
+            for kind in types:
+                places = fits.places_of_type(kind)
+                array[places] = widened(fits.of_type(name, places, kind), kind, common, (K, d))
+        if separate or len(types) > 1:
+            shared, exists = layout_of(common).shared, np.isfinite(fits.weights)
+            array[~exists.any(axis=1) if shared else ~exists] = np.nan
         found[name] = array
     return {name: found[name] for name in empty_arrays(common, P, K, d, 1)}
 

@@ -77,8 +77,8 @@ def as_covariance_types(covariance_types: str | Sequence[str]) -> tuple[Covarian
 @dataclass(frozen=True, eq=False)
 class Fits:
     """The results of R fits, each with one of the candidates. K is the largest number of
-    components; the covariances of a fit fill its row from the beginning. Without a mixture,
-    `candidate` is -1."""
+    components; the covariances of a fit fill its row from the beginning, and nothing reads the rest
+    of it. Without a mixture, `candidate` is -1."""
 
     weights: Floats  # (R, K)
     means: Floats  # (R, K, n_features)
@@ -222,8 +222,6 @@ def fit_candidates(
     empty: dict[str, tuple[tuple[int, ...], np.generic]] = {
         "weights": ((R, K), nan),
         "means": ((R, K, n_features), nan),
-        "covariances": ((R, room), nan),
-        "precisions_cholesky": ((R, room), nan),
         "lower_bound": ((R,), nan),
         "log_likelihood": ((R,), nan),
         "held_out": ((R,), nan),
@@ -236,6 +234,9 @@ def fit_candidates(
         "criteria": ((R, 1 if separate else C), nan),
     }
     arrays: dict[str, Any] = {name: np.full(shape, fill) for name, (shape, fill) in empty.items()}
+    for name in ("covariances", "precisions_cholesky"):
+        # small candidates fill little of the room; zeros that nobody writes need no memory
+        arrays[name] = np.zeros((R, room)) if separate else np.full((R, room), np.nan)
     arrays["seeds"] = np.repeat(seeds, C) if separate else seeds
     largest = max(tried, key=lambda candidate: _cost(candidate, n_features))
     error = _core.fit_batch(
