@@ -42,7 +42,7 @@ PYTHON_LAYERS = """
     _commands
     _data_files _summary
     __init__
-    patch _config _search
+    patch _config _search _steps
     _bootstrap _ratio_test
     _batch _resampling _select
     _batch_result

@@ -36,6 +36,7 @@ from ._search import GaussianMixtureSearch
 from ._select import select
 from ._selection import Candidate, Selection
 from ._statistics import SufficientStatistics, accumulate
+from ._steps import em
 from .patch import patch_sklearn, unpatch_sklearn
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "bootstrap",
     "classification_table",
     "crossings",
+    "em",
     "fit_batch",
     "likelihood_ratio_test",
     "overlap",

@@ -101,7 +101,7 @@ class Watch:
         max_iter: int,
         identity: dict[str, object],
     ) -> None:
-        self._callbacks, self._rows = callbacks, rows
+        self._callbacks, self.rows = callbacks, rows
         self._tol, self._max_iter, self._identity = tol, max_iter, identity
         self._begin = self._last = perf_counter()
         self._change = math.inf
@@ -120,8 +120,8 @@ class Watch:
             lower_bound,
             change,
             now - self._begin,
-            self._rows,
-            self._rows / max(lapse, 1e-9),
+            self.rows,
+            self.rows / max(lapse, 1e-9),
             lapse * self._iterations_left(iteration, abs(before), abs(change)),
             fit,
             self._identity,

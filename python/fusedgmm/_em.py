@@ -1,5 +1,6 @@
 """The EM loop in Python, for any state: steps until convergence, the best of several starts, and
-the reports. The loop of `GaussianMixture` is in C, in src/em.c."""
+the reports. `BayesianGaussianMixture` and `fusedgmm.em` use it; the loop of `GaussianMixture` is in
+C, in src/em.c."""
 
 from __future__ import annotations
 
@@ -29,9 +30,10 @@ def run(
     tol: float,
     max_iter: int,
     lower_bound: float = -math.inf,
-    report: Callable[[int, float, float], object] | None = None,
+    report: Callable[[State, int, float, float], object] | None = None,
 ) -> Run[State]:
-    """Take steps from `state` until the lower bound changes by less than `tol`.
+    """Take steps from `state` until the lower bound changes by less than `tol`, or `report` returns
+    a true value.
 
     Parameters
     ----------
@@ -44,17 +46,17 @@ def run(
     lower_bound : float
         The lower bound of `state`; -inf if it is not known.
     report : callable or None
-        Called with (iteration, lower bound, change) after each step.
+        Called with (state, iteration, lower bound, change) after each step.
     """
-    bounds, converged = list[float](), False
-    while not converged and len(bounds) < max_iter:
+    bounds, converged, stopped = list[float](), False, False
+    while not converged and not stopped and len(bounds) < max_iter:
         state, bound = step(state)
         change, lower_bound = bound - lower_bound, bound
         bounds.append(bound)
         converged = abs(change) < tol
         if report is not None:
-            report(len(bounds), bound, change)
-    return Run(state, bounds, converged)
+            stopped = bool(report(state, len(bounds), bound, change))
+    return Run(state, bounds, converged and not stopped)
 
 
 def best_of(
@@ -78,7 +80,9 @@ def best_of(
             report(init, 0, -math.inf, math.inf)
         state, lower_bound = start(init)
 
-        def report_step(iteration: int, bound: float, change: float, init: int = init) -> None:
+        def report_step(
+            _: State, iteration: int, bound: float, change: float, init: int = init
+        ) -> None:
             if report is not None:
                 report(init, iteration, bound, change)
 
