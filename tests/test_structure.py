@@ -42,7 +42,8 @@ PYTHON_LAYERS = """
     _commands
     _data_files _summary
     __init__
-    patch _config _search _steps
+    dask
+    patch _config _search _steps _partitions
     _bootstrap _ratio_test
     _batch _resampling _select
     _batch_result

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,7 +211,7 @@ class Survey:
         return stream
 
 
-class _Sample:
+class Sample:
     """The rows with the smallest keys so far."""
 
     def __init__(self, size: int, seed: int) -> None:
@@ -254,6 +254,17 @@ class _Sample:
         if self._weights:
             self._weights = [np.concatenate(self._weights)[keep]]
         self._count = len(keep)
+
+    def merge(self, other: Self) -> None:
+        """Add a sample of rows that come later in the order of the rows."""
+        self._numbers += other._numbers
+        self._keys += other._keys
+        self._rows += other._rows
+        self._weights += other._weights
+        self._limit = min(self._limit, other._limit)
+        self._count += other._count
+        if self._count > 2 * self._size:
+            self._prune()
 
     def result(self, n_features: int, dtype: Any) -> tuple[Reals, Floats | None, bool]:
         """Return the sample in the order of the rows, the weights of its rows, and whether it is
@@ -325,7 +336,7 @@ def survey(source: Source, sample_rows: int, seed: int) -> Survey:
     array = source.array()
     if array is not None and len(array) and array.dtype in (np.float32, np.float64):
         return _survey_array(source, array, sample_rows, seed)
-    chunks, sample, memory = Chunks(source), _Sample(sample_rows, seed), _Memory()
+    chunks, sample, memory = Chunks(source), Sample(sample_rows, seed), _Memory()
     n_rows, largest, weight_sum = 0, 0.0, 0.0
     names: NDArray[np.object_] | None = None
     first_row: Reals | None = None  # of positive weight, if there is one

@@ -412,16 +412,20 @@ class BaseMixture(FittedMixture):
             verbose.end()
         if self.max_iter == 0:
             explain()  # perhaps no pass has read the rows
+        self._keep(found, X.dtype, names)
+
+    def _keep(self, found: Estimate, dtype: DTypeLike, names: NDArray[np.object_] | None) -> None:
+        """Warn of what is wrong with an estimate, and set the attributes."""
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error in in_dtype
-            fitted = self._converted(found.parameters, X.dtype)
-            fitted |= {name: in_dtype(value, X.dtype, name) for name, value in found.others.items()}
-            self._warn(found.parameters, found.converged, X.dtype, names)
+            fitted = self._converted(found.parameters, dtype)
+            fitted |= {name: in_dtype(value, dtype, name) for name, value in found.others.items()}
+            self._warn(found.parameters, found.converged, dtype, names)
         self._set_made(fitted)
         self.converged_ = found.converged
         self.n_iter_ = len(found.lower_bounds)
         self.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
         self.lower_bounds_ = found.lower_bounds
-        self.n_features_in_ = X.shape[1]
+        self.n_features_in_ = found.parameters[1].shape[1]
         if names is not None:
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):

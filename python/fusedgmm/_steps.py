@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ._callbacks import Callback, Checkpoint, Watch
 from ._em import run
+from ._fitting import Estimate, Progress
 from ._mixture import GaussianMixture
 from ._parameters import MixtureParameters
 from ._statistics import SufficientStatistics
@@ -107,11 +110,25 @@ def em(
         raise TypeError(f"step must be a function of the parameters, got a {type(step).__name__}")
     if isinstance(callback, Checkpoint):
         _Current(parameters).state()  # raises
-    template = GaussianMixture.from_parameters(
+    model = GaussianMixture.from_parameters(
         parameters, tol=tol, max_iter=max_iter, reg_covar=reg_covar
     )
-    options: dict[str, object] = {"covariance_type": parameters.covariance_type}
-    watch = Watch([] if callback is None else [callback], 0, float(tol), int(max_iter), options)
+    found = take_steps(model, step, parameters, [] if callback is None else [callback])
+    model._keep(found, np.float64, None)
+    return model
+
+
+def take_steps(
+    options: GaussianMixture,
+    step: Callable[[MixtureParameters], SufficientStatistics],
+    parameters: MixtureParameters,
+    callbacks: list[Callback],
+    progress: Progress | None = None,
+) -> Estimate:
+    """Run EM with the tol, max_iter and reg_covar of a model; see `em`."""
+    identity: dict[str, object] = {"covariance_type": parameters.covariance_type}
+    tol, max_iter = float(options.tol), int(options.max_iter)
+    watch = Watch(callbacks, 0, tol, max_iter, identity)
     n_samples: int | None = None
 
     def next_state(current: MixtureParameters) -> tuple[MixtureParameters, float]:
@@ -123,21 +140,22 @@ def em(
                 "in the iteration before: every pass must read the same rows"
             )
         watch.rows = n_samples = statistics.n_samples
-        following = statistics.maximize(reg_covar)
+        following = statistics.maximize(float(options.reg_covar))
         return following, statistics.log_likelihood / statistics.weight_sum
 
     def report(current: MixtureParameters, iteration: int, bound: float, change: float) -> bool:
-        return callback is not None and watch(0, iteration, bound, change, _Current(current))
+        if progress is not None:
+            progress(0, iteration, bound, change)
+        return bool(callbacks) and watch(0, iteration, bound, change, _Current(current))
 
-    found = run(parameters, next_state, tol=float(tol), max_iter=int(max_iter), report=report)
+    if progress is not None:
+        progress(0, 0, -math.inf, math.inf)
+    found = run(parameters, next_state, tol=tol, max_iter=max_iter, report=report)
+    if progress is not None and found.lower_bounds:
+        progress.end()
     p = found.state
     arrays = (p.weights, p.means, p.covariances, p.precisions_cholesky)
-    template._warn(arrays, found.converged, template.means_.dtype, None)
-    model = GaussianMixture.from_parameters(p, tol=tol, max_iter=max_iter, reg_covar=reg_covar)
-    model.converged_, model.n_iter_ = found.converged, len(found.lower_bounds)
-    model.lower_bounds_ = found.lower_bounds
-    model.lower_bound_ = found.lower_bounds[-1] if found.lower_bounds else -math.inf
-    return model
+    return Estimate(arrays, found.lower_bounds, found.converged, {"repairs_": []})
 
 
 def _checked(statistics: object, parameters: MixtureParameters) -> SufficientStatistics:

@@ -191,13 +191,14 @@ def _check_lazy(X: object, name: str) -> None:
     if np.isnan(size):  # for example, Dask's chunks are unknown
         warn_caller(
             f"{kind} of unknown size: all of it is gathered in memory; {name}.compute() does so "
-            "without this warning"
+            "without this warning, and fusedgmm.dask.GaussianMixture leaves the partitions where "
+            "they are"
         )
     elif size > _LARGEST_LAZY:
         raise ValueError(
             f"{kind} of {size / 1e9:.3g} GB, and all of it would be gathered in memory: "
-            f"call {name}.compute() if that is what you want, or take a chunk at a time "
-            "(accumulate, then sum and maximize, is a step of EM)"
+            f"fusedgmm.dask.GaussianMixture leaves the partitions where they are; or call "
+            f"{name}.compute() if that is what you want"
         )
 
 
