@@ -6,7 +6,7 @@ mpirun -n 3 python examples/on_mpi.py
 from mpi4py import MPI
 
 from fusedgmm import GaussianMixture, accumulate, em
-from multiprocess import rows_of
+from on_processes import rows_of
 
 
 def main():

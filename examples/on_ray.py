@@ -6,7 +6,7 @@ python examples/on_ray.py
 import ray
 
 from fusedgmm import GaussianMixture, accumulate, em
-from multiprocess import rows_of
+from on_processes import rows_of
 
 
 @ray.remote(max_restarts=-1, max_task_retries=-1)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from fusedgmm import GaussianMixture, SufficientStatistics, accumulate, em
-from multiprocess import rows_of
+from on_processes import rows_of
 
 
 def fit(frame, start):

@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def expected(n_parts):
-    spec = importlib.util.spec_from_file_location("multiprocess", EXAMPLES / "multiprocess.py")
+    spec = importlib.util.spec_from_file_location("on_processes", EXAMPLES / "on_processes.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     start = GaussianMixture(2, random_state=0).fit(module.rows_of(0)).parameters
@@ -37,8 +37,8 @@ def expected(n_parts):
 @pytest.mark.parametrize(
     "script, n_parts, needs, program",
     [
-        ("multiprocess", 6, None, None),
-        ("files", 3, None, None),
+        ("on_processes", 6, None, None),
+        ("on_files", 3, None, None),
         ("on_spark", 3, "pyspark", "java"),
         ("on_ray", 3, "ray", None),
         ("on_mpi", 3, "mpi4py", "mpirun"),
@@ -50,8 +50,7 @@ def test_an_example_gives_the_result_of_fit(script, n_parts, needs, program):
     if program is not None and shutil.which(program) is None:
         pytest.skip(f"there is no {program}")
     code = f"""if True:
-        import json, sys
-        sys.path.insert(0, {str(EXAMPLES)!r})
+        import json
         import {script}
         import numpy as np
         if __name__ == "__main__":
@@ -62,9 +61,8 @@ def test_an_example_gives_the_result_of_fit(script, n_parts, needs, program):
     command = [sys.executable, "-c", code]
     if program == "mpirun":
         command = ["mpirun", "--oversubscribe", "-n", str(n_parts), *command]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONUTF8": "1"}
-    )
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     found = next(line for line in done.stdout.splitlines() if line.startswith("result "))
     model = expected(n_parts)

@@ -3,7 +3,7 @@
 Each job reads the parameters from a file and writes the statistics of its rows to another. Here a
 job is a process; a batch system (Slurm, Grid Engine, ...) would start it on any machine.
 
-python examples/files.py
+python examples/on_files.py
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fusedgmm import GaussianMixture, MixtureParameters, SufficientStatistics, accumulate, em
-from multiprocess import rows_of
+from on_processes import rows_of
 
 
 def job(folder, part):

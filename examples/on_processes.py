@@ -1,6 +1,6 @@
 """A fit with processes that each hold some rows. Needs nothing else.
 
-python examples/multiprocess.py
+python examples/on_processes.py
 """
 
 from multiprocessing import get_context
