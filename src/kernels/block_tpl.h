@@ -299,7 +299,7 @@ static void copy_part(const fg_data *from, int64_t begin, int64_t n, int64_t at,
                       fg_data *to) {
     const int64_t d = b->p.d, stride = from->row_stride, feature_stride = from->feature_stride;
     const size_t size = from->real_type == FG_FLOAT32 ? sizeof(float) : sizeof(double);
-    const char *x = (const char *)from->x + (size_t)(begin * stride) * size;
+    const char *x = (const char *)from->x + (ptrdiff_t)(begin * stride) * (ptrdiff_t)size;
     char *out = (char *)to->x + (size_t)(at * d) * size;
     for (int64_t i = 0; i < n && !fg_parallel_poll_piece(i, d, b->monitor); i++)
         if (feature_stride == 1)

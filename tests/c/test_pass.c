@@ -294,6 +294,56 @@ static void check_mixed(const mixture *m, const samples *s) {
     statistics_free(&ours[1]);
 }
 
+/* A stream of rows in memory, of which at most `room` parts of `rows` rows are at hand. */
+typedef struct {
+    const fg_data *all;
+    int64_t rows, n_fetches;
+} cutter;
+
+static int fetch(fg_stream *stream, int64_t row, int64_t need, int64_t wanted, int is_late) {
+    cutter *c = stream->context;
+    const size_t size = size_of(c->all->real_type);
+    int64_t begin = row / c->rows * c->rows;
+    (void)is_late;
+    CHECK(need <= wanted && row + wanted <= c->all->n_rows, "rows beyond the last");
+    c->n_fetches++;
+    stream->n_parts = 0;
+    stream->begin = begin;
+    for (; begin < row + need; begin += c->rows) {
+        fg_part *part = &stream->parts[stream->n_parts++];
+        const int64_t left = c->all->n_rows - begin;
+        *part = (fg_part){*c->all, begin};
+        part->data.n_rows = left < c->rows ? left : c->rows;
+        part->data.x = (const char *)c->all->x + (size_t)(begin * c->all->row_stride) * size;
+        part->data.sample_weight = c->all->sample_weight + begin;
+    }
+    stream->end = begin < c->all->n_rows ? begin : c->all->n_rows;
+    return 0;
+}
+
+/* A stream has the sums of the same rows in memory, however they are divided into parts. */
+static void check_stream(const mixture *m, const samples *s, const fg_statistics *plain,
+                         int64_t rows, int threads) {
+    cutter c = {&s->data, rows, 0};
+    static fg_stream stream; /* too large for the stack */
+    memset(&stream, 0, sizeof stream);
+    stream.fetch = fetch;
+    stream.context = &c;
+    stream.is_weighted = 1;
+    for (int64_t n = 0; n < s->data.n_rows; n++)
+        stream.largest_weight = fmax(stream.largest_weight, s->data.sample_weight[n]);
+    fg_rows all;
+    const fg_data sizes = {.real_type = s->data.real_type, .n_rows = s->data.n_rows};
+    fg_context *context = ON(NULL, threads, NULL);
+    fg_rows_open_stream(&sizes, &stream, &all);
+    context->rows = &all;
+    fg_statistics ours = statistics_new(&m->shape);
+    CHECK(fg_accumulate(context, &m->shape, &m->parameters, &ours) == FG_OK, "accumulate");
+    CHECK(c.n_fetches > 1, "all rows were at hand at once");
+    check_same(&m->shape, &ours, plain, "stream");
+    statistics_free(&ours);
+}
+
 static void test_layouts_and_threads(void) {
     static const int64_t features[] = {1, 2, 3, 5, 9, 18, 34};
     for (size_t f = 0; f < sizeof features / sizeof *features; f++)
@@ -319,6 +369,7 @@ static void test_layouts_and_threads(void) {
                                         &ours) == FG_OK,
                           "accumulate");
                     check_same(&m.shape, &ours, &plain, "threads");
+                    check_stream(&m, &s, &plain, 70 * threads - 9, threads);
                 }
             }
             statistics_free(&ours);
