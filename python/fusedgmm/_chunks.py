@@ -139,13 +139,14 @@ class Chunks:
             "one dtype"
         )
 
-    def explain(self) -> None:
-        """Raise the ValueError that names the first NaN, infinity or range, if one is to blame for
-        the failure of a fit."""
+    def explain(self, failed: bool) -> None:
+        """Raise the ValueError that names the first NaN or infinity, or, if a fit has failed, the
+        first chunk whose values are out of range."""
         for chunk in self:
             try:
                 check_finite(chunk.X)
-                check_range(chunk.X) if len(chunk.X) > 1 else None
+                if failed and len(chunk.X) > 1:
+                    check_range(chunk.X)
             except ValueError as error:
                 raise ValueError(f"{chunk.where()}: {error}{chunk.first_bad_row()}") from None
 

@@ -252,7 +252,7 @@ class FittedMixture(Scored):
         >>> [len(part) for part in labels], bool(labels[0][0] == labels[1][1])
         ([1, 2], True)
         """
-        check_fitted(self)
+        check_fitted(self, FACTORS)
         as_option(method, "method", tuple(_OUTPUTS))
         source = stream.chunks(chunks, once=True)
         return (found for _, found in self._outputs(source, _OUTPUTS[method]))
@@ -494,7 +494,7 @@ class FittedMixture(Scored):
     def _totals(self, source: Source) -> tuple[float, float]:
         """Return the log-likelihood summed over the weighted rows of a stream, and the sum of the
         weights."""
-        check_fitted(self)
+        check_fitted(self, FACTORS)
         totals, weights = [], []
         for chunk, values in self._outputs(source, "log_likelihood"):
             if chunk.weight is None:

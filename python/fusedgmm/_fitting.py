@@ -247,14 +247,11 @@ class BaseMixture(FittedMixture):
         if sample is not None and len(sample[0]) < self.n_components:
             sample = None
 
-        def explain() -> None:
-            known.chunks.explain()
-
         self._fit_rows(
             cast("Reals", known.stream()),
             None,
             known.names,
-            explain,
+            known.chunks.explain,
             seed=seed,
             sample=sample,
             data=lambda: fingerprint(known.first_row, known.sample, known.sample_weight),
@@ -319,9 +316,10 @@ class BaseMixture(FittedMixture):
         weight = as_sample_weight(sample_weight, len(rows))
         checkpoint = None if resume is None else read_checkpoint(resume)
 
-        def explain() -> None:
+        def explain(failed: bool) -> None:
             check_finite(rows)  # which names the row
-            check_range(rows)
+            if failed:
+                check_range(rows)
 
         def data() -> int:
             some = np.linspace(0, len(rows) - 1, 256).astype(int)
@@ -347,7 +345,7 @@ class BaseMixture(FittedMixture):
         X: Reals,
         weight: Floats | None,
         names: NDArray[np.object_] | None,
-        explain: Callable[[], None],
+        explain: Callable[[bool], None],
         *,
         seed: int,
         sample: tuple[Reals, Floats | None] | None,
@@ -359,8 +357,8 @@ class BaseMixture(FittedMixture):
     ) -> None:
         """Fit converted rows or a RowStream and set the attributes.
 
-        `explain` raises an error that says what is wrong with the rows, if something is; `data`
-        returns a checksum of some of them.
+        `explain` raises an error that names the first row that is not finite or, if the fit has
+        failed, says that the rows are out of range; `data` returns a checksum of some rows.
         """
         if len(X) < self.n_components:
             raise ValueError(
@@ -402,7 +400,7 @@ class BaseMixture(FittedMixture):
                 control = Control(seed, sample, watch, state)
                 found = self._estimate(X, weight, n_threads, verbose, control)
         except _core.NotFiniteError:
-            explain()
+            explain(True)
             raise
         except ValueError:
             if isinstance(X, np.ndarray):
@@ -411,7 +409,7 @@ class BaseMixture(FittedMixture):
         if verbose is not None and found.lower_bounds:
             verbose.end()
         if self.max_iter == 0:
-            explain()  # perhaps no pass has read the rows
+            explain(False)  # perhaps no pass has read the rows
         self._keep(found, X.dtype, names)
 
     def _keep(self, found: Estimate, dtype: DTypeLike, names: NDArray[np.object_] | None) -> None:
