@@ -30,6 +30,7 @@ cdef object _FLOAT32 = np.dtype(np.float32), _FLOAT64 = np.dtype(np.float64)
 _COVARIANCE_TYPES = {"full": FG_FULL, "tied": FG_TIED, "diag": FG_DIAG, "spherical": FG_SPHERICAL}
 _STARTS = {"kmeans": FG_START_KMEANS, "k-means++": FG_START_KMEANS_PP, "random": FG_START_RANDOM,
           "random_from_data": FG_START_DATA}
+_STOPPING = {"change": FG_STOP_CHANGE, "aitken": FG_STOP_AITKEN}
 _OUTPUTS = {"labels": FG_OUTPUT_LABELS, "responsibilities": FG_OUTPUT_RESPONSIBILITIES,
             "log_likelihood": FG_OUTPUT_LOG_LIKELIHOOD}
 
@@ -620,10 +621,12 @@ cdef fg_parameters _starting(tuple given) except *:
     return p
 
 
-cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter,
-                                 repair) except *:
+cdef fg_fit_options _fit_options(init_params, n_init, tol, reg_covar, max_iter, repair, accelerate,
+                                 stopping) except *:
     cdef fg_fit_options options
-    options.repair, options.records, options.resume = repair, NULL, NULL
+    options.repair, options.accelerate = repair, accelerate
+    options.stopping = _STOPPING[stopping]
+    options.records, options.resume = NULL, NULL
     options.start = _STARTS[init_params]
     options.n_init, options.max_iter = n_init, max_iter
     options.tol, options.m_step.reg_covar = tol, reg_covar
@@ -651,11 +654,12 @@ def available_cpus():
 
 def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, max_iter,
         n_init=1, sample_weight=None, given=(None, None, None, None), lower_bound=-INFINITY,
-        n_threads=1, report=None, repair=False, watch=None, resume=None):
+        n_threads=1, report=None, repair=False, watch=None, resume=None, accelerate=False,
+        stopping="change"):
     """Fit by EM and return the best of n_init starts: (weights, means, covariances,
-    precisions_cholesky); its lower bounds; whether it converged; and its repairs, as (iteration,
+    precisions_cholesky); its lower bounds; whether it converged; its repairs, as (iteration,
     component, row), with row -1 if a covariance was floored and component -1 for the tied
-    covariance.
+    covariance; and its number of passes, which counts rejected extrapolations, too.
 
     given: weights, means, covariances and precisions_cholesky to start from, as contiguous float64,
     or None if the start determines them; lower_bound: their own last lower bound. report is called
@@ -669,7 +673,7 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
     cdef _Call call = _call_on(n_threads, X, sample_weight, report)
     cdef _State state = None if resume is None else _state(shape, covariance_type, resume)
     cdef fg_fit_options options = _fit_options(init_params, n_init, tol, reg_covar, max_iter,
-                                               repair)
+                                               repair, accelerate, stopping)
     cdef fg_parameters c_given = _starting(given)
     cdef fg_fit_result result
     cdef fg_history *history = &result.history
@@ -691,6 +695,7 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
             bool(result.converged),
             [(history.repairs[i].iteration, history.repairs[i].component, history.repairs[i].row)
              for i in range(history.n_repairs)],
+            result.n_passes,
         )
     finally:
         fg_history_free(history)
@@ -1157,7 +1162,7 @@ cdef class _Candidates:
 def fit_batch(Problems problems, *, candidates, separate=False, by_aic, init_params, tol, reg_covar,
               max_iter, repair, given=(None, None, None, None),
               given_each=(False, False, False), Problems held_out=None, n_threads, progress,
-              result):
+              result, accelerate=False, stopping="change"):
     """Fit every problem with each of the candidates, which are (n_components, covariance_type,
     n_init), from result["seeds"], and keep the best; if separate, problem p is fitted only with
     candidate p % len(candidates). The results are written into the arrays of result, which are
@@ -1172,7 +1177,8 @@ def fit_batch(Problems problems, *, candidates, separate=False, by_aic, init_par
     cdef _Candidates c_candidates = _Candidates(candidates)
     cdef fg_status status
     call.others = (problems, c_candidates, given, held_out, result)
-    options.fit = _fit_options(init_params, 1, tol, reg_covar, max_iter, repair)
+    options.fit = _fit_options(init_params, 1, tol, reg_covar, max_iter, repair, accelerate,
+                               stopping)
     options.candidates, options.n_candidates = c_candidates.c, len(candidates)
     options.separate, options.by_aic = separate, by_aic
     options.held_out = NULL if held_out is None else held_out.own
@@ -1189,6 +1195,7 @@ def fit_batch(Problems problems, *, candidates, separate=False, by_aic, init_par
     out.log_likelihood = _maybe(result["log_likelihood"])
     out.held_out = _maybe(result.get("held_out"))
     out.n_iter = <int64_t *>_address(result["n_iter"])
+    out.n_passes = <int64_t *>_address(result["n_passes"])
     out.candidate = <int64_t *>_address(result["candidate"])
     out.status = <int8_t *>_address(result["status"])
     out.converged = <uint8_t *>_address(result["converged"])

@@ -132,13 +132,6 @@ static fg_parameters parameters_of(const fg_parameters *all, const part_sizes *n
 #undef AT
 }
 
-static int all_finite(const double *x, size_t n) {
-    double poison = 0;
-    for (size_t i = 0; i < n; i++)
-        poison += x[i] - x[i];
-    return poison == 0;
-}
-
 typedef struct {
     fg_batch_options options;
     int64_t n_features;
@@ -221,8 +214,8 @@ static fg_status try_candidate(const fg_batch_options *options, int64_t problem,
         status = score_held_out(held_out, context, t);
     if (status == FG_INTERRUPTED)
         return status;
-    if (status == FG_OK && !(all_finite(t->parameters.means, n.means) &&
-                             all_finite(t->parameters.covariances, n.covariances)))
+    if (status == FG_OK && !(fg_all_finite(t->parameters.means, n.means) &&
+                             fg_all_finite(t->parameters.covariances, n.covariances)))
         status = FG_NOT_FINITE;
     t->fitted = status == FG_OK;
     if (t->fitted) {
@@ -381,6 +374,7 @@ static void write_fit(const void *context, const fg_problems *problems, int64_t 
         out->held_out[problem] = best->held_out;
     out->lower_bound[problem] = best->fit.lower_bound;
     out->n_iter[problem] = best->fit.n_iter;
+    out->n_passes[problem] = best->fit.n_passes;
     out->converged[problem] = (uint8_t)best->fit.converged;
     out->bic[problem] = best->bic;
     out->aic[problem] = best->aic;

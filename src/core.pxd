@@ -70,6 +70,8 @@ cdef extern from "fusedgmm.h" nogil:
         fg_lease *lease
     ctypedef struct fg_m_step:
         double reg_covar
+    ctypedef enum fg_stopping:
+        FG_STOP_CHANGE, FG_STOP_AITKEN
     ctypedef struct fg_fit_options:
         fg_start start
         int64_t n_init, max_iter
@@ -78,6 +80,8 @@ cdef extern from "fusedgmm.h" nogil:
         int repair
         const double *records
         const fg_fit_state *resume
+        fg_stopping stopping
+        int accelerate
     ctypedef enum fg_repair_kind:
         FG_FLOORED, FG_RESEEDED
     ctypedef struct fg_repair:
@@ -90,7 +94,7 @@ cdef extern from "fusedgmm.h" nogil:
         int64_t n_repairs
     ctypedef struct fg_fit_result:
         double lower_bound
-        int64_t n_iter
+        int64_t n_iter, n_passes
         int converged
         fg_history history
     ctypedef struct fg_fit_state:
@@ -153,6 +157,7 @@ cdef extern from "fusedgmm.h" nogil:
         double *held_out
         double *criteria
         int64_t *n_iter
+        int64_t *n_passes
         int64_t *candidate
         int8_t *status
         uint8_t *converged

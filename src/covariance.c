@@ -101,9 +101,9 @@ static int interrupted(int64_t d, fg_monitor *monitor) {
     return d >= 128 && fg_parallel_poll(monitor);
 }
 
-/* Computes the upper triangular U with A^-1 = U U^T, row by row and in place: A = R^T R, U = R^-1.
- * FG_SINGULAR if A is not positive definite. */
-static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor, double *out) {
+/* Computes the upper triangular R with A = R^T R, row by row. FG_SINGULAR if A is not positive
+ * definite. */
+static fg_status cholesky(const double *a, int64_t d, fg_monitor *monitor, double *out) {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j < d; j++)
             out[i * d + j] = j < i ? 0 : a[i * d + j];
@@ -120,6 +120,11 @@ static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor
         for (int64_t j = i + 1; j < d; j++)
             subtract_multiple(row[j], row + j, d - j, out + j * d + j);
     }
+    return FG_OK;
+}
+
+/* Inverts an upper triangular matrix in place. */
+static fg_status invert_upper(int64_t d, fg_monitor *monitor, double *out) {
     for (int64_t i = d - 1; i >= 0; i--) {
         double *row = out + i * d;
         const double scale = 1 / row[i];
@@ -135,6 +140,12 @@ static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor
             row[j] *= scale;
     }
     return FG_OK;
+}
+
+/* Computes the upper triangular U with A^-1 = U U^T: A = R^T R, U = R^-1. */
+static fg_status invert_cholesky(const double *a, int64_t d, fg_monitor *monitor, double *out) {
+    const fg_status status = cholesky(a, d, monitor, out);
+    return status == FG_OK ? invert_upper(d, monitor, out) : status;
 }
 
 static fg_status invert_roots(const double *variances, int64_t n, double *out) {
@@ -160,6 +171,45 @@ fg_status fg_covariance_factor(fg_context *context, const fg_shape *shape,
     if (status == FG_SINGULAR)
         context->singular_component = part->component;
     return status;
+}
+
+/* ---- roots ---- */
+
+/* out = R^T R for an upper triangular R. */
+static fg_status square_upper(const double *r, int64_t d, fg_monitor *monitor, double *out) {
+    for (int64_t i = 0; i < d; i++) {
+        double *row = out + i * d;
+        if (interrupted(d, monitor))
+            return FG_INTERRUPTED;
+        for (int64_t j = i; j < d; j++)
+            row[j] = 0;
+        for (int64_t l = 0; l <= i; l++)
+            subtract_multiple(-r[l * d + i], r + l * d + i, d - i, row + i);
+        for (int64_t j = i; j < d; j++)
+            out[j * d + i] = row[j];
+    }
+    return FG_OK;
+}
+
+fg_status fg_covariance_root(fg_context *context, const fg_shape *shape, const fg_covariance *part,
+                             double *out) {
+    const int64_t d = shape->n_features;
+    for (int64_t i = 0; i < part->size; i++)
+        out[i] = fg_has_matrices(shape) ? part->factor[i] : 1 / part->factor[i];
+    return fg_has_matrices(shape) ? invert_upper(d, context->monitor, out) : FG_OK;
+}
+
+fg_status fg_covariance_from_root(fg_context *context, const fg_shape *shape, const double *root,
+                                  const fg_covariance *part) {
+    const int64_t d = shape->n_features;
+    for (int64_t i = 0; i < part->size; i++)
+        part->factor[i] = fg_has_matrices(shape) ? root[i] : 1 / root[i];
+    for (int64_t i = 0; i < part->size && !fg_has_matrices(shape); i++)
+        part->covariance[i] = root[i] * root[i];
+    if (!fg_has_matrices(shape))
+        return FG_OK;
+    const fg_status status = square_upper(root, d, context->monitor, part->covariance);
+    return status == FG_OK ? invert_upper(d, context->monitor, part->factor) : status;
 }
 
 fg_status fg_precision_cholesky(fg_context *context, const fg_shape *shape,

@@ -24,6 +24,7 @@ typedef struct {
     fg_step step;
     fg_starter starter;    /* unused if all parameters are given */
     fg_repairer *repairer; /* or NULL */
+    fg_accelerator *accelerator; /* or NULL */
     fg_fit_state state;
 } fit;
 
@@ -34,7 +35,8 @@ static int all_are_given(const fg_parameters *given) {
 /* Copies the record of a start. */
 static int copy_result(const fg_fit_result *from, fg_fit_result *to) {
     int is_complete = 1;
-    *to = (fg_fit_result){from->lower_bound, from->n_iter, from->converged, {0}};
+    *to = *from;
+    to->history = (fg_history){0};
     for (int64_t i = 0; i < from->history.n_bounds; i++)
         is_complete &= fg_history_add_bound(&to->history, from->history.lower_bounds[i]);
     for (int64_t i = 0; i < from->history.n_repairs; i++)
@@ -56,7 +58,9 @@ static fg_status resume_once(fit *f, fg_parameters *parameters, fg_fit_result *r
         memcpy(f->repairer->reseedings, from->reseedings, k_count * sizeof(int));
     if (!copy_result(from->result, result))
         return FG_NO_MEMORY;
-    return fg_em(&f->step, f->options, f->repairer, from->init, parameters, result);
+    if (f->accelerator)
+        fg_accelerator_resume(f->accelerator, from->accelerator);
+    return fg_em(&f->step, f->options, f->repairer, f->accelerator, from->init, parameters, result);
 }
 
 /* One start and its iterations. */
@@ -77,8 +81,10 @@ static fg_status fit_once(fit *f, uint64_t seed, int64_t init, fg_parameters *pa
         fg_repairer_restart(f->repairer);
         status = fg_repair_parameters(f->repairer, 0, parameters, &result->history);
     }
+    if (f->accelerator)
+        fg_accelerator_restart(f->accelerator);
     if (status == FG_OK && f->options->max_iter > 0)
-        status = fg_em(&f->step, f->options, f->repairer, init, parameters, result);
+        status = fg_em(&f->step, f->options, f->repairer, f->accelerator, init, parameters, result);
     return status;
 }
 
@@ -105,7 +111,7 @@ static fg_status fit_all(fit *f, uint64_t seed, fg_parameters *trial, fg_paramet
     for (int64_t init = state->init; status == FG_OK && init < f->options->n_init; init++) {
         if (monitor && monitor->finish && state->n_kept > 0)
             break;
-        fg_fit_result result = {.lower_bound = before};
+        fg_fit_result result = {.lower_bound = before, .change = INFINITY};
         state->init = init;
         state->parameters = trial;
         state->result = &result;
@@ -144,6 +150,7 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
         return FG_NO_MEMORY;
     fit f = {.context = context, .shape = shape, .options = options, .given = given};
     fg_repairer repairer = {0};
+    fg_accelerator accelerator = {0};
     fg_parameters trial = *out_parameters;
     double *memory = NULL;
     fg_status status = fg_step_open(context, shape, &f.step);
@@ -156,6 +163,10 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
         f.repairer = &repairer;
         status = fg_repairer_open(context, shape, &repairer);
     }
+    if (status == FG_OK && options->accelerate) {
+        f.accelerator = &accelerator;
+        status = fg_accelerator_open(context, shape, &accelerator);
+    }
     if (status == FG_OK && !all_are_given(given))
         status = fg_starter_open(context, shape, options->start, options->records, &f.starter);
     if (status == FG_OK) {
@@ -164,6 +175,7 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
                                  .shift = f.step.shift,
                                  .sxx = f.step.statistics.sxx,
                                  .reseedings = repairer.reseedings,
+                                 .accelerator = accelerator.memory,
                                  .best = out_parameters,
                                  .best_result = out_result};
         if (context->monitor)
@@ -173,6 +185,7 @@ fg_status fg_fit(fg_context *context, const fg_shape *shape, const fg_fit_option
             context->monitor->state = NULL;
     }
     fg_starter_close(&f.starter);
+    fg_accelerator_close(&accelerator);
     fg_repairer_close(&repairer);
     fg_step_close(&f.step);
     fg_release(memory);

@@ -206,6 +206,12 @@ void fg_scorer_close(fg_scorer *scorer);
 
 /* fit: a start, passes until convergence, and the best of several starts */
 
+/* When a fit has converged: as soon as an EM step changes the mean log-likelihood by less than tol;
+ * or only if the estimate of what is still to be gained is less than tol, too. */
+typedef enum { FG_STOP_CHANGE, FG_STOP_AITKEN } fg_stopping;
+
+size_t fg_accelerator_count(const fg_shape *shape); /* doubles in the state of an acceleration */
+
 /* The options of a fit. */
 typedef struct {
     fg_start start;
@@ -215,6 +221,8 @@ typedef struct {
     int repair;            /* repair degenerate components; otherwise FG_SINGULAR, or weight zero */
     const double *records; /* of the starts, made by fg_start_record; or NULL */
     const fg_fit_state *resume; /* the state in which to go on, other options the same; or NULL */
+    fg_stopping stopping;
+    int accelerate; /* extrapolate by SQUAREM */
 } fg_fit_options;
 
 /* A repair: its kind, the iteration (0: during the start), the component (-1: the tied covariance),
@@ -236,10 +244,12 @@ typedef struct {
 void fg_history_free(fg_history *history);
 
 /* The result of the best start. lower_bound: before a fit, the bound of the given parameters' own
- * last iteration, or -infinity. history: zeroed before a fit, freed by the caller. */
+ * last iteration, or -infinity. change: that of the lower bound in the last EM step; infinity if it
+ * was the first, or did not follow from the one before. n_iter: accepted steps; n_passes: also
+ * those that were rejected. history: zeroed before a fit, freed by the caller. */
 typedef struct {
-    double lower_bound;
-    int64_t n_iter;
+    double lower_bound, change;
+    int64_t n_iter, n_passes;
     int converged;
     fg_history history;
 } fg_fit_result;
@@ -256,6 +266,7 @@ struct fg_fit_state {
     fg_real_type *scatter_type;
     double *shift, *sxx;
     int *reseedings; /* K; NULL unless components are repaired */
+    double *accelerator; /* of size fg_accelerator_count; unused without acceleration */
     /* of the starts before: how many gave a mixture, how many were singular, where the first was */
     int64_t n_kept, n_failed, first_singular;
     const fg_parameters *best; /* of them; with its record */
@@ -355,7 +366,7 @@ typedef struct {
     double *log_likelihood;          /* n_problems: of all rows, at the final parameters */
     double *held_out;                /* n_problems: of the held-out rows; unused without these */
     double *criteria;                /* n_problems x n_candidates; separate: n_problems */
-    int64_t *n_iter;                 /* n_problems */
+    int64_t *n_iter, *n_passes;      /* n_problems */
     int64_t *candidate;              /* n_problems: the number of the chosen candidate */
     int8_t *status;                  /* n_problems, values of fg_batch_status */
     uint8_t *converged;              /* n_problems */

@@ -34,6 +34,13 @@ void fg_parameters_copy(const fg_shape *shape, const fg_parameters *from, fg_par
     copy_part(from->precisions_cholesky, covariances, to->precisions_cholesky);
 }
 
+int fg_all_finite(const double *x, size_t n) {
+    double poison = 0;
+    for (size_t i = 0; i < n; i++)
+        poison += x[i] - x[i];
+    return poison == 0;
+}
+
 /* ---- the M step ---- */
 
 /* One component's sums. delta = sx / nk is the step from its shift to its mean. */

@@ -42,11 +42,12 @@ def start(covariance_type):
 # ---------------------------------------------------------------- parameters, tools
 
 
-def test_parameters_are_scikit_learns_and_three_more():
+def test_parameters_are_scikit_learns_and_five_more():
     ours, theirs = GaussianMixture().get_params(), Theirs().get_params()
     added = {name: ours.pop(name) for name in sorted(ours.keys() - theirs.keys())}
     assert added == {
-        "covariances_init": None, "degenerate": "raise", "n_threads": None
+        "acceleration": None, "covariances_init": None, "degenerate": "raise", "n_threads": None,
+        "stopping": "change"
     }  # fmt: skip
     assert ours.pop("n_init") == "auto" and theirs.pop("n_init") == 1
     assert list(ours.items()) == list(theirs.items())

@@ -21,7 +21,7 @@ C_LAYERS = """
     batch
     fit
     start em
-    kmeans repair
+    kmeans repair accelerate
     step
     pass
     parameters dispatch problems arithmetic

@@ -46,6 +46,8 @@ def fit_batch(
     degenerate: Literal["raise", "repair"] = "raise",
     sort: Literal["means", "weights"] | None = None,
     keep_candidates: bool = False,
+    acceleration: Literal["squarem"] | None = None,
+    stopping: Literal["change", "aitken"] = "change",
 ) -> BatchResult:
     """Fit many independent Gaussian mixtures, distributed over the threads.
 
@@ -105,6 +107,9 @@ def fit_batch(
     keep_candidates : bool, default=False
         True: keep the mixtures of all candidates, and not only the best of each problem;
         `BatchResult.selection` returns them. They need memory for each candidate.
+    acceleration : {"squarem"} or None, default=None
+    stopping : {"change", "aitken"}, default="change"
+        As in `GaussianMixture`.
 
     Returns
     -------
@@ -149,6 +154,8 @@ def fit_batch(
         init_params=init_params,
         n_threads=None if n_threads is None else as_integer(n_threads, "n_threads", 1),
         degenerate=degenerate,
+        acceleration=acceleration,
+        stopping=stopping,
     )
     template._check_options()
     problems = arrange(X, offsets, groups, sample_weight)

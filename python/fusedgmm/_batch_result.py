@@ -45,6 +45,7 @@ def empty_arrays(
         "precisions_cholesky": (square, nan),
         "lower_bound": ((P,), nan),
         "n_iter": ((P,), none),
+        "n_passes": ((P,), none),
         "converged": ((P,), np.bool_(False)),
         "status": ((P,), np.int8(BatchStatus.NOT_RUN)),
         "n_components": ((P,), none),
@@ -99,7 +100,8 @@ class BatchResult:
         are stored as "full", or as "diag" if neither "full" nor "tied" was tried.
     lower_bound : array of shape (P,), float64
         Mean log-likelihood per row (nats) in the last iteration.
-    n_iter : array of shape (P,), int64
+    n_iter, n_passes : array of shape (P,), int64
+        As `n_iter_` and `n_passes_` of `GaussianMixture`.
     converged : array of shape (P,), bool
     status : array of shape (P,), int8
         Values of `BatchStatus`.
@@ -148,6 +150,7 @@ class BatchResult:
     precisions_cholesky: Floats
     lower_bound: Floats
     n_iter: Labels
+    n_passes: Labels
     converged: NDArray[np.bool_]
     status: NDArray[np.int8]
     n_components: Labels
@@ -235,6 +238,7 @@ class BatchResult:
             seed=int(self.seeds[i]),
             converged=bool(self.converged[i]),
             n_iter=int(self.n_iter[i]),
+            n_passes=int(self.n_passes[i]),
             lower_bound=float(self.lower_bound[i]),
         )
 

@@ -63,7 +63,9 @@ def fit(
     repair: bool = False,
     watch: Callable[[int, int, float, float, Any], bool] | None = None,
     resume: dict[str, Any] | None = None,
-) -> tuple[_Mixture, list[float], bool, list[tuple[int, int, int]]]: ...
+    accelerate: bool = False,
+    stopping: str = "change",
+) -> tuple[_Mixture, list[float], bool, list[tuple[int, int, int]], int]: ...
 def accumulate(
     X: Reals,
     *,
@@ -185,6 +187,8 @@ def fit_batch(
     n_threads: int,
     progress: Callable[[int], object] | None,
     result: Mapping[str, NDArray[np.generic]],
+    accelerate: bool = False,
+    stopping: str = "change",
 ) -> BaseException | None: ...
 def score_batch(
     problems: Problems,

@@ -90,6 +90,7 @@ class Fits:
     bic: Floats
     aic: Floats
     n_iter: Labels
+    n_passes: Labels
     converged: NDArray[np.bool_]
     status: NDArray[np.int8]
     candidate: Labels
@@ -147,6 +148,7 @@ class Fits:
             seed=int(self.seeds[i]),
             converged=bool(self.converged[i]),
             n_iter=int(self.n_iter[i]),
+            n_passes=int(self.n_passes[i]),
             lower_bound=float(self.lower_bound[i]),
         )
 
@@ -160,6 +162,7 @@ def model_of(
     seed: int,
     converged: bool,
     n_iter: int,
+    n_passes: int,
     lower_bound: float,
 ) -> GaussianMixture:
     """Return a fitted model with the options of the template."""
@@ -168,7 +171,7 @@ def model_of(
     model.random_state = seed
     model._assign(parameters, dtype)
     model.n_features_in_ = parameters[1].shape[1]
-    model.converged_, model.n_iter_ = converged, n_iter
+    model.converged_, model.n_iter_, model.n_passes_ = converged, n_iter, n_passes
     model.lower_bound_ = lower_bound
     model.lower_bounds_ = [lower_bound] if n_iter else []
     return model
@@ -228,6 +231,7 @@ def fit_candidates(
         "bic": ((R,), nan),
         "aic": ((R,), nan),
         "n_iter": ((R,), none),
+        "n_passes": ((R,), none),
         "converged": ((R,), np.bool_(False)),
         "status": ((R,), np.int8(BatchStatus.NOT_RUN)),
         "candidate": ((R,), np.int64(-1)),
@@ -249,6 +253,8 @@ def fit_candidates(
         reg_covar=float(template.reg_covar),
         max_iter=int(template.max_iter),
         repair=template.degenerate == "repair",
+        accelerate=template.acceleration is not None,
+        stopping=template.stopping,
         given=given,
         given_each=given_each,
         held_out=held_out,

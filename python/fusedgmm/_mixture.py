@@ -92,6 +92,15 @@ class GaussianMixture(BaseMixture):
         component is narrower, in some direction, than a thousandth of the data's standard
         deviation, add that much to it; move an empty component to the row that the mixture
         explains worst, up to three times. `repairs_` lists the repairs, and a warning reports them.
+    acceleration : {"squarem"} or None, default=None
+        "squarem": extrapolate from every two EM steps [3]_, and keep the extrapolation if the
+        likelihood is no lower there. This needs far fewer passes over the data where EM is slow,
+        i.e. where components overlap, and leads to a maximum of the same likelihood, but not always
+        to the same one. None: plain EM, whose iterates are scikit-learn's.
+    stopping : {"change", "aitken"}, default="change"
+        What `tol` is compared with. "change": the change of the mean log-likelihood in one
+        iteration, which is also small where EM is only slow. "aitken": both this change and what is
+        still to be gained by an estimate of the limit from three iterations [4]_.
     n_threads : int or None, default=None
         Maximum number of threads, never more than the CPUs available to this process. None: the
         minimum of the CPU affinity, the container's CPU quota, and OMP_NUM_THREADS or an active
@@ -118,10 +127,14 @@ class GaussianMixture(BaseMixture):
         Whether the best start converged within `max_iter`.
     n_iter_ : int
         Number of iterations of the best start.
+    n_passes_ : int
+        Number of EM steps computed for the best start: `n_iter_`, plus the rejected extrapolations
+        if `acceleration` is used.
     lower_bound_ : float
         The last of `lower_bounds_`; -inf if `max_iter` is 0.
     lower_bounds_ : list of float
-        Mean log-likelihood per row (nats) in each iteration, before its M step.
+        Mean log-likelihood per row (nats) in each iteration, before its M step. With
+        `acceleration`, those of the accepted iterates.
     repairs_ : list of Repair
         The repairs, as tuples (iteration, component, row); see `degenerate`.
     n_features_in_ : int
@@ -149,6 +162,10 @@ class GaussianMixture(BaseMixture):
     .. [1] Dempster, Laird & Rubin (1977), "Maximum likelihood from incomplete data via the EM
        algorithm", J. R. Statist. Soc. B 39, 1-38.
     .. [2] Bishop (2006), "Pattern Recognition and Machine Learning", section 9.2.
+    .. [3] Varadhan & Roland (2008), "Simple and globally convergent methods for accelerating the
+       convergence of any EM algorithm", Scand. J. Statist. 35, 335-353: SQUAREM, scheme S3. See
+       docs/acceleration.md.
+    .. [4] McLachlan & Krishnan (2008), "The EM Algorithm and Extensions", section 4.9.
 
     Examples
     --------
@@ -166,6 +183,7 @@ class GaussianMixture(BaseMixture):
 
     repairs_: list[Repair]
     _can_be_watched = True
+    n_passes_: int
 
     def __init__(
         self,
@@ -187,6 +205,8 @@ class GaussianMixture(BaseMixture):
         n_threads: int | None = None,
         covariances_init: ArrayLike | None = None,
         degenerate: Literal["raise", "repair"] = "raise",
+        acceleration: Literal["squarem"] | None = None,
+        stopping: Literal["change", "aitken"] = "change",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -205,6 +225,8 @@ class GaussianMixture(BaseMixture):
         self.n_threads = n_threads
         self.covariances_init = covariances_init
         self.degenerate = degenerate
+        self.acceleration = acceleration
+        self.stopping = stopping
 
     @classmethod
     def from_parameters(cls, parameters: MixtureParameters, **options: Any) -> Self:
@@ -249,7 +271,7 @@ class GaussianMixture(BaseMixture):
         model._check_options()
         model._assign((p.weights, p.means, p.covariances, p.precisions_cholesky), np.float64)
         model.n_features_in_ = p.n_features
-        model.converged_, model.n_iter_ = True, 0
+        model.converged_, model.n_iter_, model.n_passes_ = True, 0, 0
         model.lower_bound_, model.lower_bounds_ = -math.inf, []
         model.repairs_ = []
         return model
@@ -262,7 +284,10 @@ class GaussianMixture(BaseMixture):
             above=-2,
             decode=lambda array: [Repair(*row) for row in array.tolist()],
         )
-        return super()._saved_attributes(n_components, n_features) | {"repairs_": repairs}
+        return super()._saved_attributes(n_components, n_features) | {
+            "repairs_": repairs,
+            "n_passes_": SavedAttribute((), "i", required=False, above=-1),
+        }
 
     def aic(self, X: ArrayLike | Source) -> float:
         """Return Akaike's information criterion, 2 p - 2 log L with p parameters; lower is better.
@@ -352,6 +377,9 @@ class GaussianMixture(BaseMixture):
     def _check_options(self) -> None:
         super()._check_options()
         as_option(self.degenerate, "degenerate", ("raise", "repair"))
+        as_option(self.stopping, "stopping", ("change", "aitken"))
+        if self.acceleration is not None:
+            as_option(self.acceleration, "acceleration", ("squarem",))
 
     def _check_n_init(self) -> None:
         if isinstance(self.n_init, str) and self.n_init == "auto":
@@ -427,7 +455,7 @@ class GaussianMixture(BaseMixture):
             n_init = 1
             if control.resume is None:
                 given = self._start_from_sample(control.sample, given, control)
-        parameters, bounds, converged, found = _core.fit(
+        parameters, bounds, converged, found, n_passes = _core.fit(
             X,
             sample_weight=weight,
             covariance_type=self.covariance_type,
@@ -445,6 +473,8 @@ class GaussianMixture(BaseMixture):
             repair=self.degenerate == "repair",
             watch=control.watch,
             resume=control.resume,
+            accelerate=self.acceleration is not None,
+            stopping=self.stopping,
         )
         repairs = [Repair(*repair) for repair in found]
         if repairs:
@@ -453,4 +483,5 @@ class GaussianMixture(BaseMixture):
                 f"degenerate components were repaired: {listed}; all {len(repairs)} repair(s) are "
                 "in repairs_"
             )
-        return Estimate(parameters, bounds, converged, {"repairs_": repairs})
+        others = {"repairs_": repairs, "n_passes_": n_passes}
+        return Estimate(parameters, bounds, converged, others)

@@ -18,6 +18,8 @@ w_n is the weight of row n (default 1): a row of weight 2 counts as two equal ro
       J. R. Statist. Soc. B 39, 1-38: the algorithm; the likelihood never decreases (Theorem 1).
   [B]  Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
   [MP] McLachlan & Peel (2000), Finite Mixture Models, chapter 3.
+  [VR] Varadhan & Roland (2008), "Simple and globally convergent methods for accelerating the
+      convergence of any EM algorithm", Scand. J. Statist. 35, 335-353: SQUAREM, scheme S3.
 
 Shapes of covariances and precisions_cholesky, the same as scikit-learn's:
   full (K, d, d)    tied (d, d)    diag (K, d)    spherical (K,)
@@ -204,3 +206,140 @@ def fit(
             return weights, means, covariances, lower_bounds, True
         previous = bound
     return weights, means, covariances, lower_bounds, False
+
+
+def coordinates(
+    weights: Floats, means: Floats, covariances: Floats, covariance_type: str
+) -> Floats:
+    """The parameters as a vector without constraints, in which `fit_squarem` extrapolates.
+
+    log pi_k, mu_k, and of each Sigma = L L^T the lower triangular L, with the logarithm of its
+    diagonal; for diag and spherical the logarithm of the standard deviation.
+    """
+    _check_type(covariance_type)
+    if covariance_type in ("diag", "spherical"):
+        roots = 0.5 * np.log(covariances)
+    else:
+        roots = np.linalg.cholesky(covariances)
+        diagonal = np.arange(roots.shape[-1])
+        roots[..., diagonal, diagonal] = np.log(roots[..., diagonal, diagonal])
+    return np.concatenate([np.log(weights), means.ravel(), roots.ravel()])
+
+
+def _split(x: Floats, n_components: int, n_features: int, covariance_type: str) -> list[Floats]:
+    """The three parts of coordinates, or of a difference of two, in the shapes of the parameters."""
+    K, d = n_components, n_features
+    shapes = {"full": (K, d, d), "tied": (d, d), "diag": (K, d), "spherical": (K,)}
+    parts = np.split(x, [K, K + K * d])
+    return [parts[0], parts[1].reshape(K, d), parts[2].reshape(shapes[covariance_type])]
+
+
+def from_coordinates(
+    x: Floats, n_components: int, n_features: int, covariance_type: str
+) -> tuple[Floats, Floats, Floats]:
+    """The inverse of `coordinates`; the weights are normalised."""
+    log_weights, means, roots = _split(x, n_components, n_features, covariance_type)
+    weights = np.exp(log_weights - log_weights.max())
+    if covariance_type in ("diag", "spherical"):
+        covariances = np.exp(2 * roots)
+    else:
+        diagonal = np.arange(n_features)
+        lower = roots.copy()
+        lower[..., diagonal, diagonal] = np.exp(roots[..., diagonal, diagonal])
+        covariances = lower @ np.swapaxes(lower, -1, -2)
+    return weights / weights.sum(), means, covariances
+
+
+def squared_norm(
+    change: Floats,
+    weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    covariance_type: str,
+) -> float:
+    """|D|^2 for a small change D of the coordinates of a mixture: its information metric, as if the
+    component of every row were known.
+
+    sum_k pi_k ((dlog pi_k - m)^2 + |L_k^-1 dmu_k|^2 + |L_k^-1 dSigma_k L_k^-T|_F^2 / 2), where m is
+    the mean of dlog pi. With A = L^-1 dL, L^-1 dSigma L^-T = A + A^T. tied: Sigma has weight 1.
+    """
+    K, d = means.shape
+    dlog, dmeans, droots = _split(change, K, d, covariance_type)
+    total = float(weights @ (dlog - weights @ dlog) ** 2)
+    if covariance_type in ("diag", "spherical"):
+        deviations = np.sqrt(covariances).reshape(K, -1)
+        of_covariance = 2 * (droots.reshape(K, -1) ** 2).sum(axis=1) * d / deviations.shape[1]
+        of_mean = ((dmeans / deviations) ** 2).sum(axis=1)
+        return total + float(weights @ (of_mean + of_covariance))
+    lower = np.linalg.cholesky(covariances)
+    diagonal = np.arange(d)
+    dlower = droots.copy()
+    dlower[..., diagonal, diagonal] *= lower[..., diagonal, diagonal]
+    A = np.linalg.solve(lower, dlower)
+    of_covariance = ((A + np.swapaxes(A, -1, -2)) ** 2).sum(axis=(-1, -2)) / 2
+    z = np.linalg.solve(lower, dmeans[:, :, None])[..., 0]
+    of_mean = weights @ (z**2).sum(axis=1)
+    return total + float(of_mean + (of_covariance if lower.ndim == 2 else weights @ of_covariance))
+
+
+def fit_squarem(
+    X: ArrayLike,
+    weights: Floats,
+    means: Floats,
+    covariances: Floats,
+    covariance_type: str,
+    tol: float,
+    reg_covar: float,
+    max_iter: int,
+) -> tuple[Floats, Floats, Floats, list[float], bool, int]:
+    """EM accelerated by extrapolation [VR]: the results of `fit`, and the number of passes.
+
+    From two EM steps x0 -> x1 -> x2, with r = x1 - x0 and v = x2 - 2 x1 + x0, try the mixture at
+    x0 + 2 a r + a^2 v with a = |r| / |v|, at most a limit. If the likelihood there is no lower than
+    at x1, the EM step from there is the next iterate; otherwise that pass was in vain and x2 is.
+    lower_bounds holds the bounds of the iterates and of the accepted trials. A step from a trial
+    does not end the fit: an extrapolation that gains little does not show that EM does.
+    """
+    K, d = means.shape
+
+    def step(theta: tuple[Floats, ...]) -> tuple[tuple[Floats, Floats, Floats], float]:
+        factors = precision_cholesky(theta[2], covariance_type)
+        log_likelihood, g = e_step(X, *theta[:2], factors, covariance_type)
+        return m_step(X, g, covariance_type, reg_covar), float(log_likelihood.mean())
+
+    theta, trial, limit, n_passes = (weights, means, covariances), None, 4.0, 0
+    cycle: list[tuple[Floats, Floats, Floats]] = []  # the iterates of this cycle
+    length = 0.0
+    bounds: list[float] = []
+    while len(bounds) < max_iter:
+        following, bound = step(theta if trial is None else trial)
+        n_passes += 1
+        is_jump = trial is not None
+        if trial is not None:
+            accepted = bound >= bounds[-1]
+            if not accepted:
+                limit = max(length / 20, 2.0)
+            elif length == limit:
+                limit *= 20
+            trial = None
+            if not accepted:
+                continue
+        else:
+            cycle.append(theta)
+            if len(cycle) == 2:
+                x0, x1, x2 = (coordinates(*t, covariance_type) for t in (*cycle, following))
+                r, v = x1 - x0, x2 - 2 * x1 + x0
+                ratio = np.sqrt(
+                    squared_norm(r, *cycle[1], covariance_type)
+                    / squared_norm(v, *cycle[1], covariance_type)
+                )
+                length = min(float(ratio), limit)
+                if length > 1.0001:
+                    x = x0 + 2 * length * r + length**2 * v
+                    trial = from_coordinates(x, K, d, covariance_type)
+                cycle = []
+        theta = following
+        bounds.append(bound)
+        if len(bounds) > 1 and not is_jump and abs(bound - bounds[-2]) < tol:
+            return *theta, bounds, True, n_passes
+    return *theta, bounds, False, n_passes
