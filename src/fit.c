@@ -22,8 +22,8 @@ typedef struct {
     const fg_fit_options *options;
     const fg_parameters *given;
     fg_step step;
-    fg_starter starter;    /* unused if all parameters are given */
-    fg_repairer *repairer; /* or NULL */
+    fg_starter starter;          /* unused if all parameters are given */
+    fg_repairer *repairer;       /* or NULL */
     fg_accelerator *accelerator; /* or NULL */
     fg_fit_state state;
 } fit;

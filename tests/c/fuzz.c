@@ -120,7 +120,9 @@ static void read_input(source *s, input *in) {
                                    .max_iter = next(s) % 6,
                                    .tol = next(s) % 2 ? 1e-3 : 0,
                                    .m_step.reg_covar = regular[next(s) % 4],
-                                   .repair = next(s) % 2};
+                                   .repair = next(s) % 2,
+                                   .stopping = (fg_stopping)(next(s) % 2),
+                                   .accelerate = next(s) % 2};
     in->seed = next(s);
 }
 
@@ -268,7 +270,7 @@ static void fuzz_batch(const input *in) {
                                       .n_candidates = k > 1 ? 2 : 1,
                                       .seeds = seeds};
     double values[2][P], criteria[2][2 * P], bic[P], aic[P], log_likelihood[P];
-    int64_t n_iter[P] = {0}, chosen[2][P] = {{-1, -1, -1}, {-1, -1, -1}};
+    int64_t n_iter[P] = {0}, n_passes[P] = {0}, chosen[2][P] = {{-1, -1, -1}, {-1, -1, -1}};
     int8_t status[2][P];
     uint8_t converged[P];
     fg_parameters p = {0};
@@ -283,6 +285,7 @@ static void fuzz_batch(const input *in) {
                                .log_likelihood = log_likelihood,
                                .criteria = criteria[i],
                                .n_iter = n_iter,
+                               .n_passes = n_passes,
                                .candidate = chosen[i],
                                .status = status[i],
                                .converged = converged};

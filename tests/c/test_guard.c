@@ -162,9 +162,10 @@ static void test_fits(int64_t step) {
                 const fg_data data = lay_out(&s, n, d, d, 1, n % 2, at_end);
                 const fg_fit_options options = {.start = start,
                                                 .n_init = 1 + n % 2,
-                                                .max_iter = 3,
+                                                .max_iter = 4,
                                                 .m_step.reg_covar = 0.1,
-                                                .repair = n % 3 == 0};
+                                                .repair = n % 3 == 0,
+                                                .accelerate = n % 5 < 2};
                 fg_fit_result result = {.lower_bound = -INFINITY};
                 CONTEXT("fit %s %s %s N=%lld d=%lld", fg_isa_name(), real_name(real_type),
                         layout_name(c), (long long)n, (long long)d);

@@ -31,8 +31,13 @@ static int ask(void *context) {
 }
 
 static fg_status fit(const mixture *m, const samples *s, fg_start start, int repair, user *u) {
-    const fg_fit_options options = {
-        .start = start, .n_init = 1, .max_iter = 2, .m_step.reg_covar = 1e-3, .repair = repair};
+    const int accelerate = start == FG_START_RANDOM; /* with a trial in the third pass */
+    const fg_fit_options options = {.start = start,
+                                    .n_init = 1,
+                                    .max_iter = accelerate ? 4 : 2,
+                                    .m_step.reg_covar = 1e-3,
+                                    .repair = repair,
+                                    .accelerate = accelerate};
     const fg_parameters nothing = {NULL, NULL, NULL, NULL};
     fg_parameters parameters = parameters_new(&m->shape);
     fg_monitor monitor = {.poll = ask, .context = u};

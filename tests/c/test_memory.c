@@ -170,7 +170,7 @@ static fg_status call_fit_batch(call *c) {
     if (c->separate)
         options.starts = shared_starts(c);
     double *at = c->out + 2000;
-    int64_t n_iter[FITS] = {0}, candidate[FITS] = {0};
+    int64_t n_iter[FITS] = {0}, n_passes[FITS] = {0}, candidate[FITS] = {0};
     uint8_t converged[FITS] = {0};
     fg_batch_result out = {.parameters = parameters_at(&c->shape, n_fits(c), c->out),
                            .lower_bound = at,
@@ -180,6 +180,7 @@ static fg_status call_fit_batch(call *c) {
                            .held_out = at + 4 * FITS,
                            .criteria = at + 5 * FITS,
                            .n_iter = n_iter,
+                           .n_passes = n_passes,
                            .candidate = candidate,
                            .status = c->status,
                            .converged = converged};
@@ -301,7 +302,8 @@ static void test_every_failure(void) {
                                              .n_init = 1 + (start == FG_START_DATA),
                                              .max_iter = 6,
                                              .m_step.reg_covar = 1e-6,
-                                             .repair = repair};
+                                             .repair = repair,
+                                             .accelerate = start != FG_START_RANDOM};
                 check_call(call_fit, &c, "fit");
                 check_call(call_fit_batch, &c, "fit_batch");
                 if (start == FG_START_RANDOM)
@@ -391,7 +393,8 @@ static void test_shapes_that_cannot_be_counted(void) {
                 const fg_fit_options options = {.start = FG_START_KMEANS,
                                                 .n_init = n_init,
                                                 .max_iter = 1,
-                                                .repair = n_init == 1};
+                                                .repair = n_init == 1,
+                                                .accelerate = n_init == 2};
                 CHECK(fg_fit(ON(&data, 1, NULL), &shape, &options, &none, 0, &out, &result) ==
                           FG_NO_MEMORY,
                       "fit");
