@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "covariance.h"
+#include "factor.h"
 #include "memory.h"
 #include "parallel.h"
 #include "parameters.h"
@@ -24,6 +25,8 @@
  * t2. The values are the best of some that were tried on 192 cases other than those of
  * bench/acceleration.py. */
 static const double FIRST_MAX = 4, LEAST_MAX = 2, LONGER = 20, SHORTER = 0.05, SHORTEST = 1.0001;
+
+enum { ROWS = 16 }; /* of a matrix, multiplied at a time: another is read d / 16 times */
 
 static size_t coordinate_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
@@ -40,7 +43,7 @@ static fg_parameters coordinates_in(const fg_shape *shape, double *memory) {
 
 fg_status fg_accelerator_open(fg_context *context, const fg_shape *shape, fg_accelerator *out) {
     const size_t count = coordinate_count(shape), parameters = fg_parameters_count(shape);
-    double *m = fg_doubles(3 * count + parameters + 2 * (size_t)shape->n_features);
+    double *m = fg_doubles(3 * count + parameters + 2 * ROWS * (size_t)shape->n_features);
     *out = (fg_accelerator){.context = context, .shape = shape, .memory = m};
     if (!m)
         return FG_NO_MEMORY;
@@ -142,33 +145,39 @@ static fg_status from_coordinates(fg_accelerator *a, fg_parameters *x, const fg_
 
 /* ---- the norm ---- */
 
-/* |row U|^2 for a row whose first `begin` numbers are zero; element begin counts diagonal times. */
-static double square_times_upper(const double *row, int64_t begin, const double *u, int64_t d,
-                                 double diagonal, double *scratch) {
-    double sum = 0;
-    memset(scratch + begin, 0, (size_t)(d - begin) * sizeof(double));
+/* out = rows U for n rows, which are zero before begin. */
+static void times_upper(const double *rows, int64_t n, int64_t begin, const double *u, int64_t d,
+                        double *out) {
+    memset(out, 0, (size_t)(n * d) * sizeof(double));
     for (int64_t l = begin; l < d; l++)
-        for (int64_t j = l; j < d; j++)
-            scratch[j] += row[l] * u[l * d + j];
-    for (int64_t j = begin; j < d; j++)
-        sum += (j == begin ? diagonal : 1) * scratch[j] * scratch[j];
-    return sum;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = l; j < d; j++)
+                out[i * d + j] += rows[i * d + l] * u[l * d + j];
 }
 
 /* Half of |L^-1 dSigma L^-T|_F^2 for a change dL of the Cholesky factor L: with A = L^-1 dL,
  * lower triangular, that matrix is A + A^T. Row by row: A^T = dR U, where R = L^T and U = R^-1. */
 static double root_norm(const fg_accelerator *a, const fg_covariance *at, const double *change) {
     const int64_t d = a->shape->n_features;
-    double *row = a->rows, sum = 0;
+    double *rows = a->rows, *products = a->rows + ROWS * d, sum = 0;
     if (!fg_has_matrices(a->shape)) { /* change: of the logarithm of a standard deviation */
         for (int64_t i = 0; i < at->size; i++)
             sum += 2 * change[i] * change[i];
         return fg_is_isotropic(a->shape) ? (double)d * sum : sum;
     }
-    for (int64_t i = 0; i < d && !(d >= 128 && fg_parallel_poll(a->context->monitor)); i++) {
-        memcpy(row + i, change + i * d + i, (size_t)(d - i) * sizeof(double));
-        row[i] /= at->factor[i * d + i]; /* dR_ii = R_ii d log R_ii */
-        sum += square_times_upper(row, i, at->factor, d, 2, row + d);
+    for (int64_t i0 = 0; i0 < d; i0 += ROWS) {
+        const int64_t n = d - i0 < ROWS ? d - i0 : ROWS;
+        if (d >= 128 && fg_parallel_poll(a->context->monitor))
+            return sum;
+        memcpy(rows, change + i0 * d, (size_t)(n * d) * sizeof(double));
+        for (int64_t i = 0; i < n; i++) /* dR_ii = R_ii d log R_ii */
+            rows[i * d + i0 + i] /= at->factor[(i0 + i) * (d + 1)];
+        times_upper(rows, n, i0, at->factor, d, products);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = i0 + i; j < d; j++) {
+                const double z = products[i * d + j];
+                sum += (j == i0 + i ? 2 : 1) * z * z;
+            }
     }
     return sum;
 }
@@ -177,9 +186,11 @@ static double mean_norm(const fg_accelerator *a, const fg_covariance *at, const 
     const int64_t d = a->shape->n_features;
     double sum = 0;
     if (fg_has_matrices(a->shape))
-        return square_times_upper(change, 0, at->factor, d, 1, a->rows + d);
+        times_upper(change, 1, 0, at->factor, d, a->rows);
     for (int64_t i = 0; i < d; i++) {
-        const double z = change[i] * at->factor[fg_is_isotropic(a->shape) ? 0 : i];
+        const double z = fg_has_matrices(a->shape)
+                             ? a->rows[i]
+                             : change[i] * at->factor[fg_is_isotropic(a->shape) ? 0 : i];
         sum += z * z;
     }
     return sum;

@@ -18,7 +18,7 @@ typedef struct {
     fg_cycle *cycle;
     fg_parameters x[3];  /* coordinates of t0, t1, t2; later t0, and first and second differences */
     fg_parameters trial; /* the extrapolated mixture */
-    double *rows;        /* two rows of d numbers */
+    double *rows;        /* scratch memory */
 } fg_accelerator;
 
 fg_status fg_accelerator_open(fg_context *context, const fg_shape *shape, fg_accelerator *out);

@@ -36,16 +36,6 @@ double fg_variance(const fg_shape *shape, const double *covariances, int64_t k, 
 void fg_set_spheres(const fg_shape *shape, double deviation, fg_monitor *monitor,
                     fg_parameters *out);
 
-int64_t fg_factor_work(const fg_shape *shape); /* multiply-adds to factor one covariance, roughly */
-/* Factors a single covariance; FG_SINGULAR if it is not positive definite. */
-fg_status fg_covariance_factor(fg_context *context, const fg_shape *shape,
-                               const fg_covariance *part);
-/* The root of a single covariance, from its factor: the upper triangular R with covariance R^T R, or
- * standard deviations. The other way, covariance and factor are set from a root. */
-fg_status fg_covariance_root(fg_context *context, const fg_shape *shape, const fg_covariance *part,
-                             double *out);
-fg_status fg_covariance_from_root(fg_context *context, const fg_shape *shape, const double *root,
-                                  const fg_covariance *part);
 /* Sums weight times covariance over the components of positive weight into out, which may be the
  * first component's covariance; returns the sum of these weights. Not for shared covariances. */
 double fg_pool_covariances(const fg_shape *shape, const fg_parameters *parameters,

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "covariance.h"
+#include "factor.h"
 #include "parallel.h"
+#include "triangular.h"
 
 size_t fg_parameters_count(const fg_shape *shape) {
     const size_t k = (size_t)shape->n_components, d = (size_t)shape->n_features;
@@ -56,8 +58,9 @@ static void update_full(const component_sums *s, int64_t d, double *out) {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++) {
             const double value = *sxx++ * per_nk - (sx[i] * per_nk) * (sx[j] * per_nk);
-            out[i * d + j] = out[j * d + i] = value + (i == j ? s->reg_covar : 0);
+            out[i * d + j] = value + (i == j ? s->reg_covar : 0);
         }
+    fg_mirror_lower(d, out);
 }
 
 static void update_diagonal(const component_sums *s, int64_t d, double *out) {
@@ -92,8 +95,9 @@ static void end_tied(double nk_sum, double reg_covar, int64_t d, double *out) {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++) {
             const double value = out[i * d + j] / nk_sum;
-            out[i * d + j] = out[j * d + i] = value + (i == j ? reg_covar : 0);
+            out[i * d + j] = value + (i == j ? reg_covar : 0);
         }
+    fg_mirror_lower(d, out);
 }
 
 typedef void (*update)(const component_sums *s, int64_t d, double *out);

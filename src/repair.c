@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "covariance.h"
+#include "factor.h"
 #include "history.h"
 #include "parallel.h"
 #include "rows.h"

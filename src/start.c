@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "covariance.h"
+#include "factor.h"
 #include "kmeans.h"
 #include "memory.h"
 #include "parallel.h"

@@ -25,6 +25,8 @@ C_LAYERS = """
     step
     pass
     parameters dispatch problems arithmetic
+    factor
+    triangular
     kernels statistics
     covariance simd
     rows run

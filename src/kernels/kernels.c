@@ -16,6 +16,7 @@
 #include "kernels/block_tpl.h"
 #include "kernels/density_tpl.h"
 #include "kernels/model_tpl.h"
+#include "kernels/product_tpl.h"
 #include "kernels/responsibilities_tpl.h"
 #include "kernels/sums_tpl.h"
 
@@ -162,4 +163,7 @@ const fg_kernels JOIN(fg_kernels_, FG_ISA, FG_REAL_NAME) = {
     .accumulate = accumulate,
     .score = score,
     .exp_log = exp_log,
+    .tile_rows = FG_OUTER_ROWS,
+    .tile_columns = FG_OUTER_VECTORS * FG_LANES,
+    .multiply_tile = multiply_tile,
 };

@@ -78,6 +78,10 @@ typedef struct {
     int (*score)(const fg_model *model, const fg_data *data, int64_t begin, int64_t end,
                  fg_output output, void *scratch, fg_monitor *monitor, void *out);
     void (*exp_log)(const void *x, int64_t n, int is_log, void *out); /* for the tests */
+    /* A tile of the product A^T B of two matrices with n rows: A has tile_rows columns, B has
+     * tile_columns. All three are stored row by row. Both sizes divide 48. */
+    int tile_rows, tile_columns;
+    void (*multiply_tile)(const void *a, const void *b, int64_t n, void *out);
 } fg_kernels;
 
 const fg_kernels *fg_kernels_for(fg_real_type real_type);
