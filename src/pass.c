@@ -48,7 +48,7 @@ static int64_t choose_task_rows(const fg_shape *shape, int64_t n_rows) {
     const double per_row = work_of_row(shape);
     double rows = fmin(fmax(16e6 / per_row, 1024), 16384);
     rows = fmin(rows, fmax((double)n_rows / 16, 512));
-    rows = fmin(rows, fmax(1e9 / per_row, (double)multiple));
+    rows = fmin(rows, fmax(1e9 / per_row, 512));
     return (int64_t)rows / multiple * multiple;
 }
 

@@ -85,6 +85,7 @@ typedef struct {
     size_t panel;   /* EDGE rows to subtract the products from, by tiles of columns */
     size_t inverse; /* of the diagonal block, transposed if it is V, by tiles of rows */
     size_t corner;  /* the diagonal block and its inverse, row by row */
+    size_t scratch; /* of the calling thread: EDGE rows of a tile */
     /* of the present row of blocks */
     int64_t block, first_row, n_rows; /* rows of the products */
     int is_inverting;
@@ -226,8 +227,8 @@ static void reduce_corner(const shared *s, double *tmp, double *corner) {
 /* ---- rows of blocks ---- */
 
 /* Prepares a row of blocks: everything but its tiles beyond the diagonal block. */
-static fg_status begin_row(const shared *s, const double *a, double *tmp) {
-    double *corner = at(s, s->corner), *v = corner + EDGE * EDGE;
+static fg_status begin_row(const shared *s, const double *a) {
+    double *corner = at(s, s->corner), *v = corner + EDGE * EDGE, *tmp = at(s, s->scratch);
     const int64_t edge = edge_of(s, s->block), width = s->tile_columns;
     fg_status status = FG_OK;
     pack_left(s, s->out);
@@ -261,7 +262,9 @@ static size_t layout_of(shared *s) {
     s->panel = s->left + n * EDGE;
     s->inverse = s->panel + n * EDGE;
     s->corner = s->inverse + square;
-    return ALIGNED(sizeof *s) + (s->corner + 2 * square) * sizeof(double);
+    s->scratch = s->corner + 2 * square;
+    return ALIGNED(sizeof *s) +
+           (s->scratch + EDGE * (size_t)s->tile_columns) * sizeof(double);
 }
 
 /* One sweep over the rows of blocks: a -> out = R, or out = R -> out = R^-1. */
@@ -275,7 +278,7 @@ static fg_status sweep(fg_context *context, fg_run **run, size_t bytes, int is_i
         s->block = is_inverting ? n_blocks - 1 - b : b;
         s->first_row = is_inverting ? (s->block + 1) * EDGE : 0;
         s->n_rows = is_inverting ? (n_blocks - s->block - 1) * EDGE : s->block * EDGE;
-        status = begin_row(s, a, fg_run_scratch(*run));
+        status = begin_row(s, a);
         if (status == FG_OK)
             status = fg_run_tasks(*run, context, (n_blocks - s->block - 1) * s->tiles_per_block);
     }
