@@ -179,6 +179,8 @@ cdef class _Call:
             "shift": _copy(s.shift, (k, d)) if has_scatter else np.zeros((k, d)),
             "sxx": _copy(s.sxx, moments) if has_scatter else np.zeros(moments),
             "reseedings": reseedings,
+            "accelerator": _copy(s.accelerator, (
+                0 if s.accelerator == NULL else fg_accelerator_count(&self.shape),)),
         } | self.parameters() | _result_dict(s.result)
         if s.n_kept:
             best = _parameters_dict(s.best, self.covariance_type, &self.shape)
@@ -684,6 +686,8 @@ def fit(X, *, covariance_type, n_components, init_params, seed, tol, reg_covar, 
         call.watch, call.monitor.report = watch, _report
         call.covariance_type, call.shape = covariance_type, shape
     if state is not None:
+        if bool(accelerate) != (len(resume["accelerator"]) > 0):
+            raise ValueError("a fit resumes only with the acceleration with which it began")
         options.resume = &state.c
     try:
         with nogil:
@@ -722,8 +726,9 @@ cdef dict _result_dict(const fg_fit_result *r):
     repairs = [(<int>h.repairs[i].kind, h.repairs[i].iteration, h.repairs[i].component,
                 h.repairs[i].row) for i in range(h.n_repairs)]
     return {
-        "record": np.array([r.n_iter, r.converged], np.int64),
+        "record": np.array([r.n_iter, r.converged, r.n_passes], np.int64),
         "lower_bound": np.array(r.lower_bound),
+        "change": np.array(r.change),
         "lower_bounds": np.array([h.lower_bounds[i] for i in range(h.n_bounds)], np.float64),
         "repairs": np.array(repairs, np.int64).reshape(-1, 4),
     }
@@ -755,9 +760,9 @@ cdef class _State:
         return p.c
 
     cdef read_result(self, dict state, prefix, fg_fit_result *out):
-        cdef int64_t i, n_iter, converged
+        cdef int64_t i, n_iter, converged, n_passes
         cdef fg_history *h = &out.history
-        n_iter, converged = state[prefix + "record"]
+        n_iter, converged, n_passes = state[prefix + "record"]
         bounds = _doubles(state[prefix + "lower_bounds"], (n_iter,), &h.lower_bounds)
         repairs = np.asarray(state[prefix + "repairs"]).reshape(-1, 4)
         self.arrays.append(bounds)
@@ -768,7 +773,8 @@ cdef class _State:
         for i in range(h.n_repairs):
             h.repairs[i].kind = <fg_repair_kind><int>repairs[i, 0]
             h.repairs[i].iteration, h.repairs[i].component, h.repairs[i].row = repairs[i, 1:]
-        out.lower_bound, out.n_iter, out.converged = state[prefix + "lower_bound"], n_iter, converged
+        out.lower_bound, out.change = state[prefix + "lower_bound"], state[prefix + "change"]
+        out.n_iter, out.n_passes, out.converged = n_iter, n_passes, converged
 
 
 cdef _State _state(fg_shape shape, covariance_type, dict state):
@@ -789,6 +795,8 @@ cdef _State _state(fg_shape shape, covariance_type, dict state):
         raise ValueError(f"expected reseedings of shape {(k,)}, found {reseedings.shape}")
     s.arrays.append(reseedings)
     s.c.reseedings = <int *>_address(reseedings)
+    count = len(state["accelerator"]) and fg_accelerator_count(&shape)
+    s.arrays.append(_doubles(state["accelerator"], (count,), &s.c.accelerator))
     if s.c.n_kept:
         s.best = s.read_parameters(state, covariance_type, &shape, "best_")
         s.read_result(state, "best_", &s.best_result)

@@ -26,6 +26,7 @@
  * bench/acceleration.py. */
 static const double FIRST_MAX = 4, LEAST_MAX = 2, LONGER = 20, SHORTER = 0.05, SHORTEST = 1.0001;
 
+enum { CYCLE = sizeof(fg_cycle) / sizeof(double) };
 enum { ROWS = 16 }; /* of a matrix, multiplied at a time: another is read d / 16 times */
 
 static size_t coordinate_count(const fg_shape *shape) {
@@ -41,16 +42,24 @@ static fg_parameters coordinates_in(const fg_shape *shape, double *memory) {
     return (fg_parameters){memory, memory + k, roots, roots};
 }
 
+size_t fg_accelerator_count(const fg_shape *shape) {
+    return CYCLE + coordinate_count(shape) + fg_parameters_count(shape);
+}
+
 fg_status fg_accelerator_open(fg_context *context, const fg_shape *shape, fg_accelerator *out) {
     const size_t count = coordinate_count(shape), parameters = fg_parameters_count(shape);
-    double *m = fg_doubles(3 * count + parameters + 2 * ROWS * (size_t)shape->n_features);
+    const size_t rows = 2 * ROWS * (size_t)shape->n_features;
+    double *m = fg_doubles(CYCLE + 3 * count + parameters + rows);
     *out = (fg_accelerator){.context = context, .shape = shape, .memory = m};
     if (!m)
         return FG_NO_MEMORY;
-    for (int i = 0; i < 3; i++)
-        out->x[i] = coordinates_in(shape, m + (size_t)i * count);
-    out->trial = fg_parameters_in(shape, m + 3 * count);
-    out->rows = m + 3 * count + parameters;
+    memset(m, 0, fg_accelerator_count(shape) * sizeof(double));
+    out->cycle = (fg_cycle *)m;
+    out->x[0] = coordinates_in(shape, m + CYCLE);
+    out->trial = fg_parameters_in(shape, m + CYCLE + count);
+    out->x[1] = coordinates_in(shape, m + CYCLE + count + parameters);
+    out->x[2] = coordinates_in(shape, m + CYCLE + 2 * count + parameters);
+    out->rows = m + CYCLE + 3 * count + parameters;
     fg_accelerator_restart(out);
     return FG_OK;
 }
@@ -58,20 +67,25 @@ fg_status fg_accelerator_open(fg_context *context, const fg_shape *shape, fg_acc
 void fg_accelerator_close(fg_accelerator *accelerator) { fg_release(accelerator->memory); }
 
 void fg_accelerator_renew(fg_accelerator *accelerator) {
-    accelerator->n_steps = 0;
-    accelerator->has_trial = 0;
+    accelerator->cycle->n_steps = 0;
+    accelerator->cycle->has_trial = 0;
 }
 
 void fg_accelerator_restart(fg_accelerator *accelerator) {
-    accelerator->max_length = FIRST_MAX;
+    accelerator->cycle->max_length = FIRST_MAX;
     fg_accelerator_renew(accelerator);
 }
 
+void fg_accelerator_resume(fg_accelerator *accelerator, const double *memory) {
+    memcpy(accelerator->memory, memory, fg_accelerator_count(accelerator->shape) * sizeof(double));
+}
+
 void fg_accelerator_judge(fg_accelerator *a, int accepted) {
+    fg_cycle *cycle = a->cycle;
     if (!accepted)
-        a->max_length = fmax(a->length * SHORTER, LEAST_MAX);
-    else if (a->length == a->max_length)
-        a->max_length *= LONGER;
+        cycle->max_length = fmax(cycle->length * SHORTER, LEAST_MAX);
+    else if (cycle->length == cycle->max_length)
+        cycle->max_length *= LONGER;
     fg_accelerator_renew(a);
 }
 
@@ -239,14 +253,17 @@ static void take_differences(const fg_accelerator *a) {
 static void extrapolate(const fg_accelerator *a) {
     double *x = a->x[0].weights, *r = a->x[1].weights, *v = a->x[2].weights;
     const size_t count = coordinate_count(a->shape);
+    const double length = a->cycle->length;
     for (size_t i = 0; i < count; i++)
-        x[i] += a->length * (2 * r[i] + a->length * v[i]);
+        x[i] += length * (2 * r[i] + length * v[i]);
 }
 
 fg_status fg_accelerator_add(fg_accelerator *a, const fg_parameters *from,
                              const fg_parameters *to) {
-    fg_status status = to_coordinates(a, from, &a->x[a->n_steps++]);
-    if (status != FG_OK || a->n_steps < 2)
+    const int is_first = a->cycle->n_steps == 0;
+    fg_status status = to_coordinates(a, from, &a->x[is_first ? 0 : 1]);
+    a->cycle->n_steps++;
+    if (status != FG_OK || is_first)
         return status;
     status = to_coordinates(a, to, &a->x[2]);
     if (status != FG_OK)
@@ -256,13 +273,13 @@ fg_status fg_accelerator_add(fg_accelerator *a, const fg_parameters *from,
     fg_accelerator_renew(a);
     if (fg_stopped(a->context->monitor))
         return FG_INTERRUPTED;
-    a->length = fmin(ratio, a->max_length);
+    a->cycle->length = fmin(ratio, a->cycle->max_length);
     if (!(ratio > SHORTEST)) /* also if nothing moves */
         return FG_OK;
     extrapolate(a);
     status = from_coordinates(a, &a->x[0], to);
     if (status == FG_OK)
-        a->has_trial = 1;
+        a->cycle->has_trial = 1;
     else if (status == FG_SINGULAR)
         fg_accelerator_judge(a, 0);
     return status == FG_SINGULAR ? FG_OK : status;

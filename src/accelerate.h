@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
     fg_context *context;
     const fg_shape *shape;
-    double *memory;      /* begins with the state of the cycle, t0 and the trial */
+    double *memory; /* begins with the state of the cycle, t0 and the trial */
     fg_cycle *cycle;
     fg_parameters x[3];  /* coordinates of t0, t1, t2; later t0, and first and second differences */
     fg_parameters trial; /* the extrapolated mixture */

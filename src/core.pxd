@@ -93,7 +93,7 @@ cdef extern from "fusedgmm.h" nogil:
         fg_repair *repairs
         int64_t n_repairs
     ctypedef struct fg_fit_result:
-        double lower_bound
+        double lower_bound, change
         int64_t n_iter, n_passes
         int converged
         fg_history history
@@ -106,6 +106,7 @@ cdef extern from "fusedgmm.h" nogil:
         double *shift
         double *sxx
         int *reseedings
+        double *accelerator
         int64_t n_kept, n_failed, first_singular
         const fg_parameters *best
         const fg_fit_result *best_result
@@ -201,6 +202,7 @@ cdef extern from "fusedgmm.h" nogil:
     fg_status fg_fit(fg_context *, const fg_shape *, const fg_fit_options *,
                      const fg_parameters *, uint64_t, fg_parameters *, fg_fit_result *)
     void fg_history_free(fg_history *)
+    size_t fg_accelerator_count(const fg_shape *)
     fg_status fg_fit_batch(fg_context *, const fg_problems *, const fg_batch_options *,
                            fg_batch_result *)
     fg_status fg_score_batch(fg_context *, const fg_problems *, const fg_score_batch_options *,

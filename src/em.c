@@ -41,8 +41,7 @@ static double still_to_gain(double change, double last_change) {
 
 /* Adds the bound of a step. is_jump: the step before it was an extrapolation, whose gain says
  * little about that of an EM step. Returns whether the fit has converged. */
-static int follow(double bound, int is_jump, const fg_fit_options *options,
-                  fg_fit_result *result) {
+static int follow(double bound, int is_jump, const fg_fit_options *options, fg_fit_result *result) {
     const double change = bound - result->lower_bound, last_change = result->change;
     result->lower_bound = bound;
     result->change = is_jump ? INFINITY : change;
@@ -76,7 +75,7 @@ fg_status fg_em(fg_step *step, const fg_fit_options *options, fg_repairer *repai
     while (status == FG_OK && !result->converged && result->n_iter < options->max_iter &&
            !(monitor && monitor->finish)) {
         const int64_t iteration = result->n_iter + 1, repairs = history->n_repairs;
-        const int is_trial = accelerator && accelerator->has_trial;
+        const int is_trial = accelerator && accelerator->cycle->has_trial;
         status = fg_step_em(step, is_trial ? &accelerator->trial : parameters, iteration,
                             &options->m_step);
         result->n_passes++;

@@ -265,7 +265,7 @@ struct fg_fit_state {
     int *has_scatter;
     fg_real_type *scatter_type;
     double *shift, *sxx;
-    int *reseedings; /* K; NULL unless components are repaired */
+    int *reseedings;     /* K; NULL unless components are repaired */
     double *accelerator; /* of size fg_accelerator_count; unused without acceleration */
     /* of the starts before: how many gave a mixture, how many were singular, where the first was */
     int64_t n_kept, n_failed, first_singular;

@@ -263,8 +263,7 @@ static size_t layout_of(shared *s) {
     s->inverse = s->panel + n * EDGE;
     s->corner = s->inverse + square;
     s->scratch = s->corner + 2 * square;
-    return ALIGNED(sizeof *s) +
-           (s->scratch + EDGE * (size_t)s->tile_columns) * sizeof(double);
+    return ALIGNED(sizeof *s) + (s->scratch + EDGE * (size_t)s->tile_columns) * sizeof(double);
 }
 
 /* One sweep over the rows of blocks: a -> out = R, or out = R -> out = R^-1. */

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fusedgmm import GaussianMixture, fit_batch, reference
+from fusedgmm import Checkpoint, GaussianMixture, fit_batch, reference, select
 from helpers import COVARIANCE_TYPES, FITTED, tolerance
 
 pytestmark = pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
@@ -173,6 +173,58 @@ def test_a_batch_is_its_single_fits(covariance_type):
         assert result.n_passes[i] == result[i].n_passes_ == one.n_passes_
         assert result.n_iter[i] == one.n_iter_ and result.lower_bound[i] == one.lower_bound_
         assert np.array_equal(result[i].means_, one.means_)
+
+
+def test_select_fits_the_same_models():
+    X = overlapping()
+    options = dict(acceleration="squarem", stopping="aitken", tol=1e-5)
+    selection = select(X, [2, 3], ["full", "diag"], n_init=1, random_state=3, **options)
+    for (k, kind), model in selection.models.items():
+        options |= dict(reg_covar=0, max_iter=200, n_init=1, random_state=3)
+        one = GaussianMixture(k, covariance_type=kind, **options).fit(X)
+        assert model.n_passes_ == one.n_passes_ and np.array_equal(model.means_, one.means_)
+
+
+@pytest.mark.parametrize("calls", [2, 3, 4, 5, 12])
+def test_a_fit_that_was_killed_goes_on_to_the_same_bits(covariance_type, calls, tmp_path):
+    """Within a cycle, before and after a trial, and in the second start."""
+
+    class Killed(Exception):
+        pass
+
+    def callback(state):
+        checkpoint(state)
+        callback.left -= 1
+        if callback.left == 0:
+            raise Killed
+
+    X = overlapping()
+    options = dict(n_init=2, max_iter=9, tol=1e-9, stopping="aitken")
+    whole = fitted(X, 3, covariance_type, **options)
+    checkpoint = Checkpoint(tmp_path / "fit.npz", every_seconds=0)
+    callback.left = calls
+    model = GaussianMixture(
+        3, covariance_type=covariance_type, acceleration="squarem", random_state=0, **options
+    )
+    model.set_params(init_params="random_from_data")
+    with pytest.raises(Killed):
+        model.fit(X, callback=callback)
+    model.fit(X, resume=checkpoint)
+    assert (model.lower_bounds_, model.n_passes_) == (whole.lower_bounds_, whole.n_passes_)
+    assert all(np.array_equal(getattr(model, name), getattr(whole, name)) for name in FITTED)
+    with pytest.raises(ValueError, match="acceleration"):
+        model.set_params(acceleration=None).fit(X, resume=checkpoint)
+
+
+def test_chunks_are_fitted_as_the_rows():
+    X = overlapping(5000)
+    start = start_of(X, 3, "full")
+    given = dict(weights_init=start[0], means_init=start[1], covariances_init=start[2])
+    options = dict(acceleration="squarem", tol=1e-6, max_iter=500, **given)
+    whole = GaussianMixture(3, **options).fit(X)
+    parts = GaussianMixture(3, **options).fit_chunks(np.array_split(X, 7))
+    assert parts.n_passes_ == whole.n_passes_
+    np.testing.assert_allclose(parts.means_, whole.means_, rtol=tolerance("same fit"), atol=1e-9)
 
 
 def test_repairs_go_on(covariance_type):

@@ -127,7 +127,7 @@ class BaseMixture(FittedMixture):
 
     def _identity(self) -> dict[str, object]:
         """Return the options that a checkpoint has in common with the fit that resumes from it."""
-        names = ("reg_covar", "init_params", "degenerate")
+        names = ("reg_covar", "init_params", "degenerate", "acceleration")
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def fit(

@@ -434,6 +434,8 @@ class GaussianMixture(BaseMixture):
                     n_passes=_threads.PASSES,
                 ),
                 repair=self.degenerate == "repair",
+                accelerate=self.acceleration is not None,
+                stopping=self.stopping,
             )
         except ValueError:
             return given

@@ -46,6 +46,8 @@ def select(
     degenerate: Literal["raise", "repair"] = "raise",
     n_threads: int | None = None,
     progress: bool | Callable[[int, int], object] = False,
+    acceleration: Literal["squarem"] | None = None,
+    stopping: Literal["change", "aitken"] = "change",
 ) -> Selection:
     """Choose the number of components and the covariance type of a mixture.
 
@@ -97,6 +99,9 @@ def select(
     progress : bool or callable, default=False
         True: show a progress bar on standard error (tqdm's, if it is installed). A callable is
         called several times per second with (number of finished fits, number of fits).
+    acceleration : {"squarem"} or None, default=None
+    stopping : {"change", "aitken"}, default="change"
+        As in `GaussianMixture`.
 
     Returns
     -------
@@ -145,6 +150,8 @@ def select(
         init_params=init_params,
         n_threads=n_threads,
         degenerate=degenerate,
+        acceleration=acceleration,
+        stopping=stopping,
     )
     template._check_options()
     names = feature_names(X)
