@@ -301,13 +301,14 @@ def test_aitken_stops_when_little_is_left():
         assert model.lower_bounds_[: early.n_iter_] == early.lower_bounds_
         assert model.n_iter_ > early.n_iter_
         bounds = fitted(X, 3, covariance_type, acceleration=None, tol=0).lower_bounds_
-        for n, (a, b, c) in enumerate(
-            zip(bounds, bounds[1:], bounds[2:], strict=False), 3
-        ):  # the third is bound n
+
+        def is_close(a, b, c):
             rate = (c - b) / (b - a)
             limit = b + (c - b) / (1 - rate)
-            if rate < 1 and abs(c - b) < tol and (rate <= 0 or abs(limit - c) < tol):
-                break
+            return rate < 1 and abs(c - b) < tol and (rate <= 0 or abs(limit - c) < tol)
+
+        threes = zip(bounds, bounds[1:], bounds[2:], strict=False)
+        n = 3 + [is_close(*three) for three in threes].index(True)
         assert model.n_iter_ == n
 
 

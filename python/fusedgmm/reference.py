@@ -217,17 +217,18 @@ def coordinates(
     diagonal; for diag and spherical the logarithm of the standard deviation.
     """
     _check_type(covariance_type)
+    roots: Floats
     if covariance_type in ("diag", "spherical"):
         roots = 0.5 * np.log(covariances)
     else:
-        roots = np.linalg.cholesky(covariances)
+        roots = np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
         diagonal = np.arange(roots.shape[-1])
         roots[..., diagonal, diagonal] = np.log(roots[..., diagonal, diagonal])
     return np.concatenate([np.log(weights), means.ravel(), roots.ravel()])
 
 
 def _split(x: Floats, n_components: int, n_features: int, covariance_type: str) -> list[Floats]:
-    """The three parts of coordinates, or of a difference of two, in the shapes of the parameters."""
+    """The three parts of coordinates, or of their differences, in the shapes of the parameters."""
     K, d = n_components, n_features
     shapes = {"full": (K, d, d), "tied": (d, d), "diag": (K, d), "spherical": (K,)}
     parts = np.split(x, [K, K + K * d])
@@ -302,9 +303,11 @@ def fit_squarem(
     """
     K, d = means.shape
 
-    def step(theta: tuple[Floats, ...]) -> tuple[tuple[Floats, Floats, Floats], float]:
+    def step(
+        theta: tuple[Floats, Floats, Floats],
+    ) -> tuple[tuple[Floats, Floats, Floats], float]:
         factors = precision_cholesky(theta[2], covariance_type)
-        log_likelihood, g = e_step(X, *theta[:2], factors, covariance_type)
+        log_likelihood, g = e_step(X, theta[0], theta[1], factors, covariance_type)
         return m_step(X, g, covariance_type, reg_covar), float(log_likelihood.mean())
 
     theta, trial, limit, n_passes = (weights, means, covariances), None, 4.0, 0
