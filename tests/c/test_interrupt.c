@@ -120,9 +120,12 @@ int main(void) {
     EACH_INSTRUCTION_SET(isa) {
         test_stop_within_a_task();
         test_every_question((fg_shape){2, 3, FG_FULL}, 100, 1);
-        /* a start and two M steps factor and invert each matrix, row by row */
-        test_every_question((fg_shape){2, 260, FG_FULL}, 30, 3 * 2 * 2 * 260);
-        test_every_question((fg_shape){3, 260, FG_TIED}, 30, 3 * 2 * 260);
+        /* a start and two M steps factor and invert each matrix: row by row, or, if it is large,
+         * by tiles of 48 rows and columns, of which there are 6 x 7 / 2 */
+        test_every_question((fg_shape){2, 128, FG_FULL}, 30, 3 * 2 * 2 * 128);
+        test_every_question((fg_shape){3, 128, FG_TIED}, 30, 3 * 2 * 128);
+        test_every_question((fg_shape){2, 260, FG_FULL}, 30, 3 * 2 * 2 * 21);
+        test_every_question((fg_shape){3, 260, FG_TIED}, 30, 3 * 2 * 21);
         /* a start factors twice, two M steps and every repair before and after them once */
         test_long_work((fg_shape){100, 40, FG_FULL}, 200, FG_START_DATA, 0, 4 * 100);
         test_long_work((fg_shape){100, 40, FG_FULL}, 200, FG_START_DATA, 1, 7 * 100);
