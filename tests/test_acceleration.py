@@ -308,7 +308,7 @@ def test_aitken_stops_when_little_is_left():
             return rate < 1 and abs(c - b) < tol and (rate <= 0 or abs(limit - c) < tol)
 
         threes = zip(bounds, bounds[1:], bounds[2:], strict=False)
-        n = 3 + [is_close(*three) for three in threes].index(True)
+        n = 3 + next(i for i, three in enumerate(threes) if is_close(*three))
         assert model.n_iter_ == n
 
 
