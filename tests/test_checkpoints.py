@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fusedgmm import BayesianGaussianMixture, Checkpoint, FitState, GaussianMixture
+from helpers.repairs import started
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Best performing", "ignore:degenerate components", "ignore:component.s. .*weight 0"
@@ -63,23 +64,21 @@ def test_a_fit_goes_on_to_the_same_bits(covariance_type, dtype, calls, tmp_path)
 
 
 def test_repairs_go_on(tmp_path):
-    X = np.repeat(rows()[:6], 200, axis=0)
-    X[-1] = 40
-    means = X[:1] + np.array([[0.0], [0.1], [500.0], [900.0]])
-    options = dict(
-        degenerate="repair",
-        means_init=means,
-        weights_init=[0.25] * 4,
-        covariances_init=[np.eye(3)] * 4,
-    )
-    options |= dict(tol=0, max_iter=12, random_state=0)
-    whole = GaussianMixture(4, **options).fit(X)
-    assert len(whole.repairs_) > 2
+    """A component becomes empty again and again; it is re-seeded three times, also with a break."""
+    far = 100.0 * np.random.default_rng(2).normal(size=(8, 2)) + 1000
+    X = np.vstack([np.random.default_rng(0).normal(size=(200, 2)), far])
+    weight = np.r_[np.ones(200), np.full(8, 1e-20)]
+
+    def model():
+        return started("full", [[0.0, 0.0], [-900.0, 3.0]], tol=0, max_iter=8)
+
+    whole = model().fit(X, sample_weight=weight)
+    assert [repair.iteration for repair in whole.repairs_] == [1, 2, 3]
     checkpoint = Checkpoint(tmp_path / "fit.npz", every_seconds=0)
-    for calls in (1, 3, 8):
+    for calls in (1, 2, 5):
         with pytest.raises(Killed):
-            GaussianMixture(4, **options).fit(X, callback=killed_after(checkpoint, calls))
-        assert_same(GaussianMixture(4, **options).fit(X, resume=checkpoint), whole)
+            model().fit(X, sample_weight=weight, callback=killed_after(checkpoint, calls))
+        assert_same(model().fit(X, sample_weight=weight, resume=checkpoint), whole)
 
 
 def test_a_stream_goes_on(tmp_path):

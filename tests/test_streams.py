@@ -375,4 +375,4 @@ def test_decoded_chunks_are_held_a_few_at_a_time():
 
     GaussianMixture(2, random_state=0, n_threads=2, max_iter=3).fit_chunks(counted)
     last_pass = sizes[-12:]
-    assert max(last_pass) <= 8
+    assert 1 < max(last_pass) <= 6  # those of 4 MB, and the next
