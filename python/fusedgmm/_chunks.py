@@ -293,9 +293,9 @@ class _Memory:
 
 def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
     """Return whether two arrays may share memory; slices of rows of one array do not."""
-    if a.strides == b.strides:
-        near = max(len(a) * abs(a.strides[0]), len(b) * abs(b.strides[0]), a.itemsize)
-        return abs(a.ctypes.data - b.ctypes.data) < near
+    if a.strides == b.strides and a.strides[0] > 0:
+        first, last = sorted((a, b), key=lambda array: int(array.ctypes.data))
+        return bool(last.ctypes.data - first.ctypes.data < len(first) * first.strides[0])
     return np.may_share_memory(a, b)
 
 
