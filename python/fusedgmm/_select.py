@@ -271,7 +271,7 @@ def _cross_validated(own: Fits, others: Fits, weight_sum: float) -> tuple[Floats
     by_fold = (-1, len(own))
     fitted = others.candidate.reshape(by_fold) >= 0
     values = others.held_out.reshape(by_fold).sum(axis=0) / weight_sum
-    values[~(fitted.all(axis=0) & (own.candidate >= 0))] = np.nan
+    values[own.candidate < 0] = np.nan  # as where a fold has no mixture
     first = fitted.argmin(axis=0)
     failed = ~fitted.all(axis=0) & (own.candidate >= 0)
     of_fold = others.status.reshape(by_fold)[first, np.arange(len(own))]
