@@ -270,7 +270,7 @@ def test_convergence_shows_every_iteration(iris):
     rows = np.r_[np.zeros((50, 1)), 9 + X[:, :1]]  # one component has no width
     with pytest.warns(UserWarning, match="repaired"):
         repaired = GaussianMixture(
-            2, reg_covar=0.0, degenerate="repair", means_init=[[0.0], [15.0]]
+            2, reg_covar=0.0, degenerate="repair", means_init=[[0.0], [15.0]], random_state=0
         ).fit(rows)
     ax = plots.plot_convergence(repaired)
     marked = {line.get_xdata()[0] for line in ax.lines[1:]}

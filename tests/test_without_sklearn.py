@@ -58,7 +58,7 @@ def test_parameters():
     run("""
         model = GaussianMixture(3, tol=0.5, means_init=np.zeros((3, 2)))
         assert list(model.get_params()) == sorted(model.get_params())
-        assert model.get_params()["tol"] == 0.5 and len(model.get_params()) == 17
+        assert model.get_params()["tol"] == 0.5 and len(model.get_params()) == 19
         assert model.set_params(tol=0.1, n_components=2) is model
         assert (model.tol, model.n_components) == (0.1, 2)
         assert repr(GaussianMixture()) == "GaussianMixture()"
