@@ -287,6 +287,17 @@ def test_a_warm_start_begins_a_cycle():
     assert model.lower_bounds_[0] >= bound - 1e-5 and model.n_iter_ == 5
 
 
+@pytest.mark.parametrize(
+    ("covariance_type", "seed", "tol"),
+    [("full", 2, 1e-5), ("full", 7, 1e-6), ("diag", 1, 1e-5), ("spherical", 11, 1e-4)],
+)
+def test_a_trial_that_gains_little_does_not_end_a_fit(covariance_type, seed, tol):
+    model = fitted(overlapping(seed=seed), 3, covariance_type, tol=tol)
+    changes = np.abs(np.diff(model.lower_bounds_))
+    assert model.converged_ and changes[-1] < tol
+    assert (changes[:-1] < tol).any()  # otherwise these data show nothing
+
+
 # ---- the stopping rule ----
 
 
